@@ -1,0 +1,170 @@
+# Basalt. `make help` lists what there is. Variants lie beside each other: build/, build-asan/, build-tsan/.
+
+SHELL := /bin/bash
+CC ?= gcc
+SAN ?=
+B := build$(if $(SAN),-$(SAN))
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wcast-qual
+WERROR := $(if $(CI),-Werror)
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+OPT := -O2 -g
+ifeq ($(SAN),asan)
+HARDEN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+endif
+ifeq ($(SAN),tsan)
+HARDEN := -fsanitize=thread -fno-omit-frame-pointer
+OPT := -O1 -g
+endif
+CFLAGS := -std=gnu17 $(OPT) $(WARN) $(WERROR) $(HARDEN) -fPIC -fvisibility=hidden -D_GNU_SOURCE -MMD -MP $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
+
+COMMON_LIBS := -lcrypto -lsodium -llzo2 -lconfuse -lsqlite3 -lmariadb
+KEYD_LIBS := -lseccomp
+MILTER_LIBS := -lmilter -ljansson -lpthread
+CTL_LIBS := -ljansson
+DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
+MARIADB_INC := -isystem /usr/include/mariadb
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+COMMON := $(wildcard common/*.c)
+KEYD := $(wildcard keyd/*.c)
+MILTER := $(wildcard milter/*.c milter/checks/*.c)
+CTL := $(wildcard ctl/*.c)
+AUTHDB := $(wildcard dovecot-plugin/passdb*.c)
+PLUGIN := $(filter-out $(AUTHDB),$(wildcard dovecot-plugin/*.c))
+UNIT := $(wildcard tests/unit/test_*.c)
+FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
+GEN := $(B)/gen/sql_keys.c $(B)/gen/sql_policy.c
+
+PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(if $(CTL),$(B)/basaltctl) \
+	$(if $(PLUGIN),$(B)/dovecot/lib10_basalt_plugin.so) $(if $(AUTHDB),$(B)/dovecot/auth/libauthdb_basalt.so)
+UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
+FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
+
+.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench deps deps-test install clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAMS) ## builds the programs and the Dovecot plugins into build/
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+demo: deps ## a private system with two accounts: mail in by SMTP, sealed on disk, out by IMAP
+	@$(MAKE) --no-print-directory all
+	@tests/demo start
+
+demo-stop: ## stops what `make demo` left running
+	@tests/demo stop
+
+deps: ## installs the Debian packages that building and running need
+	@tools/deps build run
+
+deps-test: ## and those that the tests need
+	@tools/deps build run test
+
+test: deps-test ## everything; ends with "N passed, N failed, N skipped"
+	@tests/run
+
+test-long: deps-test ## the slow variants: hours
+	@tests/run --long
+
+check: $(UNIT_BINS) ## the unit tests alone
+	@tests/run --unit $(UNIT_BINS)
+
+check-asan: ## unit tests, fuzz corpora and one story under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory SAN=asan all unit-bins
+	@tests/run --asan
+
+check-tsan: ## unit tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory SAN=tsan unit-bins
+	@tests/run --unit $(patsubst $(B)/%,build-tsan/%,$(UNIT_BINS))
+
+unit-bins: $(UNIT_BINS)
+
+fuzz: $(FUZZ_BINS) ## builds the fuzzers into build-fuzz/ and runs each for FUZZ_S seconds (20)
+	@tests/fuzz/run $${FUZZ_S:-20} $(FUZZ_BINS)
+
+fuzz-bins: $(FUZZ_BINS)
+
+analyze: $(GEN) ## cppcheck and clang-tidy
+	@tools/analyze
+
+layers: ## fails on an include that points upwards
+	@tools/layers
+
+bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
+	@tests/bench/run
+
+install: all ## into DESTDIR/usr
+	install -D -t $(DESTDIR)/usr/sbin $(filter-out %.so %basaltctl,$(PROGRAMS))
+	install -D -t $(DESTDIR)/usr/bin $(B)/basaltctl
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules $(filter %_plugin.so,$(PROGRAMS))
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/auth $(filter %libauthdb_basalt.so,$(PROGRAMS))
+	$(if $(wildcard docs/man/*.8),install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8)
+	$(if $(wildcard docs/man/*.1),install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 docs/man/*.1)
+
+clean: ## removes all that was built
+	rm -rf build build-asan build-tsan build-fuzz
+
+# --- how ---
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Icommon -I$(firstword $(subst /, ,$<)) -c -o $@ $<
+
+$(B)/obj/dovecot-plugin/%.o: CFLAGS += $(DOVECOT_INC)
+$(B)/obj/common/sql_mariadb.o: CFLAGS += $(MARIADB_INC)
+
+$(B)/gen/sql_%.c: tools/embed-sql $(wildcard sql/keys/*.sql sql/policy/*.sql)
+	@mkdir -p $(@D)
+	tools/embed-sql $* sql/$*/*.sql >$@
+
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(CC) $(CFLAGS) -Icommon -c -o $@ $<
+
+$(B)/libbasalt.a: $(call obj,$(COMMON)) $(GEN:.c=.o)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/libkeyd.a: $(call obj,$(filter-out keyd/main.c,$(KEYD)))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/libmilter.a: $(call obj,$(filter-out milter/main.c,$(MILTER)))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/basalt-keyd: $(B)/obj/keyd/main.o $(B)/libkeyd.a $(B)/libbasalt.a
+	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(KEYD_LIBS)
+
+$(B)/basalt-milter: $(B)/obj/milter/main.o $(B)/libmilter.a $(B)/libbasalt.a
+	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(MILTER_LIBS)
+
+$(B)/basaltctl: $(call obj,$(CTL)) $(B)/libbasalt.a
+	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(CTL_LIBS)
+
+$(B)/dovecot/lib10_basalt_plugin.so: $(call obj,$(PLUGIN)) $(B)/libbasalt.a
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
+
+$(B)/dovecot/auth/libauthdb_basalt.so: $(call obj,$(AUTHDB)) $(B)/libbasalt.a
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
+
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER),$(B)/libmilter.a) $(B)/libbasalt.a
+	@mkdir -p $(@D)
+	$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+
+$(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
+
+# Fuzzers are clang's: every source they need is compiled again with coverage.
+build-fuzz/%: tests/fuzz/%.c $(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) | $(GEN)
+	@mkdir -p $(@D)
+	clang -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-I. -Icommon -Ikeyd -Imilter $(MARIADB_INC) -o $@ $< $(filter-out $<,$(filter %.c,$^)) $(GEN) \
+		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,95 @@
+/*
+ * keyproto: the frames of basalt-keyd's sockets (docs/PROTOCOL.keyd.md), version 1.
+ *
+ *   u32 length of what follows | u8 version | u8 opcode | u16 status | u32 request id | payload
+ *
+ * A request has status 0; its reply the same opcode and request id, and an enum bs_err as status, with a payload only on
+ * BS_OK unless said otherwise. Payloads are fields of wire.h; a field that is missing or left over is BS_ERR_FORMAT, after
+ * which the daemon closes. Any number of requests may be under way on a connection; replies carry the id.
+ * Strings are str16. Pure functions, any thread.
+ *
+ *     size_t n = bs_keyproto_frame(frame, sizeof(frame), BS_OP_RECORD, 0, 1, payload, payload_len);
+ *     err = bs_keyproto_parse(buf, buf_len, BS_FRAME_MAX, &hdr);         // BS_ERR_SHORT: read more
+ */
+#ifndef BS_KEYPROTO_H
+#define BS_KEYPROTO_H
+
+#include "record.h"
+#include "wire.h"
+
+#define BS_KEYPROTO_VERSION 1
+#define BS_FRAME_HEADER_LEN 12
+#define BS_FRAME_MAX (320 * 1024) /* whole frame, header included: an absolute bound; sockets have smaller ones */
+#define BS_UNWRAP_MAX 256         /* prefixes in one BS_OP_UNWRAP */
+#define BS_TOKEN_LEN 32
+#define BS_PASSWORD_MAX 1024
+
+/*
+ * Opcode: which sockets may send it, request payload -> reply payload.
+ * A = auth, M = mail, D = delivery, C = control.
+ */
+enum bs_op {
+	/* A: str16 user, str16 password, str16 service, u8 flags -> u8 sealed, token 32 (absent with BS_LOGIN_NO_SESSION),
+	 *    id 16 account. BS_ERR_DENIED for a wrong password and for no such user alike. */
+	BS_OP_LOGIN = 1,
+	/* A, D: str16 user -> nothing; BS_ERR_NOENT. Does the account exist? */
+	BS_OP_EXISTS = 2,
+	/* M: token 32, str16 user, str16 service -> id 16 account, u8 sealed, str16 record. The session is this connection. */
+	BS_OP_ATTACH = 3,
+	/* M after ATTACH: u16 n, n times str16 prefix of a message (up to and with the commitment)
+	 *    -> u16 n, n times (u16 status, data key 32 when BS_OK) */
+	BS_OP_UNWRAP = 4,
+	/* M after ATTACH: u8 purpose, 16 mailbox GUID, u64 epoch -> 32 subkey */
+	BS_OP_SUBKEY = 5,
+	/* M, D, C: str16 user -> str16 record (signed; the caller verifies). BS_ERR_NOENT, BS_ERR_AUTH. */
+	BS_OP_RECORD = 6,
+	/* M after ATTACH: -> str32 keyset, all sealed, for the copy in the mail home */
+	BS_OP_KEYSET = 7,
+	/* M after ATTACH: -> nothing; the session ends, the daemon closes */
+	BS_OP_CLOSE = 8,
+	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
+	BS_OP_ENROL = 16,
+	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */
+	BS_OP_PASSWD = 17,
+	/* C: str16 user -> nothing. Removes all generations of the account's keys, ends its sessions. BS_ERR_NOENT. */
+	BS_OP_REMOVE = 18,
+	/* C: -> str32 JSON object */
+	BS_OP_STATUS = 19,
+	/* C: str16 user, str16 password, u32 record flags -> u64 generation. Seals or un-seals; un-sealing needs the secret. */
+	BS_OP_SET_FLAGS = 20,
+};
+
+#define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */
+
+/* Purposes of subkeys. */
+#define BS_SUBKEY_CACHE 1
+#define BS_SUBKEY_SEARCH 2
+
+enum bs_peer { BS_PEER_AUTH = 1, BS_PEER_MAIL = 2, BS_PEER_DELIVERY = 4, BS_PEER_CONTROL = 8 };
+/* The sockets' file names inside keyd's run_dir. */
+#define BS_SOCKET_AUTH "auth"
+#define BS_SOCKET_MAIL "mail"
+#define BS_SOCKET_DELIVERY "delivery"
+#define BS_SOCKET_CONTROL "control"
+
+struct bs_frame {
+	uint8_t version;
+	uint8_t opcode;
+	uint16_t status;
+	uint32_t request_id;
+	const uint8_t *payload; /* into the caller's bytes */
+	size_t payload_len;
+	size_t len;             /* of the whole frame: consume so much */
+};
+
+/* BS_ERR_SHORT: not whole yet. BS_ERR_LIMIT: longer than max. BS_ERR_VERSION, BS_ERR_FORMAT. */
+enum bs_err bs_keyproto_parse(const void *data, size_t len, size_t max, struct bs_frame *out) BS_MUST_USE;
+/* Writes a whole frame; its length, or 0 when size is too small. */
+size_t bs_keyproto_frame(uint8_t *out, size_t size, uint8_t opcode, enum bs_err status, uint32_t request_id,
+    const void *payload, size_t payload_len);
+/* enum bs_peer bits that may send an opcode; 0 for an unknown one. */
+unsigned bs_keyproto_permitted(uint8_t opcode);
+/* A status from the wire as an error: unknown numbers become BS_ERR_FORMAT. */
+enum bs_err bs_keyproto_status(uint16_t status);
+
+#endif

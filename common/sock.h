@@ -1,0 +1,31 @@
+/*
+ * sock: UNIX stream sockets with deadlines: nothing here waits for ever.
+ *
+ * All descriptors are close-on-exec and non-blocking. Deadlines are milliseconds of a monotonic clock from bs_now_ms().
+ * Any thread. Errors: BS_ERR_UNAVAIL (nobody listens), BS_ERR_TIMEOUT, BS_ERR_IO (also: the peer closed), BS_ERR_LIMIT.
+ *
+ *     err = bs_sock_connect("/run/basalt/delivery", bs_now_ms() + 2000, &fd);
+ *     err = bs_sock_write(fd, frame, frame_len, deadline);
+ */
+#ifndef BS_SOCK_H
+#define BS_SOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+int64_t bs_now_ms(void);
+/* Listens on path, which is replaced if it is a socket that nobody answers on (else BS_ERR_EXISTS). Ids of -1: leave. */
+enum bs_err bs_sock_listen(const char *path, mode_t mode, uid_t owner, gid_t group, int *fd) BS_MUST_USE;
+enum bs_err bs_sock_connect(const char *path, int64_t deadline_ms, int *fd) BS_MUST_USE;
+/* All of len, or an error. */
+enum bs_err bs_sock_write(int fd, const void *data, size_t len, int64_t deadline_ms) BS_MUST_USE;
+/* Exactly len bytes. */
+enum bs_err bs_sock_read(int fd, void *data, size_t len, int64_t deadline_ms) BS_MUST_USE;
+/* SO_PEERCRED. */
+enum bs_err bs_sock_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) BS_MUST_USE;
+
+#endif
