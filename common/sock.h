@@ -2,7 +2,8 @@
  * sock: UNIX stream sockets with deadlines: nothing here waits for ever.
  *
  * All descriptors are close-on-exec and non-blocking. Deadlines are milliseconds of a monotonic clock from bs_now_ms().
- * Any thread. Errors: BS_ERR_UNAVAIL (nobody listens), BS_ERR_TIMEOUT, BS_ERR_IO (also: the peer closed), BS_ERR_LIMIT.
+ * Any thread. Errors: BS_ERR_UNAVAIL (nobody listens), BS_ERR_TIMEOUT, BS_ERR_IO (also: the peer closed),
+ * BS_ERR_LIMIT (a path longer than an address holds), BS_ERR_PERM (the socket's mode keeps this process out).
  *
  *     err = bs_sock_connect("/run/basalt/delivery", bs_now_ms() + 2000, &fd);
  *     err = bs_sock_write(fd, frame, frame_len, deadline);
@@ -18,8 +19,12 @@
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 int64_t bs_now_ms(void);
-/* Listens on path, which is replaced if it is a socket that nobody answers on (else BS_ERR_EXISTS). Ids of -1: leave. */
+/*
+ * Listens on path. A socket file that nobody listens on is replaced; a live one, and a file of any other kind, is
+ * BS_ERR_EXISTS. Ids of -1: leave. The folder must belong to who calls: two callers may not race for one path.
+ */
 enum bs_err bs_sock_listen(const char *path, mode_t mode, uid_t owner, gid_t group, int *fd) BS_MUST_USE;
+/* Waits, too, while the listener's backlog is full. */
 enum bs_err bs_sock_connect(const char *path, int64_t deadline_ms, int *fd) BS_MUST_USE;
 /* All of len, or an error. */
 enum bs_err bs_sock_write(int fd, const void *data, size_t len, int64_t deadline_ms) BS_MUST_USE;
