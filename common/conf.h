@@ -5,8 +5,11 @@
  *       run_dir = "/run/basalt"
  *   }
  *
+ * Values are bare words or stand in quotes; "#" begins a comment. A section may stand twice, a key may not.
+ * Environment variables are not put in: "${" outside a comment is an error. There is no include.
  * An unknown section or key, a value of the wrong type or out of range, and a missing required key are errors with file
  * and line. The result is a struct of the caller's, filled by offset; strings are owned by it: bs_conf_clear() frees.
+ * One thread at a time (libconfuse's lexer is global); sets the locale's LC_MESSAGES and LC_CTYPE to "C".
  *
  *     static const struct bs_conf_item items[] = {
  *         { "keyd", "run_dir", BS_CONF_STRING, offsetof(struct settings, run_dir), "/run/basalt", 0, 0, "folder of the sockets" },
