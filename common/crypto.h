@@ -1,7 +1,7 @@
 /*
  * crypto: the primitives that Basalt composes, each used as its documentation says. Two libraries stand behind it,
- * each in one file: OpenSSL (crypto_openssl.c: AES-256-GCM, SHA-256, HKDF) and libsodium (crypto_sodium.c:
- * X25519, Ed25519, Argon2id, XChaCha20-Poly1305, random bytes, locked memory).
+ * each in one file: OpenSSL (crypto_openssl.c: AES-256-GCM, SHA-256, HMAC, HKDF) and libsodium (crypto_sodium.c:
+ * X25519, Ed25519, Argon2id, XChaCha20-Poly1305, random bytes, locked memory). crypto_kem.c puts them together.
  *
  * All functions are safe from any thread; an object belongs to one thread at a time. bs_crypto_init() runs first.
  * Lengths are bytes. The compositions are written down in docs/FORMAT.message.md and docs/FORMAT.keys.md.
@@ -94,6 +94,8 @@ enum bs_err bs_xchacha_open(const uint8_t key[BS_KEY_LEN], const uint8_t nonce[B
 void bs_x25519_keypair(uint8_t pub[BS_KEY_LEN], uint8_t sec[BS_KEY_LEN]);
 /* The public key of sec (RFC 7748). */
 void bs_x25519_public(const uint8_t sec[BS_KEY_LEN], uint8_t pub[BS_KEY_LEN]);
+/* The shared secret (RFC 7748 section 6.1). An all-zero one is refused: BS_ERR_AUTH. Never use it but through bs_hkdf(). */
+enum bs_err bs_x25519(const uint8_t sec[BS_KEY_LEN], const uint8_t pub[BS_KEY_LEN], uint8_t shared[BS_KEY_LEN]) BS_MUST_USE;
 
 /*
  * Seals a 32-byte key to an X25519 public key; one composition for message data keys and key slots:
