@@ -1,0 +1,143 @@
+"""One sandbox directory: its options, its state (ports, processes), its lock, its env file."""
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import random
+import shlex
+import socket
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False,
+            "build": str(ROOT / "build")}
+FIXED = ("db", "storage", "plain")  # what the data in DIR depends on
+
+# Numeric ids, without passwd entries, of what runs (docs/ARCHITECTURE.md).
+UID_MAIL, UID_VAULT, UID_KDF, UID_KEYSTORE, UID_FRONT, UID_MILTER = range(62000, 62006)
+DIR_MAX = 60  # a UNIX socket's path ends at 107 bytes
+
+
+class Trouble(Exception):
+    def __init__(self, text, code=1):
+        super().__init__(text)
+        self.code = code
+
+
+class Box:
+    def __init__(self, where):
+        self.dir = pathlib.Path(os.path.abspath(where))
+        self.state = {"options": dict(DEFAULTS), "ports": {}, "processes": {}}
+        if os.geteuid() != 0:
+            raise Trouble("needs root: the servers it starts drop to ids of their own", 2)
+        if len(str(self.dir)) > DIR_MAX:
+            raise Trouble(f"{self.dir}: too long a path for UNIX sockets (at most {DIR_MAX} characters)", 2)
+        self.load()
+
+    def __getattr__(self, name):
+        """box.db, box.storage ...: the options."""
+        try:
+            return self.__dict__["state"]["options"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def path(self, *names):
+        return self.dir.joinpath(*names)
+
+    def log(self, name):
+        return self.path("log", name + ".log")
+
+    def port(self, name):
+        return self.state["ports"][name]
+
+    def exists(self):
+        return self.path("state.json").exists()
+
+    def load(self):
+        with contextlib.suppress(FileNotFoundError):
+            self.state = json.loads(self.path("state.json").read_text())
+            self.state["options"] = {**DEFAULTS, **self.state["options"]}
+
+    def save(self):
+        new = self.path("state.json.new")
+        new.write_text(json.dumps(self.state, indent=1))
+        new.rename(self.path("state.json"))
+
+    @contextlib.contextmanager
+    def lock(self):
+        """One start or stop at a time; what the other one wrote is read again."""
+        self.dir.mkdir(parents=True, exist_ok=True)
+        with open(self.path("lock"), "w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            self.load()
+            yield
+
+    def take_options(self, given):
+        """Options of a new sandbox, or of one that is started again: its data fixes some of them."""
+        old = self.state["options"]
+        if self.exists():
+            for k in FIXED:
+                if k in given and given[k] != old[k]:
+                    raise Trouble(f"{self.dir} was made with {k} = {old[k]}; use another directory", 2)
+        for k in ("dns", "build"):
+            if given.get(k):
+                given[k] = os.path.abspath(given[k])
+        self.state["options"] = {**old, **given}
+        for item in self.set:
+            if "." not in item.partition("=")[0] or "=" not in item:
+                raise Trouble(f"--set {item}: must be SECTION.KEY=VALUE", 2)
+
+    def settings(self, section):
+        """What --set gave for one section, in order: [(key, value)]."""
+        out = []
+        for item in self.set:
+            name, _, value = item.partition("=")
+            if name.partition(".")[0] == section:
+                out.append((name.partition(".")[2], value))
+        return out
+
+    def check_access(self):
+        """The servers' own users must be able to walk down to DIR."""
+        for d in [self.dir, *self.dir.parents]:
+            if d.exists() and not d.stat().st_mode & 0o001:
+                raise Trouble(f"{d} can't be entered by other users, and the mail servers must: choose another DIR", 2)
+
+    def make_dir(self, *names, uid=0, gid=0, mode=0o755):
+        d = self.path(*names)
+        d.mkdir(parents=True, exist_ok=True)
+        os.chown(d, uid, gid)
+        d.chmod(mode)
+        return d
+
+    def write(self, text, *names, uid=0, gid=0, mode=0o644):
+        p = self.path(*names)
+        p.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(p, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(fd, "w") as f:
+            os.fchown(fd, uid, gid)
+            os.fchmod(fd, mode)
+            f.write(text)
+        return p
+
+    def write_env(self, values):
+        text = "".join(f"{k}={shlex.quote(str(v))}\n" for k, v in values.items() if v is not None)
+        self.write(text, "env")
+
+
+def free_ports(n):
+    """Free loopback ports below the range that the kernel gives to outgoing connections."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = random.sample(range(15000, low), 200) if low > 16000 else [0] * n
+    found = []
+    for port in candidates:
+        with socket.socket() as t, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+            try:
+                t.bind(("127.0.0.1", port))
+                u.bind(("127.0.0.1", t.getsockname()[1]))
+            except OSError:
+                continue
+            if t.getsockname()[1] not in found:
+                found.append(t.getsockname()[1])
+        if len(found) == n:
+            return found
+    raise Trouble("found no free ports")

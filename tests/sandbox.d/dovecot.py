@@ -1,0 +1,120 @@
+"""Dovecot, as root, with a configuration, plugin folder and (by a bind mount of its own) auth module folder of DIR."""
+import pathlib
+import shutil
+
+import box as boxes
+import part
+import proc
+
+TEMPLATE = pathlib.Path(__file__).with_name("dovecot.conf")
+MODULES = pathlib.Path("/usr/lib/dovecot/modules")
+LOCATION = {"sdbox": "sdbox:~/mail", "mdbox": "mdbox:~/mail", "maildir": "maildir:~/Maildir"}
+PLAIN_PASSWORD = "plain"
+PLAIN_AUTH = f"""passdb {{
+  driver = static
+  args = password={PLAIN_PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = allow_all_users=yes
+}}
+"""
+
+
+def wanted(b):
+    return True
+
+
+def log(b):
+    return b.log("dovecot")
+
+
+def alive(b):
+    return part.alive(b, "dovecot")
+
+
+def build(b):
+    return pathlib.Path(b.build) / "dovecot"
+
+
+def write_modules(b):
+    """The plugin folder: symlinks to the stock ones, copies of ours (the checkout may be closed to the mail user).
+    The auth folder is bind-mounted over the stock one, so there symlinks would point at themselves: all copies."""
+    lib, auth = b.path("lib", "dovecot"), b.path("lib", "auth")
+    for d in (lib, auth):
+        shutil.rmtree(d, ignore_errors=True)
+        b.make_dir(*d.relative_to(b.dir).parts)
+    for so in MODULES.glob("*.so"):
+        (lib / so.name).symlink_to(so)
+    if (MODULES / "settings").is_dir():
+        (lib / "settings").symlink_to(MODULES / "settings")
+    for so in (MODULES / "auth").glob("*.so"):
+        shutil.copy(so, auth)
+    if not b.plain:
+        shutil.copy(build(b) / "lib10_basalt_plugin.so", lib)
+        shutil.copy(build(b) / "auth" / "libauthdb_basalt.so", auth)
+
+
+def basalt_auth(b):
+    return f"""passdb {{
+  driver = basalt
+  args = {b.path('run', 'keyd')}/auth
+}}
+userdb {{
+  driver = static
+}}
+plugin {{
+  basalt_keyd = {b.path('run', 'keyd')}
+  basalt_site_key = {b.path('etc', 'site.key.pub')}
+}}
+"""
+
+
+def line(key, value):
+    return f"!include {value}" if key == "include" else f"{key} = {value}"
+
+
+def write_config(b):
+    plugins = {"none": "", "basalt": "" if b.plain else "basalt"}.get(b.plugins, b.plugins)
+    values = {
+        "DIR": b.dir, "IMPORT": " ".join(f"{k}={v}" for k, v in asan(b).items()), "MAIL_UID": boxes.UID_MAIL,
+        "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
+        "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
+        "MORE": "\n".join(line(k, v) for k, v in b.settings("dovecot")),
+    }
+    text = TEMPLATE.read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    return b.write(text, "etc", "dovecot.conf")
+
+
+def asan(b):
+    return {}
+
+
+def start(b):
+    b.make_dir("mail", uid=boxes.UID_MAIL, gid=boxes.UID_MAIL, mode=0o700)
+    write_modules(b)
+    conf = write_config(b)
+    b.path("run", "dovecot", "master.pid").unlink(missing_ok=True)
+    script = 'mount --bind "$1" /usr/lib/dovecot/modules/auth && exec dovecot -F -c "$2"'
+    p = proc.spawn(["unshare", "--mount", "sh", "-c", script, "sh", b.path("lib", "auth"), conf], log(b),
+                   proc.environment(b.dir, "dovecot"))
+    part.remember(b, "dovecot", p.pid)
+
+
+def ready(b):
+    return (part.greets(b.port("imap"), b"* OK") and part.greets(b.port("pop3"), b"+OK")
+            and part.greets(b.port("lmtp"), b"220"))
+
+
+def stop(b):
+    part.end(b, "dovecot")
+
+
+def env(b):
+    values = {"IMAP_PORT": b.port("imap"), "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"),
+              "MAIL_ROOT": b.path("mail"), "DOVECOT_CONF": b.path("etc", "dovecot.conf")}
+    if b.plain:
+        values["PLAIN_PASSWORD"] = PLAIN_PASSWORD
+    return values
