@@ -34,7 +34,8 @@ struct bs_sql_arg {
 #define BS_SQL_TEXT(s) { .type = BS_SQL_T_TEXT, .p = (s), .len = strlen(s) }
 #define BS_SQL_BLOB(d, n) { .type = BS_SQL_T_BLOB, .p = (d), .len = (n) }
 
-/* One result column; p is valid inside the row callback only, and NUL-terminated beyond len. NULL columns: p == NULL. */
+/* One result column; p is valid inside the row callback only, and NUL-terminated beyond len. NULL columns: p == NULL;
+ * integers: p is "". */
 struct bs_sql_col {
 	int64_t i;
 	const uint8_t *p;
@@ -43,12 +44,20 @@ struct bs_sql_col {
 /* Called once a row; what it returns other than BS_OK ends the statement and comes back. */
 typedef enum bs_err (*bs_sql_row_fn)(void *ctx, const struct bs_sql_col *cols, size_t n);
 
-/* password_file may be NULL or "". timeout_ms bounds every statement. */
+/*
+ * password_file may be NULL or ""; its first line counts, and is kept for later connections. timeout_ms bounds every wait
+ * for the server (MariaDB: rounded up to seconds; a call that connects anew may wait twice). Permanent errors:
+ * BS_ERR_FORMAT, BS_ERR_CONF (unreadable password file, a server that does not keep what it commits). A handle that is
+ * open answers with transient errors only, BS_ERR_EXISTS, and what the row callback returns.
+ */
 enum bs_err bs_sql_open(const char *url, const char *password_file, int timeout_ms, struct bs_sql **out) BS_MUST_USE;
 void bs_sql_close(struct bs_sql *db);
-/* The engine's own words about the last error, for a log line; never holds a parameter's value. */
+/* The engine's own words about the last error, for a log line; never holds a parameter's value.
+ * NULL: about this thread's last bs_sql_open() that failed. */
 const char *bs_sql_errmsg(const struct bs_sql *db);
-/* Runs one statement; row may be NULL. */
+/* Makes db's last error the one of bs_sql_errmsg(NULL): for an open of more than one step that is about to close db. */
+void bs_sql_keep_errmsg(const struct bs_sql *db);
+/* Runs one statement; row may be NULL, and must not use db. At most 16 parameters and 16 columns. */
 enum bs_err bs_sql_run(struct bs_sql *db, const char *sql, const struct bs_sql_arg *args, size_t n, bs_sql_row_fn row,
     void *ctx) BS_MUST_USE;
 /* Rows that the last INSERT, UPDATE or DELETE changed. */

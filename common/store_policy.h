@@ -13,9 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "err.h"
 
-#define BS_ADDRESS_MAX 254
 #define BS_PLAN_NAME_MAX 32
 
 struct bs_store_policy;
@@ -38,6 +38,7 @@ struct bs_account {
 enum bs_err bs_store_policy_open(const char *url, const char *password_file, int timeout_ms, bool migrate,
     struct bs_store_policy **out) BS_MUST_USE;
 void bs_store_policy_close(struct bs_store_policy *store);
+/* For a log line. NULL: about this thread's last open that failed. */
 const char *bs_store_policy_errmsg(const struct bs_store_policy *store);
 
 enum bs_err bs_domain_add(struct bs_store_policy *store, const char *domain) BS_MUST_USE;
@@ -64,12 +65,5 @@ enum bs_err bs_alias_remove(struct bs_store_policy *store, const char *alias, co
 typedef enum bs_err (*bs_alias_fn)(void *ctx, const char *alias, const char *target);
 /* alias NULL: all. */
 enum bs_err bs_alias_list(struct bs_store_policy *store, const char *alias, bs_alias_fn fn, void *ctx) BS_MUST_USE;
-
-/* Lower-cases and checks an address; out holds BS_ADDRESS_MAX + 1. "+extension" is kept. BS_ERR_ARG. */
-enum bs_err bs_address_parse(const char *text, char *out) BS_MUST_USE;
-/* The same for a domain alone. */
-enum bs_err bs_domain_parse(const char *text, char *out) BS_MUST_USE;
-/* address without "+extension"; out holds BS_ADDRESS_MAX + 1. */
-void bs_address_base(const char *address, char *out);
 
 #endif
