@@ -1,4 +1,8 @@
-"""The SQL side: files for SQLite, or a private MariaDB by tests/tools/mariadb."""
+"""The SQL side: files for SQLite, or a private MariaDB by tests/tools/mariadb. keyd and milter share nothing of it."""
+import pathlib
+import shlex
+import subprocess
+
 import box as boxes
 import part
 import proc
@@ -11,15 +15,11 @@ def wanted(b):
 
 
 def log(b):
-    return b.log("mariadb")
+    return b.path("db", "mysql", "mariadbd.log")
 
 
 def alive(b):
-    return b.path("db").is_dir() if b.db == "sqlite" else mariadb_alive(b)
-
-
-def mariadb_alive(b):
-    return False
+    return part.alive(b, "database") if b.db == "mariadb" else b.path("db", "policy", "policy.db").exists()
 
 
 def ready(b):
@@ -28,19 +28,50 @@ def ready(b):
 
 def start(b):
     b.make_dir("db")
-    b.make_dir("db", "keys", uid=boxes.UID_KEYSTORE, gid=boxes.UID_KEYSTORE, mode=0o700)
-    b.make_dir("db", "policy", uid=boxes.UID_MILTER, gid=boxes.UID_MILTER, mode=0o700)
+    if b.db == "mariadb":
+        return start_mariadb(b)
+    for name, uid in (("keys", boxes.UID_KEYSTORE), ("policy", boxes.UID_MILTER)):
+        b.make_dir("db", name, uid=uid, gid=uid, mode=0o700)
+        file = b.path("db", name, f"{name}.db")
+        if not file.exists():  # SQLite gives its other files the owner of this one
+            b.write("", "db", name, f"{name}.db", uid=uid, gid=uid, mode=0o600)
+
+
+def start_mariadb(b):
+    p = subprocess.run([TOOL, "start", b.path("db", "mysql")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, env=proc.environment(b.dir, "database"), preexec_fn=proc.limits)
+    if p.returncode != 0:
+        raise boxes.Trouble(f"{TOOL} start: {p.stderr.decode(errors='replace')}")
+    values = dict(v.split("=", 1) for v in shlex.split(p.stdout.decode()))
+    part.remember(b, "database", int(values["MARIADB_PID"]))
+    for name, uid in (("keys", boxes.UID_KEYSTORE), ("policy", boxes.UID_MILTER)):
+        password = pathlib.Path(values[f"{name.upper()}_PASSWORD_FILE"]).read_text()
+        b.write(password, "etc", f"{name}.password", uid=uid, gid=uid, mode=0o400)
 
 
 def stop(b):
-    pass
+    if alive(b) and b.db == "mariadb":
+        subprocess.run([TOOL, "stop", b.path("db", "mysql")], stdin=subprocess.DEVNULL, timeout=60)
+        part.end(b, "database", grace=30)
 
 
-def urls(b):
-    """(keys, policy) as bs_sql_open() takes them."""
-    return f"sqlite:{b.path('db', 'keys', 'keys.db')}", f"sqlite:{b.path('db', 'policy', 'policy.db')}"
+def keys(b):
+    """(URL, password file) as bs_sql_open() takes them, for keyd alone."""
+    if b.db == "sqlite":
+        return f"sqlite:{b.path('db', 'keys', 'keys.db')}", None
+    return socket_url(b, "basalt_keyd", "basalt_keys"), b.path("etc", "keys.password")
+
+
+def policy(b):
+    if b.db == "sqlite":
+        return f"sqlite:{b.path('db', 'policy', 'policy.db')}", None
+    return socket_url(b, "basalt_milter", "basalt_policy"), b.path("etc", "policy.password")
+
+
+def socket_url(b, user, name):
+    """By socket, which stays where it is over restarts."""
+    return f"mariadb://{user}@localhost/{name}?socket={b.path('db', 'mysql', 's')}"
 
 
 def env(b):
-    keys, policy = urls(b)
-    return {"DB_URL": policy, "KEYS_DB_URL": keys}
+    return {"DB_URL": policy(b)[0], "KEYS_DB_URL": keys(b)[0]}

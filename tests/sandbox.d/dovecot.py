@@ -2,6 +2,7 @@
 import pathlib
 import shutil
 
+import asan
 import box as boxes
 import part
 import proc
@@ -77,7 +78,7 @@ def line(key, value):
 def write_config(b):
     plugins = {"none": "", "basalt": "" if b.plain else "basalt"}.get(b.plugins, b.plugins)
     values = {
-        "DIR": b.dir, "IMPORT": " ".join(f"{k}={v}" for k, v in asan(b).items()), "MAIL_UID": boxes.UID_MAIL,
+        "DIR": b.dir, "IMPORT": " ".join(f"{k}={v}" for k, v in asan.preload(b).items()), "MAIL_UID": boxes.UID_MAIL,
         "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
         "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
         "MORE": "\n".join(line(k, v) for k, v in b.settings("dovecot")),
@@ -88,10 +89,6 @@ def write_config(b):
     return b.write(text, "etc", "dovecot.conf")
 
 
-def asan(b):
-    return {}
-
-
 def start(b):
     b.make_dir("mail", uid=boxes.UID_MAIL, gid=boxes.UID_MAIL, mode=0o700)
     write_modules(b)
@@ -99,7 +96,7 @@ def start(b):
     b.path("run", "dovecot", "master.pid").unlink(missing_ok=True)
     script = 'mount --bind "$1" /usr/lib/dovecot/modules/auth && exec dovecot -F -c "$2"'
     p = proc.spawn(["unshare", "--mount", "sh", "-c", script, "sh", b.path("lib", "auth"), conf], log(b),
-                   proc.environment(b.dir, "dovecot"))
+                   proc.environment(b.dir, "dovecot", asan.preload(b)))
     part.remember(b, "dovecot", p.pid)
 
 

@@ -20,7 +20,7 @@ import tmpfs
 ALL = {"tmpfs": tmpfs, "database": database, "dns": dns, "keyd": basaltd.keyd, "milter": basaltd.milter,
        "dovecot": dovecot, "postfix": postfix}
 READY_S = 60
-PORTS = ("smtp", "submission", "imap", "pop3", "lmtp", "dns", "mysql")
+PORTS = ("smtp", "submission", "imap", "pop3", "lmtp", "dns")
 
 
 class NotReady(boxes.Trouble):
