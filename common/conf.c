@@ -18,10 +18,11 @@ struct load {
 	const char *path;
 	const struct bs_conf_item *items;
 	size_t n;
-	int *lines;   /* where each item was given; 0: not yet */
+	int *lines;    /* where each item was given; 0: not yet */
+	int last_line; /* of the file */
 	char *errbuf;
 	size_t errbuf_size;
-	bool failed;  /* errbuf says why; the first error stays */
+	bool failed;   /* errbuf says why; the first error stays */
 };
 
 /*
@@ -40,6 +41,8 @@ vfail(struct load *load, int line, const char *fmt, va_list ap)
 	if (load->failed)
 		return;
 	load->failed = true;
+	if (line > load->last_line)
+		line = load->last_line;
 	if (line > 0)
 		n = snprintf(load->errbuf, load->errbuf_size, "%s:%d: ", load->path, line);
 	else
@@ -277,16 +280,18 @@ read_file(struct load *load)
 		free(text);
 		return NULL;
 	}
+	load->last_line = 1;
+	for (size_t i = 0; i + 1 < len; i++)
+		load->last_line += text[i] == '\n';
 	memcpy(text + len, SENTINEL_TEXT, sizeof(SENTINEL_TEXT));
 	return text;
 }
 
 /*
  * libconfuse would put environment variables in place of ${NAME}. A daemon's settings stand in its file alone, so that
- * is refused (not silently kept: a person who writes it expects it to work). Returns the number of lines
- * of the file.
+ * is refused (not silently kept: a person who writes it expects it to work).
  */
-static int
+static void
 refuse_variables(struct load *load, const char *text)
 {
 	bool blank = true, comment = false;
@@ -305,7 +310,6 @@ refuse_variables(struct load *load, const char *text)
 		if (text[0] == '$' && text[1] == '{' && !comment)
 			fail(load, line, "${...} is not replaced in this file; write the value itself");
 	}
-	return line - 2; /* SENTINEL_TEXT has two */
 }
 
 /* The text of item i as given, or its default. */
@@ -319,12 +323,12 @@ text_of(cfg_t *cfg, const struct bs_conf_item *item)
 }
 
 static void
-check_defaults(struct load *load, cfg_t *cfg, int last_line)
+check_defaults(struct load *load, cfg_t *cfg)
 {
 	for (size_t i = 0; i < load->n; i++) {
 		const struct bs_conf_item *item = &load->items[i];
 		cfg_t *section = cfg_getsec(cfg, item->section);
-		int line = section != NULL && section->line > 0 ? section->line : last_line;
+		int line = section != NULL && section->line > 0 ? section->line : load->last_line;
 
 		if (load->lines[i] != 0)
 			continue;
@@ -366,20 +370,23 @@ store(const struct load *load, cfg_t *cfg, void *out)
 static enum bs_err
 parse_text(struct load *load, const char *text, void *out)
 {
-	int last_line = refuse_variables(load, text);
-	cfg_t *cfg = load->failed ? NULL : make_parser(load->items, load->n);
 	enum bs_err err = BS_ERR_CONF;
+	cfg_t *cfg;
 
+	refuse_variables(load, text);
+	if (load->failed)
+		return BS_ERR_CONF;
+	cfg = make_parser(load->items, load->n);
 	if (cfg == NULL)
-		return load->failed ? BS_ERR_CONF : BS_ERR_NOMEM;
+		return BS_ERR_NOMEM;
 	/* cfg_init() took the environment's locale; errors are told apart by their text. */
 	(void)setlocale(LC_MESSAGES, "C");
 	(void)setlocale(LC_CTYPE, "C");
 	current = load;
 	if (cfg_parse_buf(cfg, text) != CFG_SUCCESS || cfg_size(cfg, SENTINEL) != 1)
-		fail(load, last_line, "a string or a comment is not closed before the end of the file");
+		fail(load, load->last_line, "a string or a comment is not closed before the end of the file");
 	else
-		check_defaults(load, cfg, last_line);
+		check_defaults(load, cfg);
 	current = NULL;
 	if (!load->failed)
 		err = store(load, cfg, out);

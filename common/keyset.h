@@ -4,13 +4,18 @@
  *
  * One blob a generation makes every change one INSERT: nothing half-written can exist, two writers conflict on the
  * primary key, and the copy in the mail home is the same bytes. The AMK (account master key) seals the ring and
- * MACs the manifest (account, generation, SHA-256 of every slot); each slot holds the AMK sealed to the X25519 key that
+ * MACs the manifest (account, generation, record, ring, slots); each slot holds the AMK sealed to the X25519 key that
  * its secret derives. A slot from an old backup or of another account does not fit the manifest: BS_ERR_ROLLBACK.
  *
  * The caller owns everything; secrets are given in the caller's locked memory. One thread at a time.
  *
+ * A login is right only when all four of verify, open_slot, check and open_ring succeed: whoever writes to the database
+ * can make slots and manifests of an AMK of his own, but not a ring with the private key of the signed record.
+ * What nothing here can see is a whole older blob: compare record.generation with what was seen before.
+ *
  *     err = bs_keyset_parse(blob, blob_len, &ks);
- *     err = bs_argon2id(password, ..., ks.slots[i].salt, ..., seed);   // in a kdf worker
+ *     err = bs_keyset_verify(&ks, site_pub, "alice@example.org");
+ *     err = bs_slot_seed(&ks.slots[i], password, password_len, seed);  // in a kdf worker
  *     err = bs_keyset_open_slot(&ks, i, seed, amk);                    // BS_ERR_DENIED: not this password
  *     err = bs_keyset_check(&ks, amk);                                 // manifest: BS_ERR_ROLLBACK
  *     err = bs_keyset_open_ring(&ks, amk, keys, BS_RING_MAX, &n);
@@ -70,11 +75,21 @@ void bs_keyset_clear(struct bs_keyset *ks);
 /* Signature, name and key id of the record. */
 enum bs_err bs_keyset_verify(const struct bs_keyset *ks, const uint8_t site_pub[BS_SIGN_PUB_LEN], const char *name) BS_MUST_USE;
 
-/* Tries seed (what the KDF made of the secret) on slot i. BS_ERR_DENIED: the derived public key is another. */
+/*
+ * Tries seed (what the KDF made of the secret) on slot i. BS_ERR_DENIED: the derived public key is another.
+ * BS_ERR_AUTH: it is the same, but the AMK does not open: a slot of another account, or altered.
+ */
 enum bs_err bs_keyset_open_slot(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_KEY_LEN],
     uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
+/* What the KDF of the slot's kind makes of a secret. BS_ERR_ARG: member and escrow slots have no secret. */
+enum bs_err bs_slot_seed(const struct bs_slot *slot, const void *secret, size_t secret_len,
+    uint8_t seed[BS_KEY_LEN]) BS_MUST_USE;
 /* The manifest under amk. BS_ERR_ROLLBACK when a slot, the record or the ring is not of this generation. */
 enum bs_err bs_keyset_check(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
+/*
+ * max of BS_RING_MAX always suffices. BS_ERR_AUTH: not sealed by amk for this account and generation, or the active key
+ * is not the record's. keys are wiped, or were not touched, on failure.
+ */
 enum bs_err bs_keyset_open_ring(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN], struct bs_ring_key *keys,
     size_t max, size_t *count) BS_MUST_USE;
 
@@ -83,7 +98,14 @@ enum bs_err bs_keyset_open_ring(const struct bs_keyset *ks, const uint8_t amk[BS
 /* A slot for seed: fills id, public_key, eph, sealed_amk; kind, generation, parameters and salt are the caller's. */
 enum bs_err bs_keyset_make_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot,
     const uint8_t seed[BS_KEY_LEN], const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
-/* Signs rec, seals the ring, MACs the manifest, writes the blob. out holds out_size; BS_ERR_LIMIT if that is too small. */
+/* Seals another amk to a slot whose secret nobody knows here; id, kind, parameters and public key stay. */
+enum bs_err bs_keyset_renew_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot, uint64_t generation,
+    const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
+/*
+ * Signs rec, seals the ring, MACs the manifest, writes the blob. out holds out_size; BS_ERR_LIMIT if that is too small
+ * (BS_KEYSET_MAX always suffices). Exactly one key is active, and it is rec's; every slot was made for amk by
+ * bs_keyset_make_slot() in this generation or an earlier one; else BS_ERR_ARG.
+ */
 enum bs_err bs_keyset_write(const struct bs_record *rec, const uint8_t site_sec[BS_SIGN_SEC_LEN],
     const struct bs_slot *slots, size_t slot_count, const struct bs_ring_key *keys, size_t key_count,
     const uint8_t amk[BS_KEY_LEN], uint8_t *out, size_t out_size, size_t *out_len) BS_MUST_USE;

@@ -1,0 +1,213 @@
+#include "keyset_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire.h"
+
+#define MAGIC "BSK1"
+#define MAGIC_LEN 4
+#define VERSION 1
+
+/* --- slots --- */
+
+void
+bs_keyset_slot_bytes(const struct bs_slot *slot, uint8_t out[BS_SLOT_LEN])
+{
+	struct bs_wr wr = bs_wr_init(out, BS_SLOT_LEN);
+
+	bs_wr_bytes(&wr, slot->id, BS_ID_LEN);
+	bs_wr_u8(&wr, slot->kind);
+	bs_wr_u8(&wr, BS_MSG_SUITE_X25519);
+	bs_wr_u64(&wr, slot->generation);
+	bs_wr_u32(&wr, slot->memory_kib);
+	bs_wr_u32(&wr, slot->passes);
+	bs_wr_bytes(&wr, slot->salt, BS_SALT_LEN);
+	bs_wr_bytes(&wr, slot->public_key, BS_KEY_LEN);
+	bs_wr_bytes(&wr, slot->eph, BS_KEY_LEN);
+	bs_wr_bytes(&wr, slot->sealed_amk, BS_SEALED_KEY_LEN);
+	if (wr.failed || wr.len != BS_SLOT_LEN)
+		abort(); /* BS_SLOT_LEN is wrong */
+}
+
+enum bs_err
+bs_keyset_slot_check(const struct bs_slot *slot, uint64_t keyset_generation)
+{
+	if (slot->generation == 0 || slot->generation > keyset_generation)
+		return BS_ERR_FORMAT;
+	switch (slot->kind) {
+	case BS_SLOT_PASSWORD:
+		/* Before anybody gives them to Argon2id: the database could ask for all memory, or for none. */
+		if (slot->memory_kib < BS_ARGON2_MEMORY_KIB_MIN || slot->memory_kib > BS_ARGON2_MEMORY_KIB_MAX ||
+		    slot->passes < BS_ARGON2_PASSES_MIN || slot->passes > BS_ARGON2_PASSES_MAX)
+			return BS_ERR_LIMIT;
+		return BS_OK;
+	case BS_SLOT_APP:
+	case BS_SLOT_RECOVERY:
+	case BS_SLOT_MEMBER:
+	case BS_SLOT_ESCROW:
+		return slot->memory_kib == 0 && slot->passes == 0 ? BS_OK : BS_ERR_FORMAT;
+	default:
+		return BS_ERR_VERSION;
+	}
+}
+
+static void
+read_fixed(struct bs_rd *rd, uint8_t *dst, size_t len)
+{
+	const uint8_t *p = bs_rd_bytes(rd, len);
+
+	if (p != NULL)
+		memcpy(dst, p, len);
+}
+
+static enum bs_err
+parse_slot(struct bs_rd *rd, uint64_t keyset_generation, struct bs_slot *slot)
+{
+	size_t len;
+	const uint8_t *bytes = bs_rd_str16(rd, &len);
+	struct bs_rd in = bs_rd_init(bytes, len);
+	uint8_t suite;
+
+	read_fixed(&in, slot->id, BS_ID_LEN);
+	slot->kind = bs_rd_u8(&in);
+	suite = bs_rd_u8(&in);
+	if (in.failed)
+		return BS_ERR_FORMAT;
+	if (suite != BS_MSG_SUITE_X25519)
+		return BS_ERR_VERSION;
+	slot->generation = bs_rd_u64(&in);
+	slot->memory_kib = bs_rd_u32(&in);
+	slot->passes = bs_rd_u32(&in);
+	read_fixed(&in, slot->salt, BS_SALT_LEN);
+	read_fixed(&in, slot->public_key, BS_KEY_LEN);
+	read_fixed(&in, slot->eph, BS_KEY_LEN);
+	read_fixed(&in, slot->sealed_amk, BS_SEALED_KEY_LEN);
+	if (!bs_rd_done(&in))
+		return BS_ERR_FORMAT;
+	return bs_keyset_slot_check(slot, keyset_generation);
+}
+
+/* --- the blob --- */
+
+static enum bs_err
+parse_record(struct bs_rd *rd, struct bs_keyset *ks)
+{
+	size_t len;
+	const uint8_t *bytes = bs_rd_str16(rd, &len);
+
+	if (bytes == NULL || len > sizeof(ks->record_bytes))
+		return BS_ERR_FORMAT;
+	memcpy(ks->record_bytes, bytes, len);
+	ks->record_len = len;
+	return bs_record_parse(bytes, len, &ks->record);
+}
+
+static enum bs_err
+parse_slots(struct bs_rd *rd, struct bs_keyset *ks)
+{
+	size_t n = bs_rd_u16(rd);
+	enum bs_err err = BS_OK;
+
+	if (rd->failed || n == 0)
+		return BS_ERR_FORMAT;
+	if (n > BS_SLOTS_MAX)
+		return BS_ERR_LIMIT;
+	/* No memory for a count that the bytes at hand can't hold. */
+	if (rd->left / (2 + BS_SLOT_LEN) < n)
+		return BS_ERR_FORMAT;
+	ks->slots = calloc(n, sizeof(*ks->slots));
+	if (ks->slots == NULL)
+		return BS_ERR_NOMEM;
+	ks->slot_count = n;
+	for (size_t i = 0; err == BS_OK && i < n; i++)
+		err = parse_slot(rd, ks->record.generation, &ks->slots[i]);
+	return err;
+}
+
+static enum bs_err
+parse_ring(struct bs_rd *rd, struct bs_keyset *ks)
+{
+	size_t len;
+	const uint8_t *bytes = bs_rd_str32(rd, &len);
+
+	if (bytes == NULL || len < BS_RING_OVERHEAD + BS_RING_PLAIN_LEN(1))
+		return BS_ERR_FORMAT;
+	if (len > BS_RING_OVERHEAD + BS_RING_PLAIN_LEN(BS_RING_MAX))
+		return BS_ERR_LIMIT;
+	ks->sealed_ring = malloc(len);
+	if (ks->sealed_ring == NULL)
+		return BS_ERR_NOMEM;
+	memcpy(ks->sealed_ring, bytes, len);
+	ks->sealed_ring_len = len;
+	return BS_OK;
+}
+
+enum bs_err
+bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out)
+{
+	struct bs_rd rd = bs_rd_init(data, len);
+	const uint8_t *magic = bs_rd_bytes(&rd, MAGIC_LEN);
+	uint8_t version = bs_rd_u8(&rd);
+	struct bs_keyset ks = { .slots = NULL };
+	enum bs_err err;
+
+	if (rd.failed || memcmp(magic, MAGIC, MAGIC_LEN) != 0)
+		return BS_ERR_FORMAT;
+	if (version != VERSION)
+		return BS_ERR_VERSION;
+	if (len > BS_KEYSET_MAX)
+		return BS_ERR_LIMIT;
+	err = parse_record(&rd, &ks);
+	if (err == BS_OK)
+		err = parse_slots(&rd, &ks);
+	if (err == BS_OK)
+		err = parse_ring(&rd, &ks);
+	read_fixed(&rd, ks.manifest, BS_HASH_LEN);
+	if (err == BS_OK && !bs_rd_done(&rd))
+		err = BS_ERR_FORMAT;
+	if (err != BS_OK) {
+		bs_keyset_clear(&ks);
+		return err;
+	}
+	*out = ks;
+	return BS_OK;
+}
+
+enum bs_err
+bs_keyset_bytes(const struct bs_keyset *ks, uint8_t *out, size_t out_size, size_t *out_len)
+{
+	struct bs_wr wr = bs_wr_init(out, out_size < BS_KEYSET_MAX ? out_size : BS_KEYSET_MAX);
+	uint8_t slot[BS_SLOT_LEN];
+
+	bs_wr_bytes(&wr, MAGIC, MAGIC_LEN);
+	bs_wr_u8(&wr, VERSION);
+	bs_wr_str16(&wr, ks->record_bytes, ks->record_len);
+	bs_wr_u16(&wr, (uint16_t)ks->slot_count);
+	for (size_t i = 0; i < ks->slot_count; i++) {
+		bs_keyset_slot_bytes(&ks->slots[i], slot);
+		bs_wr_str16(&wr, slot, sizeof(slot));
+	}
+	bs_wr_str32(&wr, ks->sealed_ring, ks->sealed_ring_len);
+	bs_wr_bytes(&wr, ks->manifest, BS_HASH_LEN);
+	if (wr.failed)
+		return BS_ERR_LIMIT;
+	*out_len = wr.len;
+	return BS_OK;
+}
+
+void
+bs_keyset_clear(struct bs_keyset *ks)
+{
+	free(ks->slots);
+	free(ks->sealed_ring);
+	bs_wipe(ks, sizeof(*ks));
+}
+
+enum bs_err
+bs_keyset_verify(const struct bs_keyset *ks, const uint8_t site_pub[BS_SIGN_PUB_LEN], const char *name)
+{
+	struct bs_record rec;
+
+	return bs_record_open(ks->record_bytes, ks->record_len, site_pub, name, &rec);
+}
