@@ -52,15 +52,6 @@ bs_keyset_slot_check(const struct bs_slot *slot, uint64_t keyset_generation)
 	}
 }
 
-static void
-read_fixed(struct bs_rd *rd, uint8_t *dst, size_t len)
-{
-	const uint8_t *p = bs_rd_bytes(rd, len);
-
-	if (p != NULL)
-		memcpy(dst, p, len);
-}
-
 static enum bs_err
 parse_slot(struct bs_rd *rd, uint64_t keyset_generation, struct bs_slot *slot)
 {
@@ -69,7 +60,7 @@ parse_slot(struct bs_rd *rd, uint64_t keyset_generation, struct bs_slot *slot)
 	struct bs_rd in = bs_rd_init(bytes, len);
 	uint8_t suite;
 
-	read_fixed(&in, slot->id, BS_ID_LEN);
+	bs_rd_copy(&in, slot->id, BS_ID_LEN);
 	slot->kind = bs_rd_u8(&in);
 	suite = bs_rd_u8(&in);
 	if (in.failed)
@@ -79,10 +70,10 @@ parse_slot(struct bs_rd *rd, uint64_t keyset_generation, struct bs_slot *slot)
 	slot->generation = bs_rd_u64(&in);
 	slot->memory_kib = bs_rd_u32(&in);
 	slot->passes = bs_rd_u32(&in);
-	read_fixed(&in, slot->salt, BS_SALT_LEN);
-	read_fixed(&in, slot->public_key, BS_KEY_LEN);
-	read_fixed(&in, slot->eph, BS_KEY_LEN);
-	read_fixed(&in, slot->sealed_amk, BS_SEALED_KEY_LEN);
+	bs_rd_copy(&in, slot->salt, BS_SALT_LEN);
+	bs_rd_copy(&in, slot->public_key, BS_KEY_LEN);
+	bs_rd_copy(&in, slot->eph, BS_KEY_LEN);
+	bs_rd_copy(&in, slot->sealed_amk, BS_SEALED_KEY_LEN);
 	if (!bs_rd_done(&in))
 		return BS_ERR_FORMAT;
 	return bs_keyset_slot_check(slot, keyset_generation);
@@ -163,7 +154,7 @@ bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out)
 		err = parse_slots(&rd, &ks);
 	if (err == BS_OK)
 		err = parse_ring(&rd, &ks);
-	read_fixed(&rd, ks.manifest, BS_HASH_LEN);
+	bs_rd_copy(&rd, ks.manifest, BS_HASH_LEN);
 	if (err == BS_OK && !bs_rd_done(&rd))
 		err = BS_ERR_FORMAT;
 	if (err != BS_OK) {

@@ -36,15 +36,6 @@ key_id_fits(const struct bs_record *rec)
 	return memcmp(key_id, rec->key_id, BS_ID_LEN) == 0;
 }
 
-static void
-read_fixed(struct bs_rd *rd, uint8_t *dst, size_t len)
-{
-	const uint8_t *p = bs_rd_bytes(rd, len);
-
-	if (p != NULL)
-		memcpy(dst, p, len);
-}
-
 enum bs_err
 bs_record_parse(const void *data, size_t len, struct bs_record *out)
 {
@@ -60,9 +51,9 @@ bs_record_parse(const void *data, size_t len, struct bs_record *out)
 	rec.flags = bs_rd_u32(&rd);
 	rec.generation = bs_rd_u64(&rd);
 	rec.created = bs_rd_u64(&rd);
-	read_fixed(&rd, rec.account_id, BS_ID_LEN);
-	read_fixed(&rd, rec.key_id, BS_ID_LEN);
-	read_fixed(&rd, rec.public_key, BS_KEY_LEN);
+	bs_rd_copy(&rd, rec.account_id, BS_ID_LEN);
+	bs_rd_copy(&rd, rec.key_id, BS_ID_LEN);
+	bs_rd_copy(&rd, rec.public_key, BS_KEY_LEN);
 	bs_rd_cstr16(&rd, rec.name, sizeof(rec.name));
 	(void)bs_rd_bytes(&rd, BS_SIG_LEN);
 	if (!bs_rd_done(&rd) || rec.generation == 0 || !name_is_sane(rec.name))

@@ -22,6 +22,17 @@ bs_rd_bytes(struct bs_rd *rd, size_t len)
 	return p;
 }
 
+void
+bs_rd_copy(struct bs_rd *rd, void *dst, size_t len)
+{
+	const uint8_t *p = bs_rd_bytes(rd, len);
+
+	if (p != NULL)
+		memcpy(dst, p, len);
+	else
+		memset(dst, 0, len);
+}
+
 static uint64_t
 rd_uint(struct bs_rd *rd, size_t len)
 {

@@ -31,6 +31,8 @@ uint32_t bs_rd_u32(struct bs_rd *rd);
 uint64_t bs_rd_u64(struct bs_rd *rd);
 /* The next len bytes, inside the input; NULL when there are not so many. */
 const uint8_t *bs_rd_bytes(struct bs_rd *rd, size_t len);
+/* Copies the next len bytes; when there are not so many, zeroes dst. */
+void bs_rd_copy(struct bs_rd *rd, void *dst, size_t len);
 /* A u16 length and so many bytes. On failure NULL and *len = 0. */
 const uint8_t *bs_rd_str16(struct bs_rd *rd, size_t *len);
 /* A u32 length and so many bytes. On failure NULL and *len = 0. */
