@@ -43,7 +43,7 @@ PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 
-.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench deps deps-test install clean
+.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -97,6 +97,9 @@ layers: ## fails on an include that points upwards
 
 bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
 	@tests/bench/run
+
+bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in memory
+	@$<
 
 install: all ## into DESTDIR/usr
 	install -D -t $(DESTDIR)/usr/sbin $(filter-out %.so %basaltctl,$(PROGRAMS))
@@ -157,6 +160,9 @@ $(B)/dovecot/auth/libauthdb_basalt.so: $(call obj,$(AUTHDB)) $(B)/libbasalt.a
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER),$(B)/libmilter.a) $(B)/libbasalt.a
 	@mkdir -p $(@D)
 	$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+
+$(B)/bench_msgfmt: $(B)/obj/tests/bench/bench_msgfmt.o $(B)/libbasalt.a
+	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS)
 
 $(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
 
