@@ -14,7 +14,7 @@
 static struct {
 	pthread_once_t once;
 	EVP_MD *sha256;
-	EVP_MAC *hmac;
+	EVP_MAC_CTX *hmac; /* knows its hash and no key: copied for each use */
 	EVP_CIPHER *gcm;
 } lib = { .once = PTHREAD_ONCE_INIT };
 
@@ -26,11 +26,30 @@ struct bs_gcm {
 	EVP_CIPHER_CTX *ctx;
 };
 
+static EVP_MAC_CTX *
+make_hmac(void)
+{
+	static char name[] = "SHA256";
+	OSSL_PARAM params[2] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *ctx = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
+
+	EVP_MAC_free(mac);
+	if (ctx != NULL && EVP_MAC_CTX_set_params(ctx, params) != 1) {
+		EVP_MAC_CTX_free(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
 static void
 fetch(void)
 {
 	lib.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	lib.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	lib.hmac = make_hmac();
 	lib.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 }
 
@@ -100,15 +119,10 @@ static enum bs_err
 hmac_once(EVP_MAC_CTX *ctx, const void *key, size_t key_len, const void *a, size_t a_len, const void *b, size_t b_len,
     uint8_t out[BS_HASH_LEN])
 {
-	static char name[] = "SHA256";
-	OSSL_PARAM params[2] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-		OSSL_PARAM_construct_end(),
-	};
 	uint8_t mac[BS_HASH_LEN];
 	size_t len = 0;
 
-	if (EVP_MAC_init(ctx, key, key_len, params) != 1 ||
+	if (EVP_MAC_init(ctx, key, key_len, NULL) != 1 ||
 	    EVP_MAC_update(ctx, a, a_len) != 1 ||
 	    (b_len > 0 && EVP_MAC_update(ctx, b, b_len) != 1) ||
 	    EVP_MAC_final(ctx, mac, &len, sizeof(mac)) != 1 || len != sizeof(mac))
@@ -121,7 +135,7 @@ hmac_once(EVP_MAC_CTX *ctx, const void *key, size_t key_len, const void *a, size
 enum bs_err
 bs_hmac(const uint8_t key[BS_KEY_LEN], const void *data, size_t len, uint8_t out[BS_HASH_LEN])
 {
-	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(lib.hmac);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(lib.hmac);
 	enum bs_err err = ctx == NULL ? BS_ERR_NOMEM : hmac_once(ctx, key, BS_KEY_LEN, data, len, NULL, 0, out);
 
 	EVP_MAC_CTX_free(ctx);
@@ -141,7 +155,7 @@ bs_hkdf(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len, cons
 
 	if (info_len > HKDF_INFO_MAX)
 		return BS_ERR_LIMIT;
-	ctx = EVP_MAC_CTX_new(lib.hmac);
+	ctx = EVP_MAC_CTX_dup(lib.hmac);
 	if (ctx == NULL)
 		return BS_ERR_NOMEM;
 	if (salt_len == 0) {
