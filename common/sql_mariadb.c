@@ -115,12 +115,14 @@ static enum bs_err
 set_up(struct conn *conn, struct bs_sql_outcome *outcome)
 {
 	char text[256];
+	/* The server gives up first, so that the connection survives a slow statement. */
+	unsigned statement_ms = (unsigned)conn->timeout_ms * 3 / 4;
 	enum bs_err err;
 
 	snprintf(text, sizeof(text),
 	    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES',"
 	    " innodb_lock_wait_timeout = %u, lock_wait_timeout = %u, max_statement_time = %u.%03u, autocommit = 1",
-	    conn->timeout_s, conn->timeout_s, (unsigned)conn->timeout_ms / 1000, (unsigned)conn->timeout_ms % 1000);
+	    conn->timeout_s, conn->timeout_s, statement_ms / 1000, statement_ms % 1000 + (statement_ms == 0));
 	err = query(conn, text, outcome);
 	if (err == BS_OK)
 		err = query_text(conn, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit", text, sizeof(text), outcome);
