@@ -1,0 +1,28 @@
+/*
+ * home: what Basalt keeps in an account's mail home, folder basalt/: a copy of the signed public record and of the sealed
+ * keyset, so that mail and keys are backed up and restored together, and so that an old database is noticed; and the
+ * list of large mails that turned out damaged in the middle of being read.
+ *
+ * Files appear whole: temporary name, fsync, rename, fsync of the folder. All run as the mail user.
+ * On failure reason_r (data stack) is for the log.
+ */
+#ifndef BASALT_HOME_H
+#define BASALT_HOME_H
+
+#include "plugin.h"
+
+/*
+ * rec, with its bytes, was just verified. BS_ERR_ROLLBACK when the home has a newer one; BS_ERR_AUTH when the copy there is
+ * not to be trusted. A newer record is written; when that fails the mail must wait, too (BS_ERR_IO).
+ */
+enum bs_err basalt_home_check_record(struct basalt_user *bu, const struct bs_record *rec, const uint8_t *bytes, size_t len,
+    const char **reason_r) BS_MUST_USE;
+bool basalt_home_has_record(struct basalt_user *bu);
+/* Written when it differs from what is there. */
+enum bs_err basalt_home_keep_keyset(struct basalt_user *bu, const uint8_t *blob, size_t len, const char **reason_r) BS_MUST_USE;
+
+/* Remembers a damaged mail beyond this session; at most some thousands of them. */
+void basalt_home_note_damaged(struct basalt_user *bu, const uint8_t message_id[BS_ID_LEN]);
+bool basalt_home_is_damaged(struct basalt_user *bu, const uint8_t message_id[BS_ID_LEN]);
+
+#endif

@@ -1,0 +1,270 @@
+/*
+ * The auth module: passdb driver "basalt", args = the path of keyd's auth socket. A login of imap or pop3 brings home a
+ * token for the mail process; one of another service (smtp: Postfix's SASL) only has its password judged.
+ */
+
+#include "compat.h"
+
+#include <auth-common.h>
+#include <auth-request.h>
+#include <auth-settings.h>
+#include <hex-binary.h>
+#include <passdb.h>
+#include <str.h>
+
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include "crypto.h"
+#include "passdb_client.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define LOGIN_TIMEOUT_MS 30000 /* Argon2id waits its turn when many log in at once */
+#define EXISTS_TIMEOUT_MS 10000
+#define LOGIN_PAYLOAD_MAX (4 * 2 + BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
+#define TOKEN_FIELD "userdb_basalt_pass_token"
+
+void authdb_basalt_init(void);
+void authdb_basalt_deinit(void);
+
+struct basalt_passdb {
+	struct passdb_module module;
+	struct passdb_client *client;
+};
+
+struct basalt_auth {
+	struct auth_request *request;
+	bool session;
+	union {
+		verify_plain_callback_t *verify_plain;
+		lookup_credentials_callback_t *lookup_credentials;
+	} callback;
+};
+
+static struct basalt_passdb *
+passdb_of(struct auth_request *request)
+{
+	return container_of(request->passdb->passdb, struct basalt_passdb, module);
+}
+
+/* --- settings --- */
+
+static const char *
+unsafe_settings(const struct auth_settings *set)
+{
+	if (set->debug_passwords)
+		return "auth_debug_passwords = yes writes passwords, which open mail, into the log: set it to no";
+	if (strcmp(set->verbose_passwords, "no") != 0)
+		return "auth_verbose_passwords writes passwords, which open mail, into the log: set it to no";
+	return NULL;
+}
+
+static struct passdb_module *
+basalt_preinit(pool_t pool, const char *args)
+{
+	struct basalt_passdb *passdb;
+	const char *unsafe = unsafe_settings(global_auth_settings);
+
+	if (unsafe != NULL)
+		i_fatal("passdb basalt: %s", unsafe);
+	if (args == NULL || *args != '/')
+		i_fatal("passdb basalt: args has to be the path of basalt-keyd's auth socket (run_dir/" BS_SOCKET_AUTH ")");
+	passdb = p_new(pool, struct basalt_passdb, 1);
+	passdb->client = passdb_client_new(args);
+	return &passdb->module;
+}
+
+static void
+basalt_deinit(struct passdb_module *module)
+{
+	struct basalt_passdb *passdb = container_of(module, struct basalt_passdb, module);
+
+	passdb_client_free(passdb->client);
+	passdb->client = NULL;
+}
+
+/* --- logins --- */
+
+/* Only these services open mail. */
+static bool
+wants_session(const char *service)
+{
+	return service != NULL && (strcmp(service, "imap") == 0 || strcmp(service, "pop3") == 0);
+}
+
+/* What arrives as a password is one only with these mechanisms, and only for a user who logs in as himself. */
+static const char *
+not_a_password(const struct auth_request *request)
+{
+	const char *mech = request->fields.mech_name;
+
+	if (mech == NULL || (strcasecmp(mech, "PLAIN") != 0 && strcasecmp(mech, "LOGIN") != 0))
+		return "only the mechanisms PLAIN and LOGIN bring a password";
+	if (request->fields.master_user != NULL || request->fields.requested_login_user != NULL)
+		return "master users have no password of the account";
+	return NULL;
+}
+
+static struct basalt_auth *
+auth_begin(struct auth_request *request)
+{
+	struct basalt_auth *auth = i_new(struct basalt_auth, 1);
+
+	auth->request = request;
+	auth_request_ref(request);
+	return auth;
+}
+
+static void
+auth_end(struct basalt_auth *auth)
+{
+	auth_request_unref(&auth->request);
+	i_free(auth);
+}
+
+static enum bs_err
+take_token(struct basalt_auth *auth, const uint8_t *payload, size_t len)
+{
+	struct bs_rd rd = bs_rd_init(payload, len);
+	const uint8_t *token = NULL;
+
+	(void)bs_rd_u8(&rd); /* sealed: the mail process learns it from the signed record */
+	if (auth->session)
+		token = bs_rd_bytes(&rd, BS_TOKEN_LEN);
+	(void)bs_rd_bytes(&rd, BS_ID_LEN);
+	if (!bs_rd_done(&rd))
+		return BS_ERR_FORMAT;
+	if (token != NULL)
+		auth_request_set_field(auth->request, TOKEN_FIELD, binary_to_hex(token, BS_TOKEN_LEN), NULL);
+	return BS_OK;
+}
+
+/* passdb_client_fn */
+static void
+login_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len)
+{
+	struct basalt_auth *auth = ctx;
+	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
+
+	if (status == BS_OK)
+		status = take_token(auth, payload, len);
+	if (status == BS_OK) {
+		result = PASSDB_RESULT_OK;
+	} else if (status == BS_ERR_DENIED) {
+		e_info(authdb_event(auth->request), "basalt: %s", bs_err_text(status));
+		result = PASSDB_RESULT_PASSWORD_MISMATCH;
+	} else {
+		e_error(authdb_event(auth->request), "basalt: basalt-keyd can't judge the login: %s", bs_err_text(status));
+	}
+	auth->callback.verify_plain(result, auth->request);
+	auth_end(auth);
+}
+
+static void
+login_send(struct basalt_auth *auth, const char *password)
+{
+	const char *service = BASALT_AUTH_SERVICE(auth->request), *user = t_str_lcase(auth->request->fields.user);
+	uint8_t payload[LOGIN_PAYLOAD_MAX];
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+
+	auth->session = wants_session(service);
+	bs_wr_str16(&wr, user, strlen(user));
+	bs_wr_str16(&wr, password, strlen(password));
+	bs_wr_str16(&wr, service, strlen(service));
+	bs_wr_u8(&wr, auth->session ? 0 : (uint8_t)BS_LOGIN_NO_SESSION);
+	/* Too long for the frame is too long to be right. */
+	if (wr.failed)
+		login_answered(auth, BS_ERR_DENIED, NULL, 0);
+	else
+		passdb_client_send(passdb_of(auth->request)->client, BS_OP_LOGIN, payload, wr.len, LOGIN_TIMEOUT_MS,
+		    login_answered, auth);
+	bs_wipe(payload, sizeof(payload));
+}
+
+static void
+basalt_verify_plain(struct auth_request *request, const char *password, verify_plain_callback_t *callback)
+{
+	const char *problem = unsafe_settings(request->set);
+	struct basalt_auth *auth;
+
+	if (problem != NULL) {
+		e_error(authdb_event(request), "basalt: %s", problem);
+		callback(PASSDB_RESULT_INTERNAL_FAILURE, request);
+		return;
+	}
+	problem = not_a_password(request);
+	if (problem != NULL || strlen(password) > BS_PASSWORD_MAX) {
+		e_info(authdb_event(request), "basalt: refused: %s", problem != NULL ? problem : "the password is too long");
+		callback(PASSDB_RESULT_PASSWORD_MISMATCH, request);
+		return;
+	}
+	auth = auth_begin(request);
+	auth->callback.verify_plain = callback;
+	login_send(auth, password);
+}
+
+/* --- does a user exist? (userdb static, for lmtp) --- */
+
+/* passdb_client_fn */
+static void
+exists_answered(void *ctx, enum bs_err status, const uint8_t *payload ATTR_UNUSED, size_t len ATTR_UNUSED)
+{
+	struct basalt_auth *auth = ctx;
+	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
+
+	if (status == BS_OK)
+		result = PASSDB_RESULT_OK;
+	else if (status == BS_ERR_NOENT || status == BS_ERR_ARG)
+		result = PASSDB_RESULT_USER_UNKNOWN;
+	else
+		e_error(authdb_event(auth->request), "basalt: basalt-keyd can't look the user up: %s", bs_err_text(status));
+	passdb_handle_credentials(result, NULL, NULL, auth->callback.lookup_credentials, auth->request);
+	auth_end(auth);
+}
+
+static void
+basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callback_t *callback)
+{
+	const char *user = t_str_lcase(request->fields.user);
+	uint8_t payload[2 + BS_ACCOUNT_NAME_MAX];
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+	struct basalt_auth *auth;
+
+	if (*request->wanted_credentials_scheme != '\0') {
+		/* There are no credentials to be had, only an answer to "is there such a user". */
+		passdb_handle_credentials(PASSDB_RESULT_SCHEME_NOT_AVAILABLE, NULL, NULL, callback, request);
+		return;
+	}
+	auth = auth_begin(request);
+	auth->callback.lookup_credentials = callback;
+	bs_wr_str16(&wr, user, strlen(user));
+	if (wr.failed)
+		exists_answered(auth, BS_ERR_NOENT, NULL, 0);
+	else
+		passdb_client_send(passdb_of(request)->client, BS_OP_EXISTS, payload, wr.len, EXISTS_TIMEOUT_MS,
+		    exists_answered, auth);
+}
+
+static struct passdb_module_interface basalt_passdb = {
+	.name = "basalt",
+	.preinit = basalt_preinit,
+	.deinit = basalt_deinit,
+	.verify_plain = basalt_verify_plain,
+	.lookup_credentials = basalt_lookup_credentials,
+};
+
+EXPORT void
+authdb_basalt_init(void)
+{
+	(void)unsetenv("PR_SET_DUMPABLE");
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (bs_crypto_init() != BS_OK)
+		i_fatal("passdb basalt: the cryptographic libraries do not work on this machine");
+	passdb_register_module(&basalt_passdb);
+}
+
+EXPORT void
+authdb_basalt_deinit(void)
+{
+	passdb_unregister_module(&basalt_passdb);
+}

@@ -1,0 +1,199 @@
+#include "compat.h"
+
+#include <hex-binary.h>
+#include <buffer.h>
+#include <istream.h>
+#include <mail-namespace.h>
+#include <mail-storage-hooks.h>
+#include <mail-storage-private.h>
+#include <master-service.h>
+#include <module-dir.h>
+#include <str.h>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "crypto.h"
+#include "keymem.h"
+#include "plugin.h"
+#include "read.h"
+#include "save.h"
+#include "session.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+void basalt_plugin_init(struct module *module);
+void basalt_plugin_deinit(void);
+EXPORT extern const char *basalt_plugin_version;
+
+const char *basalt_plugin_version = DOVECOT_ABI_VERSION;
+
+static MODULE_CONTEXT_DEFINE_INIT(basalt_user_module, &mail_user_module_register);
+
+struct basalt_user *
+basalt_user_get(struct mail_user *user)
+{
+	return MODULE_CONTEXT(user, basalt_user_module);
+}
+
+struct basalt_user *
+basalt_box_owner(struct mailbox *box)
+{
+	struct mail_namespace *ns = mailbox_get_namespace(box);
+
+	return ns->owner == NULL ? NULL : basalt_user_get(ns->owner);
+}
+
+bool
+basalt_box_is_binary(struct mailbox *box)
+{
+	enum mail_storage_class_flags flags = box->storage->class_flags;
+
+	return (flags & MAIL_STORAGE_CLASS_FLAG_BINARY_DATA) != 0 && (flags & MAIL_STORAGE_CLASS_FLAG_OPEN_STREAMS) == 0;
+}
+
+/* --- settings --- */
+
+static int
+read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
+{
+	char text[BS_SIGN_PUB_LEN * 2];
+	buffer_t *bytes = t_buffer_create(BS_SIGN_PUB_LEN);
+	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1) {
+		*error_r = t_strdup_printf("basalt_site_key: can't open %s: %m", path);
+		return -1;
+	}
+	n = read(fd, text, sizeof(text));
+	i_close_fd(&fd);
+	if (n != (ssize_t)sizeof(text) || hex_to_binary(t_strndup(text, sizeof(text)), bytes) < 0) {
+		*error_r = t_strdup_printf("basalt_site_key: %s does not hold %d hex digits", path, BS_SIGN_PUB_LEN * 2);
+		return -1;
+	}
+	memcpy(pub, bytes->data, BS_SIGN_PUB_LEN);
+	return 0;
+}
+
+static const char *
+setting(struct mail_user *user, const char *name, const char **error_r)
+{
+	const char *value = mail_user_plugin_getenv(user, name);
+
+	if (value != NULL && *value != '\0')
+		return value;
+	*error_r = t_strdup_printf("plugin { %s } is not set", name);
+	return NULL;
+}
+
+/* What would leak plaintext or mix users' keys is refused at once. */
+static int
+check_surroundings(struct mail_user *user, const char **error_r)
+{
+	const struct mail_storage_settings *set = mail_user_set_get_storage_set(user);
+	bool login = strcmp(user->service, "imap") == 0 || strcmp(user->service, "pop3") == 0;
+
+	if (set->mail_attachment_dir[0] != '\0') {
+		*error_r = "mail_attachment_dir has to be empty: attachments would be stored in plaintext";
+		return -1;
+	}
+	if (login && master_service_get_client_limit(master_service) > 1) {
+		*error_r = t_strdup_printf("service %s has client_limit above 1: a process would hold several users' keys",
+		    user->service);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+user_settings(struct basalt_user *bu, const char **error_r)
+{
+	const char *site_key;
+
+	bu->run_dir = setting(bu->user, "basalt_keyd", error_r);
+	site_key = bu->run_dir == NULL ? NULL : setting(bu->user, "basalt_site_key", error_r);
+	if (site_key == NULL || read_site_key(site_key, bu->site_pub, error_r) < 0)
+		return -1;
+	return check_surroundings(bu->user, error_r);
+}
+
+/* --- users --- */
+
+static void
+basalt_user_deinit(struct mail_user *user)
+{
+	struct basalt_user *bu = basalt_user_get(user);
+
+	basalt_session_end(bu);
+	bu->module_ctx.super.deinit(user);
+}
+
+/* The user that Dovecot makes to hold mail on its way in. */
+static bool
+is_raw_user(const struct mail_user *user)
+{
+	return user->autocreated && strcmp(user->username, "raw mail user") == 0;
+}
+
+static void
+basalt_user_created(struct mail_user *user)
+{
+	struct mail_user_vfuncs *v = user->vlast;
+	struct basalt_user *bu;
+	const char *error = "?";
+
+	if (is_raw_user(user))
+		return;
+	bu = p_new(user->pool, struct basalt_user, 1);
+	bu->user = user;
+	bu->account = str_lcase(p_strdup(user->pool, user->username));
+	bu->module_ctx.super = *v;
+	user->vlast = &bu->module_ctx.super;
+	v->deinit = basalt_user_deinit;
+	MODULE_CONTEXT_SET(user, basalt_user_module, bu);
+
+	if (user_settings(bu, &error) < 0)
+		user->error = p_strdup_printf(user->pool, "basalt: %s", error);
+	else if (!user->autocreated && basalt_session_start(bu, &error) != BS_OK && !user->session_restored)
+		user->error = p_strdup(user->pool, error);
+}
+
+/* --- the plugin --- */
+
+static struct mail_storage_hooks hooks = {
+	.mail_user_created = basalt_user_created,
+	.mail_allocated = basalt_mail_allocated,
+};
+
+/* Sealing is what happens to the bytes last, after zlib and whatever else: a late name in the order of plugins. */
+static struct mail_storage_hooks late_hooks = {
+	.mailbox_allocated = basalt_mailbox_allocated,
+};
+
+static struct module late_module = {
+	.path = (char *)"lib95_basalt_plugin.so",
+};
+
+EXPORT void
+basalt_plugin_init(struct module *module)
+{
+	/* Dovecot turns core files on again where this variable asks for it; ours would hold keys. */
+	(void)unsetenv("PR_SET_DUMPABLE");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
+	if (bs_crypto_init() != BS_OK)
+		i_fatal("basalt: the cryptographic libraries do not work on this machine");
+	mail_storage_hooks_add(module, &hooks);
+	mail_storage_hooks_add_forced(&late_module, &late_hooks);
+}
+
+EXPORT void
+basalt_plugin_deinit(void)
+{
+	mail_storage_hooks_remove(&late_hooks);
+	mail_storage_hooks_remove(&hooks);
+	basalt_session_deinit();
+	basalt_keymem_deinit();
+}

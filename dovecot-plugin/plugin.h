@@ -1,0 +1,51 @@
+/*
+ * plugin: what the plugin hangs on Dovecot's objects, and how its files find it.
+ *
+ * A mail user gets one struct basalt_user, from creation to deinit; it owns the session with basalt-keyd. A mail gets
+ * one struct basalt_mail (read.c keeps it to itself). Dovecot is single-threaded: so is all of this.
+ *
+ *     struct basalt_user *bu = basalt_user_get(box->storage->user);   // NULL: Dovecot's internal raw user
+ */
+#ifndef BASALT_PLUGIN_H
+#define BASALT_PLUGIN_H
+
+#include "compat.h"
+
+#include <mail-user.h>
+
+#include "keyclient.h"
+
+struct mail;
+struct mailbox;
+
+/* How many unreadable mails a session remembers, so that each is logged once. */
+#define BASALT_UNREADABLE_MAX 64
+
+struct basalt_user {
+	union mail_user_module_context module_ctx;
+	struct mail_user *user;
+	const char *account;  /* the lower-case address, as keyd knows it */
+	const char *run_dir;  /* where keyd's sockets are */
+	uint8_t site_pub[BS_SIGN_PUB_LEN];
+
+	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
+	bool session_lost;
+	bool account_id_known;
+	uint8_t account_id[BS_ID_LEN];
+
+	struct bs_record record; /* verified, valid when record_until lies ahead */
+	int64_t record_until_ms;
+
+	uint8_t unreadable[BASALT_UNREADABLE_MAX][BS_ID_LEN];
+	unsigned int unreadable_count; /* ever noted: the table is a ring */
+	int64_t trouble_logged_ms;     /* when transient trouble was logged last */
+};
+
+/* NULL for a user that this plugin leaves alone. */
+struct basalt_user *basalt_user_get(struct mail_user *user);
+/* The account that a mailbox's mail belongs to; NULL for a public namespace, which belongs to nobody. */
+struct basalt_user *basalt_box_owner(struct mailbox *box);
+/* True for storages that keep each mail's bytes as they are given (sdbox, mdbox, maildir). */
+bool basalt_box_is_binary(struct mailbox *box);
+
+#endif

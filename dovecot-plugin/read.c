@@ -1,0 +1,171 @@
+#include "compat.h"
+
+#include <index-mail.h>
+#include <istream.h>
+#include <mail-storage-private.h>
+
+#include "iostream.h"
+#include "read.h"
+#include "unreadable.h"
+
+struct basalt_mail {
+	union mail_module_context module_ctx;
+	struct basalt_sealed *sm; /* NULL: not open, or not ours */
+	bool plaintext;           /* open, and not ours */
+	bool probing;             /* open only to see what it is */
+	bool want_body;           /* get_stream() was called for the body, too */
+	char *file;               /* for the log */
+};
+
+static MODULE_CONTEXT_DEFINE_INIT(basalt_mail_module, &mail_module_register);
+#define BASALT_MAIL(obj) MODULE_CONTEXT(obj, basalt_mail_module)
+
+static struct mail_private *
+private_of(struct mail *mail)
+{
+	return container_of(mail, struct mail_private, mail);
+}
+
+static void
+mail_forget(struct basalt_mail *bm)
+{
+	basalt_sealed_unref(&bm->sm);
+	bm->plaintext = false;
+	i_free_and_null(bm->file);
+}
+
+static int
+fail(struct mail *mail, struct basalt_mail *bm, enum bs_err err)
+{
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+
+	return basalt_unreadable(mail, bu, bm->sm == NULL ? NULL : basalt_sealed_prefix(bm->sm)->message_id, bm->file, err);
+}
+
+/* Key, sizes and as many chunks as must be good before anything is handed out. */
+static int
+make_ready(struct mail *mail, struct basalt_mail *bm)
+{
+	enum bs_err err = bm->want_body ? basalt_sealed_check(bm->sm) : basalt_sealed_open(bm->sm);
+
+	return err == BS_OK ? 0 : fail(mail, bm, err);
+}
+
+/* The trailer knows the sizes: Dovecot need not read the mail to count. */
+static void
+prime_sizes(struct mail *mail, const struct bs_msg_sizes *sizes)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	struct index_mail_data *data = &imail->data;
+
+	if (data->physical_size == UOFF_T_MAX)
+		data->physical_size = sizes->physical_len;
+	if (data->virtual_size == UOFF_T_MAX)
+		data->virtual_size = sizes->virtual_len;
+}
+
+/* One of our files: puts the plaintext stream in the place of the file's. */
+static int
+wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
+{
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct istream *input = *stream;
+	enum bs_err err;
+
+	bm->file = i_strdup(i_stream_get_name(input));
+	err = basalt_sealed_new(bu, input, &bm->sm);
+	if (err != BS_OK)
+		return fail(mail, bm, err);
+	*stream = basalt_istream_create(input, bm->sm);
+	i_stream_unref(&input);
+	return bm->probing ? 0 : make_ready(mail, bm);
+}
+
+static int
+basalt_istream_opened(struct mail *mail, struct istream **stream)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	struct istream *ours = NULL;
+
+	mail_forget(bm);
+	if (!basalt_sealed_begins(*stream)) {
+		bm->plaintext = true;
+	} else if (wrap_stream(mail, bm, stream) < 0) {
+		/* dbox does not release the stream when this fails. */
+		i_stream_unref(stream);
+		return -1;
+	} else {
+		ours = *stream;
+	}
+	if (bm->module_ctx.super.istream_opened != NULL && bm->module_ctx.super.istream_opened(mail, stream) < 0)
+		return -1;
+	/* Only if no plugin (zlib) made something else of it are our sizes the mail's. */
+	if (ours != NULL && *stream == ours && !bm->probing)
+		prime_sizes(mail, basalt_sealed_sizes(bm->sm));
+	return 0;
+}
+
+static int
+basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
+    struct istream **stream_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	struct index_mail *imail = INDEX_MAIL(mail);
+	bool outer = bm->want_body;
+	int ret;
+
+	bm->want_body = get_body || outer;
+	/* Open already, perhaps only for its header, or for a probe. */
+	if (bm->sm != NULL && imail->data.stream != NULL && !bm->probing && make_ready(mail, bm) < 0)
+		ret = -1;
+	else
+		ret = bm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
+	bm->want_body = outer;
+	return ret;
+}
+
+static void
+basalt_mail_close(struct mail *mail)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+
+	bm->module_ctx.super.close(mail);
+	mail_forget(bm);
+}
+
+enum basalt_state
+basalt_mail_probe(struct mail *mail, const struct bs_msg_prefix **prefix_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	struct istream *input;
+	int ret;
+
+	if (bm == NULL)
+		return BASALT_PLAINTEXT;
+	bm->probing = true;
+	ret = mail_get_stream_because(mail, NULL, NULL, "copying", &input);
+	bm->probing = false;
+	if (bm->sm != NULL && ret == 0) {
+		*prefix_r = basalt_sealed_prefix(bm->sm);
+		return BASALT_SEALED;
+	}
+	return ret == 0 && bm->plaintext ? BASALT_PLAINTEXT : BASALT_BROKEN;
+}
+
+void
+basalt_mail_allocated(struct mail *mail)
+{
+	struct mail_private *pmail = private_of(mail);
+	struct mail_vfuncs *v = pmail->vlast;
+	struct basalt_mail *bm;
+
+	if (basalt_user_get(mail->box->storage->user) == NULL || !basalt_box_is_binary(mail->box))
+		return;
+	bm = p_new(pmail->pool, struct basalt_mail, 1);
+	bm->module_ctx.super = *v;
+	pmail->vlast = &bm->module_ctx.super;
+	v->istream_opened = basalt_istream_opened;
+	v->get_stream = basalt_get_stream;
+	v->close = basalt_mail_close;
+	MODULE_CONTEXT_SET(pmail, basalt_mail_module, bm);
+}

@@ -1,0 +1,130 @@
+#include "compat.h"
+
+#include <istream.h>
+#include <mail-copy.h>
+#include <mail-storage-private.h>
+#include <ostream.h>
+
+#include "iostream.h"
+#include "read.h"
+#include "save.h"
+#include "session.h"
+
+struct basalt_mailbox {
+	union mailbox_module_context module_ctx;
+};
+
+static MODULE_CONTEXT_DEFINE_INIT(basalt_storage_module, &mail_storage_module_register);
+#define BASALT_MAILBOX(obj) MODULE_CONTEXT_REQUIRE(obj, basalt_storage_module)
+
+static int
+refuse(struct mailbox *box, const char *reason)
+{
+	e_error(box->event, "basalt: mail not stored: %s", reason);
+	mail_storage_set_error(box->storage, MAIL_ERROR_TEMP, "Mail can't be encrypted at the moment, try again later");
+	return -1;
+}
+
+/* The record by which mail of this mailbox is stored, or -1 with the error set. */
+static int
+record_for(struct mailbox *box, const struct bs_record **rec_r)
+{
+	struct basalt_user *owner = basalt_box_owner(box);
+	const char *reason = "?";
+
+	if (owner == NULL)
+		return refuse(box, "a public namespace belongs to no account, nobody could read it");
+	if (basalt_session_record(owner, rec_r, &reason) != BS_OK)
+		return refuse(box, reason);
+	return 0;
+}
+
+static int
+basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
+	const struct bs_record *rec;
+	struct ostream *output;
+
+	if (!basalt_box_is_binary(box))
+		return refuse(box, t_strdup_printf("storage %s can't hold sealed mail", box->storage->name));
+	if (record_for(box, &rec) < 0)
+		return -1;
+	if (bbox->module_ctx.super.save_begin(ctx, input) < 0)
+		return -1;
+	output = basalt_ostream_create(ctx->data.output, basalt_user_get(box->storage->user), rec);
+	if (output == NULL)
+		return refuse(box, "no memory for encryption");
+	o_stream_unref(&ctx->data.output);
+	ctx->data.output = output;
+	o_stream_cork(output);
+	return 0;
+}
+
+enum copy_how { COPY_RAW, COPY_RESAVE, COPY_FAIL };
+
+/*
+ * The file itself may be copied (linked, counted) only inside one account, and only when it is already what saving would
+ * make of it. What is broken stays broken inside the account: it can be moved, though not read.
+ */
+static enum copy_how
+copy_how(struct mailbox *box, struct mail *mail)
+{
+	struct basalt_user *dest = basalt_box_owner(box), *src = basalt_box_owner(mail->box);
+	const struct bs_msg_prefix *prefix;
+	const struct bs_record *rec;
+	enum basalt_state state;
+
+	if (dest == NULL || src == NULL || strcmp(dest->account, src->account) != 0 || !basalt_box_is_binary(box) ||
+	    !basalt_box_is_binary(mail->box))
+		return COPY_RESAVE;
+	state = basalt_mail_probe(mail, &prefix);
+	if (state == BASALT_PLAINTEXT)
+		return COPY_RESAVE;
+	if (state == BASALT_BROKEN)
+		return COPY_RAW;
+	if (!dest->account_id_known && record_for(box, &rec) < 0)
+		return COPY_FAIL;
+	if (memcmp(prefix->account_id, dest->account_id, BS_ID_LEN) != 0)
+		return COPY_RESAVE;
+	if (prefix->suite == BS_MSG_SUITE_X25519)
+		return COPY_RAW;
+	if (record_for(box, &rec) < 0)
+		return COPY_FAIL;
+	return (rec->flags & BS_RECORD_FLAG_SEALED) != 0 ? COPY_RESAVE : COPY_RAW;
+}
+
+static int
+basalt_copy(struct mail_save_context *ctx, struct mail *mail)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
+
+	switch (copy_how(box, mail)) {
+	case COPY_RAW:
+		return bbox->module_ctx.super.copy(ctx, mail);
+	case COPY_RESAVE:
+		return mail_storage_copy(ctx, mail);
+	case COPY_FAIL:
+		break;
+	}
+	mailbox_save_cancel(&ctx);
+	return -1;
+}
+
+void
+basalt_mailbox_allocated(struct mailbox *box)
+{
+	struct mailbox_vfuncs *v = box->vlast;
+	struct basalt_mailbox *bbox;
+
+	if (basalt_user_get(box->storage->user) == NULL)
+		return;
+	bbox = p_new(box->pool, struct basalt_mailbox, 1);
+	bbox->module_ctx.super = *v;
+	box->vlast = &bbox->module_ctx.super;
+	v->save_begin = basalt_save_begin;
+	v->copy = basalt_copy;
+	MODULE_CONTEXT_SET(box, basalt_storage_module, bbox);
+}

@@ -1,0 +1,47 @@
+/*
+ * sealed: one sealed mail behind a Dovecot input stream: which bytes to fetch, when to ask for its key, what to check.
+ *
+ * Of the file only the prefix, the end and the touched chunks are read; a small file is read once. Chunks come out only
+ * authenticated. Mails up to BASALT_WHOLE_MAX keep every decoded chunk, larger ones the last two.
+ * Reference counted: the input stream made of it and the mail that was opened hold it. When the stream goes, the bytes
+ * are gone and every call is BS_ERR_IO.
+ *
+ *     if (basalt_sealed_begins(input)) err = basalt_sealed_new(bu, input, &sm);   // parses the prefix
+ *     err = basalt_sealed_open(sm);      // key, sizes, header chunks
+ *     err = basalt_sealed_check(sm);     // and the body, where it is small
+ *     err = basalt_sealed_read(sm, off, &data, &len);
+ */
+#ifndef BASALT_SEALED_H
+#define BASALT_SEALED_H
+
+#include "plugin.h"
+
+#include <istream.h>
+
+#define BASALT_WHOLE_MAX (1024 * 1024) /* plaintext up to which all tags are checked before a body byte goes out */
+
+struct basalt_sealed;
+
+/* True for our files, also for one whose magic shows that it was mangled on its way. Leaves input at its start. */
+bool basalt_sealed_begins(struct istream *input);
+/* input is borrowed until basalt_sealed_detach(). BS_ERR_FORMAT, BS_ERR_VERSION, BS_ERR_SHORT, BS_ERR_IO. */
+enum bs_err basalt_sealed_new(struct basalt_user *bu, struct istream *input, struct basalt_sealed **out) BS_MUST_USE;
+void basalt_sealed_ref(struct basalt_sealed *sm);
+void basalt_sealed_unref(struct basalt_sealed **sm);
+/* The stream is about to close. */
+void basalt_sealed_detach(struct basalt_sealed *sm);
+
+/* Valid as long as sm. */
+const struct bs_msg_prefix *basalt_sealed_prefix(const struct basalt_sealed *sm);
+struct basalt_user *basalt_sealed_user(const struct basalt_sealed *sm);
+
+/* Idempotent; a failure is remembered and comes back at each call, but for those that are transient. */
+enum bs_err basalt_sealed_open(struct basalt_sealed *sm) BS_MUST_USE;
+/* Opens, and checks all chunks if the mail is small or is known to be damaged. */
+enum bs_err basalt_sealed_check(struct basalt_sealed *sm) BS_MUST_USE;
+/* After _open. */
+const struct bs_msg_sizes *basalt_sealed_sizes(const struct basalt_sealed *sm);
+/* Plaintext from byte off to the end of its chunk, valid until the next call. len is 0 at the end, which has been checked. */
+enum bs_err basalt_sealed_read(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len) BS_MUST_USE;
+
+#endif

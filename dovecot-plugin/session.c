@@ -1,0 +1,253 @@
+#include "compat.h"
+
+#include <hex-binary.h>
+#include <buffer.h>
+
+#include "home.h"
+#include "keymem.h"
+#include "session.h"
+#include "sock.h"
+
+#define TIMEOUT_MS 10000
+#define RECORD_FRESH_MS 60000
+#define TOKEN_FIELD "basalt_pass_token="
+
+/* A process's connection for public records; kept from one delivery to the next. */
+static struct bs_keyclient *records;
+static char *records_path;
+
+static bool
+connection_died(enum bs_err err)
+{
+	return err == BS_ERR_UNAVAIL || err == BS_ERR_TIMEOUT || err == BS_ERR_IO || err == BS_ERR_FORMAT;
+}
+
+static const char *
+socket_path(const struct basalt_user *bu, const char *name)
+{
+	return t_strconcat(bu->run_dir, "/", name, NULL);
+}
+
+/* --- the session of a login --- */
+
+static const char *
+find_token(const struct mail_user *user)
+{
+	for (const char *const *f = user->userdb_fields; f != NULL && *f != NULL; f++) {
+		if (basalt_begins(*f, TOKEN_FIELD))
+			return *f + strlen(TOKEN_FIELD);
+	}
+	return NULL;
+}
+
+static enum bs_err
+parse_token(const char *hex, uint8_t token[BS_TOKEN_LEN])
+{
+	buffer_t *bytes = t_buffer_create(BS_TOKEN_LEN);
+
+	if (strlen(hex) != BS_TOKEN_LEN * 2 || hex_to_binary(hex, bytes) < 0)
+		return BS_ERR_FORMAT;
+	memcpy(token, bytes->data, BS_TOKEN_LEN);
+	bs_wipe(buffer_get_modifiable_data(bytes, NULL), BS_TOKEN_LEN);
+	return BS_OK;
+}
+
+static void
+session_lose(struct basalt_user *bu)
+{
+	bs_keyclient_free(bu->session);
+	bu->session = NULL;
+	bu->session_lost = true;
+}
+
+/* keyd's keyset goes beside the record, so that mail and keys are backed up together. Trouble here stops nobody. */
+static void
+keep_keyset(struct basalt_user *bu)
+{
+	uint8_t *blob = NULL;
+	size_t len = 0;
+	const char *reason;
+	enum bs_err err = bs_keyclient_keyset(bu->session, &blob, &len);
+
+	if (err != BS_OK) {
+		e_warning(bu->user->event, "basalt: keyset for the mail home: %s", bs_err_text(err));
+		if (connection_died(err))
+			session_lose(bu);
+	} else if (basalt_home_keep_keyset(bu, blob, len, &reason) != BS_OK) {
+		e_warning(bu->user->event, "basalt: %s", reason);
+	}
+	free(blob);
+}
+
+/* Takes a record as keyd sent it; only a verified one is kept. */
+static enum bs_err
+record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char **reason_r)
+{
+	struct bs_record rec;
+	enum bs_err err = bs_record_open(bytes, len, bu->site_pub, bu->account, &rec);
+
+	if (err != BS_OK) {
+		*reason_r = t_strdup_printf("ALARM: the public record of %s is not to be trusted: %s (basalt_site_key may also "
+		    "be another site's)", bu->account, bs_err_text(err));
+		return err;
+	}
+	err = basalt_home_check_record(bu, &rec, bytes, len, reason_r);
+	if (err != BS_OK)
+		return err;
+	bu->record = rec;
+	bu->record_until_ms = bs_now_ms() + RECORD_FRESH_MS;
+	memcpy(bu->account_id, rec.account_id, BS_ID_LEN);
+	bu->account_id_known = true;
+	return BS_OK;
+}
+
+enum bs_err
+basalt_session_start(struct basalt_user *bu, const char **error_r)
+{
+	const char *hex = find_token(bu->user), *path, *reason;
+	uint8_t token[BS_TOKEN_LEN];
+	struct bs_session_info info;
+	enum bs_err err;
+
+	if (hex == NULL)
+		return BS_OK;
+	err = parse_token(hex, token);
+	if (err != BS_OK) {
+		*error_r = "basalt: the login token is malformed";
+		return err;
+	}
+	path = socket_path(bu, BS_SOCKET_MAIL);
+	err = bs_keyclient_connect(path, TIMEOUT_MS, &bu->session);
+	if (err == BS_OK)
+		err = bs_keyclient_attach(bu->session, token, bu->account, bu->user->service, &info);
+	bs_wipe(token, sizeof(token));
+	if (err != BS_OK) {
+		session_lose(bu);
+		*error_r = t_strdup_printf("basalt: no session at %s: %s", path, bs_err_text(err));
+		return err;
+	}
+	memcpy(bu->account_id, info.account_id, BS_ID_LEN);
+	bu->account_id_known = true;
+	/* A record that can't be trusted stops saving, not reading. */
+	if (record_take(bu, info.record, info.record_len, &reason) != BS_OK)
+		e_error(bu->user->event, "basalt: %s", reason);
+	else
+		keep_keyset(bu);
+	return BS_OK;
+}
+
+void
+basalt_session_end(struct basalt_user *bu)
+{
+	bs_keyclient_free(bu->session);
+	bu->session = NULL;
+	basalt_keymem_forget(bu);
+}
+
+enum bs_err
+basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
+{
+	uint8_t keys[1][BS_KEY_LEN];
+	enum bs_err status = BS_ERR_INTERNAL, err;
+
+	if (basalt_keymem_get(bu, prefix->message_id, data_key))
+		return BS_OK;
+	if (bu->session == NULL)
+		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;
+	err = bs_keyclient_unwrap(bu->session, prefix, 1, &status, keys);
+	if (err != BS_OK) {
+		if (!connection_died(err))
+			return err;
+		session_lose(bu);
+		return BS_ERR_UNAVAIL;
+	}
+	if (status == BS_OK) {
+		memcpy(data_key, keys[0], BS_KEY_LEN);
+		basalt_keymem_put(bu, prefix->message_id, data_key);
+	}
+	bs_wipe(keys, sizeof(keys));
+	return status;
+}
+
+/* --- public records --- */
+
+static void
+records_close(void)
+{
+	bs_keyclient_free(records);
+	records = NULL;
+	i_free_and_null(records_path);
+}
+
+static enum bs_err
+records_ask_once(const char *path, const char *account, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
+{
+	enum bs_err err;
+
+	if (records != NULL && strcmp(records_path, path) != 0)
+		records_close();
+	if (records == NULL) {
+		err = bs_keyclient_connect(path, TIMEOUT_MS, &records);
+		if (err != BS_OK)
+			return err;
+		records_path = i_strdup(path);
+	}
+	err = bs_keyclient_record(records, account, bytes, len_r);
+	if (connection_died(err))
+		records_close();
+	return err;
+}
+
+/* Over the session if there is one, else over the connection that the process keeps, which keyd may have closed. */
+static enum bs_err
+record_ask(struct basalt_user *bu, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
+{
+	const char *service = bu->user->service, *path;
+	bool login = strcmp(service, "imap") == 0 || strcmp(service, "pop3") == 0;
+	bool fresh = records == NULL;
+	enum bs_err err;
+
+	if (bu->session != NULL) {
+		err = bs_keyclient_record(bu->session, bu->account, bytes, len_r);
+		if (connection_died(err))
+			session_lose(bu);
+		return err;
+	}
+	path = socket_path(bu, login ? BS_SOCKET_MAIL : BS_SOCKET_DELIVERY);
+	err = records_ask_once(path, bu->account, bytes, len_r);
+	if (!fresh && (err == BS_ERR_IO || err == BS_ERR_UNAVAIL))
+		err = records_ask_once(path, bu->account, bytes, len_r);
+	return err;
+}
+
+enum bs_err
+basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, const char **reason_r)
+{
+	uint8_t bytes[BS_RECORD_MAX];
+	size_t len = 0;
+	enum bs_err err;
+
+	if (bs_now_ms() < bu->record_until_ms) {
+		*rec_r = &bu->record;
+		return BS_OK;
+	}
+	err = record_ask(bu, bytes, &len);
+	if (err == BS_OK)
+		err = record_take(bu, bytes, len, reason_r);
+	else if (!bs_err_is_transient(err) && basalt_home_has_record(bu))
+		*reason_r = t_strdup_printf("ALARM: basalt-keyd has no public record of %s (%s), but its mail home has one",
+		    bu->account, bs_err_text(err));
+	else
+		*reason_r = t_strdup_printf("no public record of %s from basalt-keyd in %s: %s", bu->account, bu->run_dir,
+		    bs_err_text(err));
+	if (err != BS_OK)
+		return err;
+	*rec_r = &bu->record;
+	return BS_OK;
+}
+
+void
+basalt_session_deinit(void)
+{
+	records_close();
+}

@@ -1,0 +1,36 @@
+/*
+ * session: a mail user's side of basalt-keyd.
+ *
+ * A login brings a token (userdb field basalt_pass_token); it is traded for a session on keyd's mail socket when the
+ * mail user is created, and the open connection is the session until the user goes. Processes without a login (lmtp,
+ * lda, doveadm) only ask for public records, on the delivery socket, over one connection that the process keeps.
+ *
+ *     if (basalt_session_start(bu, &error) != BS_OK) user->error = error;
+ *     err = basalt_session_record(bu, &rec, &reason);    // to save
+ *     err = basalt_session_unwrap(bu, &prefix, key);      // to read
+ */
+#ifndef BASALT_SESSION_H
+#define BASALT_SESSION_H
+
+#include "plugin.h"
+
+/* No token is BS_OK too: then there is no session. error_r (static or data stack) is set on failure. */
+enum bs_err basalt_session_start(struct basalt_user *bu, const char **error_r) BS_MUST_USE;
+/* Ends the session and forgets the user's data keys. */
+void basalt_session_end(struct basalt_user *bu);
+
+/*
+ * The verified public record: signed by the site key, of this account, and not older than the copy in the mail home.
+ * Asked of keyd at most once a minute. On failure reason_r says what an admin must know; nothing may be saved then.
+ */
+enum bs_err basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, const char **reason_r)
+    BS_MUST_USE;
+
+/* The data key of a message. BS_ERR_PERM: this process has no session; BS_ERR_UNAVAIL: it is lost; or keyd's answer. */
+enum bs_err basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
+    BS_MUST_USE;
+
+/* Closes the connection that the process keeps. */
+void basalt_session_deinit(void);
+
+#endif

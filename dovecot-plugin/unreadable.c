@@ -1,0 +1,87 @@
+#include "compat.h"
+
+#include <mail-storage-private.h>
+
+#include "home.h"
+#include "sock.h"
+#include "unreadable.h"
+
+#define TROUBLE_LOG_EVERY_MS 10000
+
+/* What the reader of the mail is told. */
+static const char *
+client_text(enum bs_err err)
+{
+	switch (err) {
+	case BS_ERR_PERM:
+		return "Message is encrypted, and this process has no key (no login of its owner)";
+	case BS_ERR_NOKEY:
+		return "Message is encrypted with a key that this account does not hold";
+	case BS_ERR_ACCOUNT:
+		return "Message is encrypted for another account";
+	case BS_ERR_VERSION:
+		return "Message was stored by a newer version";
+	default:
+		return bs_err_is_transient(err) ? "Message can't be decrypted at the moment: the key service does not answer"
+		                                : "Message is damaged";
+	}
+}
+
+static void
+note(struct basalt_user *bu, const uint8_t *message_id)
+{
+	memcpy(bu->unreadable[bu->unreadable_count % BASALT_UNREADABLE_MAX], message_id, BS_ID_LEN);
+	bu->unreadable_count++;
+}
+
+static bool
+noted(const struct basalt_user *bu, const uint8_t *message_id)
+{
+	for (unsigned int i = 0; i < I_MIN(bu->unreadable_count, BASALT_UNREADABLE_MAX); i++) {
+		if (memcmp(bu->unreadable[i], message_id, BS_ID_LEN) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+should_log(struct basalt_user *bu, const uint8_t *message_id, enum bs_err err)
+{
+	int64_t now = bs_now_ms();
+
+	if (bs_err_is_transient(err)) {
+		if (bu->trouble_logged_ms != 0 && now - bu->trouble_logged_ms < TROUBLE_LOG_EVERY_MS)
+			return false;
+		bu->trouble_logged_ms = now;
+		return true;
+	}
+	if (message_id == NULL)
+		return true;
+	if (noted(bu, message_id))
+		return false;
+	note(bu, message_id);
+	return true;
+}
+
+int
+basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
+{
+	if (should_log(bu, message_id, err))
+		e_error(mail_event(mail), "basalt: can't read %s: %s", file,
+		    err == BS_ERR_PERM ? "no key: this process has no login session" : bs_err_text(err));
+	mail_storage_set_error(mail->box->storage,
+	    bs_err_is_transient(err) ? MAIL_ERROR_UNAVAILABLE : MAIL_ERROR_INVALIDDATA, client_text(err));
+	return -1;
+}
+
+void
+basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err err)
+{
+	struct basalt_user *bu = basalt_sealed_user(sm);
+	const uint8_t *message_id = basalt_sealed_prefix(sm)->message_id;
+
+	if (should_log(bu, message_id, err))
+		e_error(bu->user->event, "basalt: can't read on in %s: %s", file, bs_err_text(err));
+	if (err == BS_ERR_AUTH || err == BS_ERR_FORMAT || err == BS_ERR_SHORT)
+		basalt_home_note_damaged(bu, message_id);
+}
