@@ -1,0 +1,586 @@
+/* keyset: the vector that another implementation made, and the attacks of whoever may write to the keys database. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/keyset.h"
+#include "common/wire.h"
+#include "tests/vectors/keys.h"
+
+#define SECRET "0123456789ABCDEFGHJKMNPQRS"
+
+static uint8_t site_pub[BS_SIGN_PUB_LEN], site_sec[BS_SIGN_SEC_LEN];
+
+/* An account as a test makes it: a recovery slot, whose KDF is quick, and two keys. */
+struct account {
+	struct bs_record rec;
+	struct bs_slot slots[2];
+	size_t slot_count;
+	struct bs_ring_key keys[2];
+	uint8_t amk[BS_KEY_LEN], seed[BS_KEY_LEN];
+	uint8_t blob[8192];
+	size_t blob_len;
+};
+
+static void
+make_key(struct bs_ring_key *key, bool active)
+{
+	bs_x25519_keypair(key->public_key, key->secret_key);
+	bs_msg_key_id(BS_MSG_SUITE_X25519, key->public_key, key->key_id);
+	key->created = 1700000000;
+	key->active = active;
+}
+
+static void
+make_slot(struct account *ac, struct bs_slot *slot, uint8_t seed[BS_KEY_LEN])
+{
+	memset(slot, 0, sizeof(*slot));
+	slot->kind = BS_SLOT_RECOVERY;
+	slot->generation = ac->rec.generation;
+	bs_random(slot->salt, BS_SALT_LEN);
+	assert_int_equal(bs_slot_seed(slot, SECRET, strlen(SECRET), seed), BS_OK);
+	assert_int_equal(bs_keyset_make_slot(ac->rec.account_id, slot, seed, ac->amk), BS_OK);
+}
+
+static void
+write_blob(struct account *ac)
+{
+	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, ac->slots, ac->slot_count, ac->keys, 2, ac->amk, ac->blob,
+	    sizeof(ac->blob), &ac->blob_len), BS_OK);
+}
+
+static struct account *
+new_account(const char *name)
+{
+	struct account *ac = calloc(1, sizeof(*ac));
+
+	assert_non_null(ac);
+	(void)snprintf(ac->rec.name, sizeof(ac->rec.name), "%s", name);
+	bs_random(ac->rec.account_id, BS_ID_LEN);
+	bs_random(ac->amk, BS_KEY_LEN);
+	make_key(&ac->keys[0], false);
+	make_key(&ac->keys[1], true);
+	memcpy(ac->rec.public_key, ac->keys[1].public_key, BS_KEY_LEN);
+	memcpy(ac->rec.key_id, ac->keys[1].key_id, BS_ID_LEN);
+	ac->rec.generation = 1;
+	ac->rec.flags = BS_RECORD_FLAG_SEALED;
+	make_slot(ac, &ac->slots[0], ac->seed);
+	ac->slot_count = 1;
+	write_blob(ac);
+	return ac;
+}
+
+/* All that a login does with a blob: the first error, or BS_OK. */
+static enum bs_err
+login(const uint8_t *blob, size_t len, const uint8_t pub[BS_SIGN_PUB_LEN], const char *name,
+    const uint8_t seed[BS_KEY_LEN])
+{
+	struct bs_ring_key keys[BS_RING_MAX];
+	uint8_t amk[BS_KEY_LEN];
+	struct bs_keyset ks;
+	size_t n;
+	enum bs_err err = bs_keyset_parse(blob, len, &ks);
+
+	if (err != BS_OK)
+		return err;
+	err = bs_keyset_verify(&ks, pub, name);
+	if (err == BS_OK)
+		err = bs_keyset_open_slot(&ks, 0, seed, amk);
+	if (err == BS_OK)
+		err = bs_keyset_check(&ks, amk);
+	if (err == BS_OK)
+		err = bs_keyset_open_ring(&ks, amk, keys, BS_RING_MAX, &n);
+	bs_keyset_clear(&ks);
+	return err;
+}
+
+static enum bs_err
+login_account(const struct account *ac)
+{
+	return login(ac->blob, ac->blob_len, site_pub, ac->rec.name, ac->seed);
+}
+
+/* Where slot i begins in a blob (its length field), and how long it is with that. */
+static size_t
+slot_at(const uint8_t *blob, size_t i, size_t *len)
+{
+	size_t at = 5 + 2 + (size_t)(blob[5] << 8 | blob[6]) + 2;
+
+	*len = 2 + (size_t)(blob[at] << 8 | blob[at + 1]);
+	return at + i * *len;
+}
+
+/* --- known answers --- */
+
+static void
+test_vector(void **state)
+{
+	struct bs_ring_key keys[BS_RING_MAX];
+	uint8_t seed[BS_KEY_LEN], amk[BS_KEY_LEN];
+	struct bs_keyset ks;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(bs_keyset_parse(kv_blob, sizeof(kv_blob), &ks), BS_OK);
+	assert_int_equal(bs_keyset_verify(&ks, kv_site_pub, KV_NAME), BS_OK);
+	assert_int_equal(bs_keyset_verify(&ks, kv_site_pub, "bob@example.org"), BS_ERR_ACCOUNT);
+	assert_int_equal(bs_keyset_verify(&ks, site_pub, KV_NAME), BS_ERR_AUTH);
+	assert_int_equal(ks.slot_count, 2);
+	assert_int_equal(ks.slots[0].kind, BS_SLOT_PASSWORD);
+	assert_int_equal(bs_slot_seed(&ks.slots[0], KV_PASSWORD, strlen(KV_PASSWORD), seed), BS_OK);
+	assert_memory_equal(seed, kv_seed, BS_KEY_LEN);
+	assert_int_equal(bs_keyset_open_slot(&ks, 0, seed, amk), BS_OK);
+	assert_memory_equal(amk, kv_amk, BS_KEY_LEN);
+	assert_int_equal(bs_slot_seed(&ks.slots[1], KV_CODE, strlen(KV_CODE), seed), BS_OK);
+	assert_memory_equal(seed, kv_code_seed, BS_KEY_LEN);
+	memset(amk, 0, sizeof(amk));
+	assert_int_equal(bs_keyset_open_slot(&ks, 1, seed, amk), BS_OK);
+	assert_memory_equal(amk, kv_amk, BS_KEY_LEN);
+	assert_int_equal(bs_keyset_check(&ks, amk), BS_OK);
+	assert_int_equal(bs_keyset_open_ring(&ks, amk, keys, BS_RING_MAX, &n), BS_OK);
+	assert_int_equal(n, 2);
+	assert_false(keys[0].active);
+	assert_memory_equal(keys[0].secret_key, kv_older_sec, BS_KEY_LEN);
+	assert_int_equal(keys[0].created, 1600000000);
+	assert_true(keys[1].active);
+	assert_memory_equal(keys[1].secret_key, kv_active_sec, BS_KEY_LEN);
+	assert_memory_equal(keys[1].public_key, kv_active_pub, BS_KEY_LEN);
+	assert_memory_equal(keys[1].key_id, kv_active_id, BS_ID_LEN);
+	bs_keyset_clear(&ks);
+}
+
+static void
+test_subkey_vector(void **state)
+{
+	uint8_t key[BS_KEY_LEN];
+
+	(void)state;
+	assert_int_equal(bs_subkey(kv_amk, 1, kv_guid, 0, key), BS_OK);
+	assert_memory_equal(key, kv_subkey_cache_0, BS_KEY_LEN);
+	assert_int_equal(bs_subkey(kv_amk, 2, kv_guid, 5, key), BS_OK);
+	assert_memory_equal(key, kv_subkey_search_5, BS_KEY_LEN);
+}
+
+/* --- what must work --- */
+
+static void
+test_next_generation_keeps_slots(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t seed[BS_KEY_LEN];
+
+	(void)state;
+	assert_int_equal(login_account(ac), BS_OK);
+	ac->rec.generation = 2;
+	make_slot(ac, &ac->slots[1], seed);
+	ac->slot_count = 2;
+	write_blob(ac);
+	assert_int_equal(login_account(ac), BS_OK);
+	free(ac);
+}
+
+/* A new AMK for a slot whose secret is not known. */
+static void
+test_renew_slot(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	struct bs_slot before = ac->slots[0];
+	uint8_t old_amk[BS_KEY_LEN], amk[BS_KEY_LEN];
+	struct bs_keyset ks;
+
+	(void)state;
+	memcpy(old_amk, ac->amk, BS_KEY_LEN);
+	bs_random(ac->amk, BS_KEY_LEN);
+	ac->rec.generation = 2;
+	assert_int_equal(bs_keyset_renew_slot(ac->rec.account_id, &ac->slots[0], 2, ac->amk), BS_OK);
+	assert_memory_equal(before.id, ac->slots[0].id, BS_ID_LEN);
+	write_blob(ac);
+	assert_int_equal(login_account(ac), BS_OK);
+	assert_int_equal(bs_keyset_parse(ac->blob, ac->blob_len, &ks), BS_OK);
+	assert_int_equal(bs_keyset_open_slot(&ks, 0, ac->seed, amk), BS_OK);
+	assert_memory_equal(amk, ac->amk, BS_KEY_LEN);
+	assert_int_equal(bs_keyset_check(&ks, old_amk), BS_ERR_ROLLBACK);
+	bs_keyset_clear(&ks);
+	free(ac);
+}
+
+static void
+test_largest(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	struct bs_slot *slots = calloc(BS_SLOTS_MAX + 1, sizeof(*slots));
+	struct bs_ring_key keys[BS_RING_MAX + 1], opened[BS_RING_MAX];
+	uint8_t *blob = malloc(BS_KEYSET_MAX);
+	struct bs_keyset ks;
+	size_t len, n;
+
+	(void)state;
+	assert_non_null(slots);
+	assert_non_null(blob);
+	for (size_t i = 0; i <= BS_SLOTS_MAX; i++)
+		slots[i] = ac->slots[0];
+	for (size_t i = 0; i < BS_RING_MAX; i++)
+		make_key(&keys[i], false);
+	keys[BS_RING_MAX] = keys[0];
+	keys[BS_RING_MAX - 1] = ac->keys[1];
+	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, ac->amk, blob,
+	    BS_KEYSET_MAX, &len), BS_OK);
+	assert_int_equal(login(blob, len, site_pub, ac->rec.name, ac->seed), BS_OK);
+	assert_int_equal(bs_keyset_parse(blob, len, &ks), BS_OK);
+	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, opened, BS_RING_MAX - 1, &n), BS_ERR_LIMIT);
+	assert_int_equal(bs_keyset_open_slot(&ks, BS_SLOTS_MAX, ac->seed, blob), BS_ERR_NOENT);
+	bs_keyset_clear(&ks);
+	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, ac->amk, blob,
+	    len - 1, &n), BS_ERR_LIMIT);
+	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX + 1, keys, BS_RING_MAX, ac->amk, blob,
+	    BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
+	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, 1, keys, BS_RING_MAX + 1, ac->amk, blob,
+	    BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
+	free(blob);
+	free(slots);
+	free(ac);
+}
+
+static void
+test_write_refuses(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t blob[8192];
+	size_t len = 4711;
+
+	(void)state;
+#define WRITE(nslots, nkeys) \
+	bs_keyset_write(&ac->rec, site_sec, ac->slots, nslots, ac->keys, nkeys, ac->amk, blob, sizeof(blob), &len)
+	assert_int_equal(WRITE(0, 2), BS_ERR_ARG);
+	assert_int_equal(WRITE(1, 0), BS_ERR_ARG);
+	assert_int_equal(WRITE(1, 1), BS_ERR_ARG); /* no active key */
+	ac->keys[0].active = true;
+	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* two */
+	ac->keys[1].active = false;
+	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* not the record's */
+	ac->keys[0].active = false;
+	ac->keys[1].active = true;
+	ac->keys[0].secret_key[5] ^= 1;
+	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* a secret that is not its public key's */
+	ac->keys[0].secret_key[5] ^= 1;
+	ac->slots[0].generation = 2;
+	assert_int_equal(WRITE(1, 2), BS_ERR_FORMAT); /* a slot from the future */
+	ac->slots[0].generation = 1;
+	ac->slots[0].memory_kib = 8192;
+	assert_int_equal(WRITE(1, 2), BS_ERR_FORMAT);
+	ac->slots[0].kind = BS_SLOT_PASSWORD;
+	assert_int_equal(WRITE(1, 2), BS_ERR_LIMIT); /* no passes */
+	ac->slots[0].kind = 77;
+	assert_int_equal(WRITE(1, 2), BS_ERR_VERSION);
+	assert_int_equal(len, 4711);
+#undef WRITE
+	free(ac);
+}
+
+static void
+test_seed_by_kind(void **state)
+{
+	struct bs_slot slot = { .kind = BS_SLOT_PASSWORD, .memory_kib = BS_ARGON2_MEMORY_KIB_MAX + 1, .passes = 1 };
+	uint8_t seed[BS_KEY_LEN];
+
+	(void)state;
+	assert_int_equal(bs_slot_seed(&slot, "x", 1, seed), BS_ERR_LIMIT);
+	slot.kind = BS_SLOT_MEMBER;
+	assert_int_equal(bs_slot_seed(&slot, "x", 1, seed), BS_ERR_ARG);
+	slot.kind = BS_SLOT_ESCROW;
+	assert_int_equal(bs_slot_seed(&slot, "x", 1, seed), BS_ERR_ARG);
+}
+
+/* --- attacks --- */
+
+static void
+test_wrong_secret(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+
+	(void)state;
+	ac->seed[0] ^= 8; /* the lowest three bits do not count in X25519 */
+	assert_int_equal(login_account(ac), BS_ERR_DENIED);
+	free(ac);
+}
+
+static void
+test_every_bit_counts(void **state)
+{
+	uint8_t bytes[sizeof(kv_blob)];
+
+	(void)state;
+	assert_int_equal(login(kv_blob, sizeof(kv_blob), kv_site_pub, KV_NAME, kv_seed), BS_OK);
+	for (size_t bit = 0; bit < 8 * sizeof(kv_blob); bit++) {
+		memcpy(bytes, kv_blob, sizeof(bytes));
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(login(bytes, sizeof(bytes), kv_site_pub, KV_NAME, kv_seed), BS_OK);
+	}
+}
+
+/* In a block of exactly that length, so that ASan sees a byte too far. */
+static void
+test_every_truncation_and_one_byte_more(void **state)
+{
+	struct bs_keyset ks = { .slot_count = 99 };
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(kv_blob) + 1; len++) {
+		uint8_t *bytes = malloc(len + (len == 0));
+
+		assert_non_null(bytes);
+		memcpy(bytes, kv_blob, len < sizeof(kv_blob) ? len : sizeof(kv_blob));
+		if (len > sizeof(kv_blob))
+			bytes[len - 1] = 0;
+		if (len != sizeof(kv_blob))
+			assert_int_not_equal(bs_keyset_parse(bytes, len, &ks), BS_OK);
+		free(bytes);
+	}
+	assert_int_equal(ks.slot_count, 99);
+}
+
+/* Mallory's own slot, whose secret he knows, in Alice's keyset. */
+static void
+test_foreign_slot(void **state)
+{
+	struct account *alice = new_account("alice@example.org"), *mallory = new_account("mallory@example.org");
+	size_t len, at_a = slot_at(alice->blob, 0, &len), at_m = slot_at(mallory->blob, 0, &len);
+
+	(void)state;
+	memcpy(alice->blob + at_a, mallory->blob + at_m, len);
+	assert_int_equal(login(alice->blob, alice->blob_len, site_pub, alice->rec.name, mallory->seed), BS_ERR_AUTH);
+	free(alice);
+	free(mallory);
+}
+
+/* Mallory makes a slot, a ring and a manifest of an AMK of his own around Alice's signed record. */
+static void
+test_forged_around_record(void **state)
+{
+	struct account *alice = new_account("alice@example.org"), *mallory = new_account("mallory@example.org");
+	uint8_t forged[sizeof(alice->blob)];
+	struct bs_keyset ks;
+	size_t record_len = (size_t)(alice->blob[5] << 8 | alice->blob[6]), len;
+	struct bs_wr wr = bs_wr_init(forged, sizeof(forged));
+	size_t at;
+
+	(void)state;
+	/* He may even hold a site key of his own to write with; the account and the generation are Alice's. */
+	memcpy(mallory->rec.account_id, alice->rec.account_id, BS_ID_LEN);
+	(void)snprintf(mallory->rec.name, sizeof(mallory->rec.name), "%s", alice->rec.name);
+	make_slot(mallory, &mallory->slots[0], mallory->seed);
+	write_blob(mallory);
+	at = 7 + (size_t)(mallory->blob[5] << 8 | mallory->blob[6]);
+	bs_wr_bytes(&wr, alice->blob, 7 + record_len);
+	bs_wr_bytes(&wr, mallory->blob + at, mallory->blob_len - at);
+	len = wr.len;
+	/* The slot opens; the manifest was made over another record. */
+	assert_int_equal(login(forged, len, site_pub, alice->rec.name, mallory->seed), BS_ERR_ROLLBACK);
+	/* Even with a right manifest the ring has not the private key of Alice's record. */
+	assert_int_equal(bs_keyset_parse(forged, len, &ks), BS_OK);
+	{
+		struct bs_ring_key keys[BS_RING_MAX];
+		size_t n;
+
+		assert_int_equal(bs_keyset_open_ring(&ks, mallory->amk, keys, BS_RING_MAX, &n), BS_ERR_AUTH);
+	}
+	bs_keyset_clear(&ks);
+	free(alice);
+	free(mallory);
+}
+
+/* Alice changed a password that was stolen; the thief puts its slot back. */
+static void
+test_old_slot_comes_back(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t old_slot[512], old_seed[BS_KEY_LEN];
+	size_t len, at = slot_at(ac->blob, 0, &len);
+
+	(void)state;
+	assert_true(len <= sizeof(old_slot));
+	memcpy(old_slot, ac->blob + at, len);
+	memcpy(old_seed, ac->seed, BS_KEY_LEN);
+	ac->rec.generation = 2;
+	make_slot(ac, &ac->slots[0], ac->seed);
+	write_blob(ac);
+	assert_int_equal(login_account(ac), BS_OK);
+	assert_int_equal(login(ac->blob, ac->blob_len, site_pub, ac->rec.name, old_seed), BS_ERR_DENIED);
+	memcpy(ac->blob + at, old_slot, len);
+	assert_int_equal(login(ac->blob, ac->blob_len, site_pub, ac->rec.name, old_seed), BS_ERR_ROLLBACK);
+	free(ac);
+}
+
+static void
+test_slots_of_one_keyset_swapped(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t swapped[512], second[BS_KEY_LEN];
+	size_t len, at, at2;
+
+	(void)state;
+	make_slot(ac, &ac->slots[1], second);
+	ac->slot_count = 2;
+	write_blob(ac);
+	at = slot_at(ac->blob, 0, &len);
+	at2 = slot_at(ac->blob, 1, &len);
+	memcpy(swapped, ac->blob + at, len);
+	memcpy(ac->blob + at, ac->blob + at2, len);
+	memcpy(ac->blob + at2, swapped, len);
+	assert_int_equal(login(ac->blob, ac->blob_len, site_pub, ac->rec.name, second), BS_ERR_ROLLBACK);
+	free(ac);
+}
+
+/* A slot taken away (of a member, say, or the escrow). */
+static void
+test_slot_removed(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t second[BS_KEY_LEN];
+	size_t len, at;
+
+	(void)state;
+	make_slot(ac, &ac->slots[1], second);
+	ac->slot_count = 2;
+	write_blob(ac);
+	at = slot_at(ac->blob, 1, &len);
+	memmove(ac->blob + at, ac->blob + at + len, ac->blob_len - at - len);
+	ac->blob_len -= len;
+	ac->blob[slot_at(ac->blob, 0, &len) - 1] = 1;
+	assert_int_equal(login_account(ac), BS_ERR_ROLLBACK);
+	free(ac);
+}
+
+/* The parts of two generations of one account, in all mixtures. */
+static void
+test_mixed_generations(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	uint8_t old[sizeof(ac->blob)], mixed[sizeof(ac->blob)];
+	size_t old_len = ac->blob_len, slot_len, at, ring_at;
+
+	(void)state;
+	memcpy(old, ac->blob, sizeof(old));
+	ac->rec.generation = 2;
+	write_blob(ac); /* the same slot, keys and AMK */
+	assert_int_equal(ac->blob_len, old_len);
+	at = slot_at(ac->blob, 0, &slot_len);
+	ring_at = at + slot_len;
+	memcpy(mixed, ac->blob, old_len); /* older record */
+	memcpy(mixed + 7, old + 7, at - 2 - 7);
+	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
+	memcpy(mixed, ac->blob, old_len); /* older ring */
+	memcpy(mixed + ring_at, old + ring_at, old_len - ring_at - BS_HASH_LEN);
+	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
+	memcpy(mixed, ac->blob, old_len); /* older manifest */
+	memcpy(mixed + old_len - BS_HASH_LEN, old + old_len - BS_HASH_LEN, BS_HASH_LEN);
+	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
+	memcpy(mixed, ac->blob, old_len); /* all but the record */
+	memcpy(mixed + at, old + at, old_len - at);
+	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
+	free(ac);
+}
+
+/* The ring alone, for the case that somebody forgets bs_keyset_check(). */
+static void
+test_ring_is_bound(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	struct bs_ring_key keys[BS_RING_MAX];
+	struct bs_keyset ks;
+	size_t n = 77;
+
+	(void)state;
+	assert_int_equal(bs_keyset_parse(ac->blob, ac->blob_len, &ks), BS_OK);
+	ks.record.generation++;
+	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, keys, BS_RING_MAX, &n), BS_ERR_AUTH);
+	ks.record.generation--;
+	ks.record.account_id[0] ^= 1;
+	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, keys, BS_RING_MAX, &n), BS_ERR_AUTH);
+	ks.record.account_id[0] ^= 1;
+	ks.record.public_key[0] ^= 1;
+	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, keys, BS_RING_MAX, &n), BS_ERR_AUTH);
+	ks.record.public_key[0] ^= 1;
+	ac->amk[0] ^= 1;
+	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, keys, BS_RING_MAX, &n), BS_ERR_AUTH);
+	assert_int_equal(n, 77);
+	bs_keyset_clear(&ks);
+	free(ac);
+}
+
+/* Numbers that a hostile database would like us to believe. */
+static void
+test_hostile_numbers(void **state)
+{
+	size_t len, at = slot_at(kv_blob, 0, &len), ring_at = at + 2 * len;
+	const struct { size_t at; uint8_t bytes[4]; size_t n; enum bs_err err; } cases[] = {
+		{ 0, { 'X' }, 1, BS_ERR_FORMAT },                          /* magic */
+		{ 4, { 2 }, 1, BS_ERR_VERSION },                           /* version */
+		{ 5, { 0xff, 0xff }, 2, BS_ERR_FORMAT },                   /* record length */
+		{ at - 2, { 0, 0 }, 2, BS_ERR_FORMAT },                    /* no slots */
+		{ at - 2, { 0x03, 0xe8 }, 2, BS_ERR_FORMAT },              /* 1000 slots in 700 bytes */
+		{ at - 2, { 0x03, 0xe9 }, 2, BS_ERR_LIMIT },               /* 1001 */
+		{ at, { 0, 161 }, 2, BS_ERR_FORMAT },                      /* a slot one byte short */
+		{ at + 2 + 16, { 0 }, 1, BS_ERR_VERSION },                 /* kind */
+		{ at + 2 + 17, { 9 }, 1, BS_ERR_VERSION },                 /* suite */
+		{ at + 2 + 18, { 0xff }, 1, BS_ERR_FORMAT },               /* generation */
+		{ at + 2 + 26, { 0xff, 0xff, 0xff, 0xff }, 4, BS_ERR_LIMIT }, /* memory */
+		{ at + 2 + 26, { 0, 0, 0, 1 }, 4, BS_ERR_LIMIT },
+		{ at + 2 + 30, { 0xff, 0xff, 0xff, 0xff }, 4, BS_ERR_LIMIT }, /* passes */
+		{ at + 2 + 30, { 0, 0, 0, 0 }, 4, BS_ERR_LIMIT },
+		{ ring_at, { 0xff, 0xff, 0xff, 0xff }, 4, BS_ERR_FORMAT }, /* ring length */
+		{ ring_at, { 0, 0, 0, 0 }, 4, BS_ERR_FORMAT },
+	};
+	uint8_t bytes[sizeof(kv_blob)];
+	struct bs_keyset ks;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memcpy(bytes, kv_blob, sizeof(bytes));
+		memcpy(bytes + cases[i].at, cases[i].bytes, cases[i].n);
+		assert_int_equal(bs_keyset_parse(bytes, sizeof(bytes), &ks), cases[i].err);
+	}
+}
+
+static int
+setup_group(void **state)
+{
+	(void)state;
+	if (bs_crypto_init() != BS_OK)
+		return -1;
+	bs_sign_keypair(site_pub, site_sec);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_subkey_vector),
+		cmocka_unit_test(test_next_generation_keeps_slots),
+		cmocka_unit_test(test_renew_slot),
+		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_write_refuses),
+		cmocka_unit_test(test_seed_by_kind),
+		cmocka_unit_test(test_wrong_secret),
+		cmocka_unit_test(test_every_bit_counts),
+		cmocka_unit_test(test_every_truncation_and_one_byte_more),
+		cmocka_unit_test(test_foreign_slot),
+		cmocka_unit_test(test_forged_around_record),
+		cmocka_unit_test(test_old_slot_comes_back),
+		cmocka_unit_test(test_slots_of_one_keyset_swapped),
+		cmocka_unit_test(test_slot_removed),
+		cmocka_unit_test(test_mixed_generations),
+		cmocka_unit_test(test_ring_is_bound),
+		cmocka_unit_test(test_hostile_numbers),
+	};
+
+	return cmocka_run_group_tests_name("keyset", tests, setup_group, NULL);
+}
