@@ -100,3 +100,36 @@ class Imap:
     def close(self):
         self.command(b"LOGOUT")
         self.sock.close()
+
+
+class Pop3:
+    """Logs in when it is made."""
+
+    def __init__(self, port, user, password):
+        self.sock = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+        self.room = bytearray(DRAIN_LEN)
+        self.line()
+        self.command(b"USER " + user.encode())
+        self.command(b"PASS " + password.encode())
+
+    def line(self):
+        return expect(self.sock.recv(4096), b"+OK")
+
+    def command(self, text):
+        self.sock.sendall(text + b"\r\n")
+        return self.line()
+
+    def retrieve(self, number):
+        """Drains one message."""
+        self.sock.sendall(b"RETR %d\r\n" % number)
+        tail, first = b"", True
+        while not tail.endswith(b"\r\n.\r\n"):
+            n = self.sock.recv_into(self.room)
+            got = bytes(memoryview(self.room)[max(0, n - 8):n])
+            if n == 0 or (first and self.room[:1] != b"+"):
+                raise Refused(f"RETR {number}: {bytes(self.room[:n])[:200]!r}")
+            tail, first = (tail + got)[-8:], False
+
+    def close(self):
+        self.command(b"QUIT")
+        self.sock.close()

@@ -42,6 +42,13 @@ def kinds(name, count):
     return out[:count]
 
 
+def big(size):
+    """One message with a large attachment."""
+    writer, rng = Writer(), random.Random(f"{SEED} big")
+    head = writer.header(rng, 0)
+    return head + writer.multipart(rng, size - len(head), "large")
+
+
 class Writer:
     """Writes single messages; holds one pool of prose that all of them quote from at random places."""
 

@@ -8,7 +8,7 @@ import concurrent.futures
 import time
 
 import corpus
-from clients import Imap, Lmtp
+from clients import Imap, Lmtp, Pop3
 from servers import DOMAIN, PASSWORD, RECEIVERS
 
 Row = collections.namedtuple("Row", "title unit before run after")
@@ -54,11 +54,10 @@ def fill_reader(server, data):
     server.check_stored("reader")
     client = imap(server)
     client.command(b"SELECT INBOX")
-    seen = 0
-    for mail, stored in zip(mails, client.literals(b"FETCH 1:* (BODY.PEEK[])"), strict=True):
+    answer = client.literals(b"FETCH 1:* (BODY.PEEK[])")
+    for number, (mail, stored) in enumerate(zip(mails, answer, strict=True), 1):
         if not stored.endswith(mail):
-            raise RuntimeError(f"{server.name}: message {seen + 1} came back changed")
-        seen += 1
+            raise RuntimeError(f"{server.name}: message {number} came back changed")
     client.close()
 
 
@@ -81,16 +80,54 @@ def delivery(name, connections):
     return Row(title, "message", empty_receivers, run, after)
 
 
-def bodies(server, data, sessions=3):
-    """In several sessions: one alone is too short for a clock that ticks each 10 ms."""
-    for _ in range(sessions):
-        client = imap(server)
+def reading(title, command, sessions=1, cold=False):
+    """One IMAP command over the whole mailbox. Cold: without the index cache, as after a move to another server.
+    More than one session where one alone is too short for a clock that ticks each 10 ms."""
+    def before(server, data):
+        fill_reader(server, data)
+        if cold:
+            forget_cache(server, "reader")
+        else:
+            run(server, data)
+
+    def run(server, data):
+        for _ in range(sessions):
+            client = imap(server)
+            client.command(b"SELECT INBOX")
+            client.command(command)
+            client.close()
+        return sessions * data.count
+    return Row(title, "message", before, run, None)
+
+
+def forget_cache(server, user):
+    for path in server.mail_dir(user).rglob("dovecot.index.cache"):
+        path.unlink()
+
+
+def pop3_all(server, data):
+    client = Pop3(server.pop3_port, f"reader@{DOMAIN}", PASSWORD)
+    for number in range(1, data.count + 1):
+        client.retrieve(number)
+    client.close()
+    return data.count
+
+
+def fill_big(server, _data):
+    if not server.stored("big"):
+        deliver(server, [corpus.big(size) for size in (5_000_000, 5_000_000, 20_000_000, 20_000_000)], ["big"])
+
+
+def big_part(title, first, section, times):
+    """A part of one of two large mails in turn, in one session: zlib and mail_crypt keep the last mail they decoded."""
+    def run(server, _data):
+        client = imap(server, "big")
         client.command(b"SELECT INBOX")
-        got = client.command(b"FETCH 1:* (BODY.PEEK[])")
+        for i in range(times):
+            client.command(b"FETCH %d (BODY.PEEK[%s)" % (first + i % 2, section))
         client.close()
-        if got < sum(map(len, data.mails("mixed"))):
-            raise RuntimeError(f"{server.name}: only {got} bytes of all bodies")
-    return sessions * len(data.mails("mixed"))
+        return times
+    return Row(title, "read", fill_big, run, None)
 
 
 def logins(server, _data, count=200):
@@ -109,9 +146,18 @@ ROWS = {
     "lmtp-small-4": delivery("small", 4),
     "lmtp-mixed-1": delivery("mixed", 1),
     "lmtp-mixed-4": delivery("mixed", 4),
-    "bodies": Row("IMAP FETCH of all bodies, mixed", "message", fill_reader, bodies, None),
+    "bodies": reading("IMAP FETCH of all bodies", b"FETCH 1:* (BODY.PEEK[])", sessions=3),
     "login": Row("IMAP LOGIN and LOGOUT, warm", "login", one_login, logins, None),
+    "list-cold": reading("IMAP ENVELOPE BODYSTRUCTURE, cold", b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", cold=True),
+    "list-warm": reading("IMAP ENVELOPE BODYSTRUCTURE, warm", b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", sessions=3),
+    "headers": reading("IMAP FETCH of all headers", b"FETCH 1:* (BODY.PEEK[HEADER])", sessions=3),
+    "search-subject": reading("IMAP SEARCH SUBJECT, cold", b"SEARCH SUBJECT zebra", cold=True),
+    "search-text": reading("IMAP SEARCH TEXT", b"SEARCH TEXT zebra"),
+    "pop3": Row("POP3 RETR of all", "message", fill_reader, pop3_all, None),
+    "header-5mb": big_part("IMAP header of a 5 MB mail", 1, b"HEADER]", 200),
+    "tail-20mb": big_part("IMAP last 4 KB of a 20 MB mail", 3, b"]<19990000.4096>", 50),
 }
+USUAL = ["lmtp-small-1", "lmtp-small-4", "lmtp-mixed-1", "lmtp-mixed-4", "bodies", "login"]
 # row, against whom, at most how many times its CPU (issue 2)
 TARGETS = [("lmtp-small-1", "plain", 1.25), ("lmtp-mixed-1", "plain", 1.25), ("bodies", "zlib-lz4", 1.3)]
 

@@ -1,10 +1,8 @@
-"""servers: the contenders, each a private Dovecot in a directory of its own on a tmpfs.
+"""servers: a contender: a private Dovecot in a directory of its own on a tmpfs.
 
-A new contender is a peers/NAME.conf and a row in CONTENDERS; one that needs more than a Dovecot is a subclass of Server.
-All of them get the same accounts: `reader@bench.example`, whose mailbox is filled once, and `to1` .. `to4`, whose
-mailboxes are emptied before every delivery.
+All of them get the same accounts: `reader@bench.example` and `big`, whose mailboxes are filled once, and `to1` .. `to4`,
+whose mailboxes are emptied before every delivery.
 """
-import hashlib
 import pathlib
 import shutil
 import socket
@@ -21,7 +19,7 @@ DOMAIN = "bench.example"
 MAIL_ID = 62000
 START_S = 20
 RECEIVERS = ["to1", "to2", "to3", "to4"]
-USERS = ["reader", *RECEIVERS]
+USERS = ["reader", "big", *RECEIVERS]
 
 
 def free_ports(count):
@@ -147,25 +145,3 @@ class Server:
         words = ("Error:", "Fatal:", "Panic:")
         log = (self.dir / "dovecot.log").read_text(errors="replace").splitlines()
         return [line for line in log if any(word in line for word in words)]
-
-
-class Lz4(Server):
-    mark = b"Dovecot-LZ4"
-
-
-class MailCrypt(Server):
-    mark = b"CRYPTED\x03\x07"
-    passdb_fields = "userdb_mail_crypt_private_password=%{sha256:password}"
-
-    def enrol(self):
-        secret = hashlib.sha256(PASSWORD.encode()).hexdigest()
-        for user in USERS:
-            run("doveadm", "-c", str(self.conf), "-o", f"plugin/mail_crypt_private_password={secret}",
-                "mailbox", "cryptokey", "generate", "-U", "-u", f"{user}@{DOMAIN}")
-
-
-CONTENDERS = {
-    "plain": Server,
-    "zlib-lz4": Lz4,
-    "mail_crypt": MailCrypt,
-}
