@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""make_message: the frozen mailbox of tests/data/frozen, from nothing but a seed and docs/FORMAT.message.md.
+
+    make_message.py DIR            writes it (only ever once: what lies there is frozen)
+    make_message.py --check DIR    makes it again and compares, byte for byte
+    make_message.py --open SECRET-FILE SEALED-FILE
+                                   opens a file that Basalt's encoder made, plaintext to standard output
+"""
+import hashlib
+import pathlib
+import sys
+
+from nacl.bindings import crypto_scalarmult_base
+
+import message
+
+
+class Bytes:
+    """Deterministic bytes: SHA-256 in counter mode."""
+
+    def __init__(self, seed):
+        self.seed, self.count = seed, 0
+
+    def take(self, n):
+        out = b""
+        while len(out) < n:
+            out += hashlib.sha256(self.seed + self.count.to_bytes(8, "big")).digest()
+            self.count += 1
+        return out[:n]
+
+
+def text(rng, n, eol):
+    """Lines of words, some bytes above 127 among them, no empty line."""
+    words = [b"basalt", b"mail", b"the", b"of", b"sealed", b"and", b"gr\xc3\xbc\xc3\x9fe", b"key", b"=3D", b"\xff"]
+    out, line = bytearray(), 0
+    for b in rng.take(n // 3 + 1):
+        out += words[b % len(words)] + b" "
+        line += 1
+        if line > 3 + b % 11:
+            out += eol
+            line = 0
+    return bytes(out[:n - 1]).rstrip(b"\r\n").ljust(n - 1, b".") + b"\n" if n else b""
+
+
+def messages(rng):
+    """name, suite, plaintext, compress(index, text)"""
+    head = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: frozen\r\n"
+    always, never = (lambda i, t: True), (lambda i, t: False)
+    yield "empty", 1, b"", never
+    yield "one-lf", 1, b"\n", never
+    yield "header-only", 1, head, never
+    yield "header-crlf", 1, head + b"\r\n", always
+    yield "small", 1, head + b"\r\n" + text(rng, 4000, b"\r\n"), always
+    yield "small-stored", 1, head + b"\r\n" + text(rng, 3000, b"\r\n"), never
+    yield "bare-lf", 1, head.replace(b"\r", b"") + b"\n" + text(rng, 1500, b"\n") + text(rng, 1500, b"\r\n"), always
+    yield "odd-line-ends", 1, b"a: b\r\r\nc: d\n\rx\r\n\r\nbody\r\r\n\n\r\n\r", never
+    yield "nul-and-8bit", 1, head + b"\r\n" + bytes(range(256)) * 4, always
+    yield "plain", 0, head + b"\r\n" + text(rng, 5000, b"\r\n"), always
+    yield "plain-empty", 0, b"", never
+    long_header = head + b"X-Long: " + text(rng, 70000, b"\r\n ") + b"\r\n"
+    yield "long-header", 1, long_header + text(rng, 3000, b"\r\n"), always
+    yield "two-full-chunks", 1, head + b"\n" + text(rng, 2 * message.CHUNK, b"\r\n"), lambda i, t: i != 1
+    yield "mixed-chunks", 1, head + b"\r\n" + text(rng, 70000, b"\r\n") + rng.take(66000), lambda i, t: i == 1
+    yield "plain-mixed", 0, head + b"\r\n" + text(rng, 70000, b"\n") + rng.take(2000), lambda i, t: i != 2
+
+
+def make():
+    rng = Bytes(b"basalt frozen mailbox v1")
+    account_id, sec = rng.take(16), rng.take(32)
+    pub = crypto_scalarmult_base(sec)
+    files = {"account": f"{account_id.hex()} {pub.hex()} {sec.hex()}\n".encode()}
+    index = ["# name suite data-key physical virtual header header-virtual lines header-lines chunks header-chunks"]
+    for name, suite, plain, compress in messages(rng):
+        message_id, eph, data_key = rng.take(16), rng.take(32), rng.take(32)
+        sealed, chunks, headers = message.seal(plain, suite, account_id, message_id, pub, eph, data_key, compress)
+        if message.open_sealed(sealed, sec) != plain:
+            raise SystemExit(f"{name}: does not open again")
+        files[name + ".sealed"], files[name + ".eml"] = sealed, plain
+        index.append(" ".join(map(str, (name, suite, data_key.hex() if suite else "-", *message.sizes(plain), chunks, headers))))
+    files["index"] = ("\n".join(index) + "\n").encode()
+    return files
+
+
+def main():
+    if len(sys.argv) == 4 and sys.argv[1] == "--open":
+        sec, sealed = (pathlib.Path(p).read_bytes() for p in sys.argv[2:])
+        sys.stdout.buffer.write(message.open_sealed(sealed, sec))
+        return 0
+    check = sys.argv[1:2] == ["--check"]
+    if len(sys.argv) != 2 + check:
+        sys.stderr.write(__doc__)
+        return 2
+    folder, files = pathlib.Path(sys.argv[-1]), make()
+    if not check:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        return 0
+    there = {p.name for p in folder.iterdir()} - {"README.md", ".gitattributes"}
+    bad = [n for n in sorted(there | set(files)) if n not in there or n not in files
+           or (folder / n).read_bytes() != files[n]]
+    print("\n".join(f"{n}: differs" for n in bad) if bad else f"{len(files)} files, all equal")
+    return 1 if bad else 0
+
+
+sys.exit(main())
