@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_MAX_LEN 4096
+#define LINE_MAX_LEN 16384 /* half of it for the text before control characters are spelt out: what syslogs take */
 
 /* The logger is the one mutable global that STYLE allows; set before threads start. */
 static struct {

@@ -1,0 +1,85 @@
+/*
+ * recipient: is there such an account or alias of ours? The answer is given at RCPT, so that nobody is bounced later.
+ *
+ * A foreign domain passes: whether Postfix relays is Postfix's decision. A store that does not answer defers.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "resolve.h"
+#include "session.h"
+
+#define DEADLINE_MS 2500 /* below milter_command_timeout, above the store's own statement timeout */
+
+static void
+refuse(struct finding *finding, const char *code, const char *status, const char *text)
+{
+	finding->outcome = CHECK_HIT;
+	(void)snprintf(finding->reply.code, sizeof(finding->reply.code), "%s", code);
+	(void)snprintf(finding->reply.status, sizeof(finding->reply.status), "%s", status);
+	(void)snprintf(finding->reply.text, sizeof(finding->reply.text), "%s", text);
+}
+
+static void
+set_down(struct finding *finding, enum bs_err err)
+{
+	refuse(finding, "451", "4.3.0", "Recipient lookup failed, try again later");
+	finding->outcome = CHECK_DOWN;
+	(void)snprintf(finding->reason, sizeof(finding->reason), "policy store: %s", bs_err_text(err));
+}
+
+static void
+judge(struct finding *finding, const struct resolution *res)
+{
+	(void)snprintf(finding->reason, sizeof(finding->reason), "%s%s%s", resolve_state_text(res->state),
+	    res->why != NULL ? ": " : "", res->why != NULL ? res->why : "");
+	switch (res->state) {
+	case RESOLVE_UNKNOWN:
+		refuse(finding, "550", "5.1.1", "No such mailbox here");
+		break;
+	case RESOLVE_DISABLED:
+		refuse(finding, "550", "5.2.1", "This mailbox is disabled");
+		break;
+	case RESOLVE_BROKEN:
+		/* Ours to mend: the sender keeps the mail meanwhile. */
+		refuse(finding, "451", "4.3.5", "This address is misconfigured, try again later");
+		break;
+	case RESOLVE_FOREIGN:
+	case RESOLVE_DOMAIN:
+	case RESOLVE_ACCOUNT:
+	case RESOLVE_ALIAS:
+		finding->outcome = CHECK_CLEAN;
+		break;
+	}
+}
+
+static void
+rcpt(struct check_call *call)
+{
+	struct recipient *recipient = call->recipient;
+	enum bs_err err;
+
+	if (strchr(recipient->address, '@') == NULL) {
+		/* "postmaster" alone (RFC 5321 section 4.5.1), or what Postfix completes with its own domain. */
+		call->finding->outcome = CHECK_CLEAN;
+		(void)snprintf(call->finding->reason, sizeof(call->finding->reason), "no domain");
+		return;
+	}
+	err = resolver_get(call->services->resolver, recipient->address, call->deadline_ms, &recipient->res);
+	if (err == BS_ERR_ARG)
+		refuse(call->finding, "501", "5.1.3", "Bad recipient address");
+	else if (err != BS_OK)
+		set_down(call->finding, err);
+	else
+		judge(call->finding, recipient->res);
+}
+
+const struct check check_recipient = {
+	.id = CHECK_RECIPIENT,
+	.name = "recipient",
+	.preference = CHECK_REJECT,
+	.down = CHECK_DOWN_DEFER,
+	.deadline_ms = DEADLINE_MS,
+	.rcpt = rcpt,
+};

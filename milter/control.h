@@ -1,0 +1,32 @@
+/*
+ * control: the socket by which basaltctl asks the milter: one JSON object a line, one line of JSON as the answer.
+ *
+ *   {"op":"status"}   -> {"ok":true,"program":"basalt-milter","version":"...","uptime_s":7,"counters":{...},
+ *                         "database":{"down":false,...},"cache_known":{...},"cache_unknown":{...}}
+ *   anything else     -> {"ok":false,"error":"..."}
+ *
+ * A line is at most CONTROL_LINE_MAX bytes with its "\n"; several may follow each other on one connection. A connection
+ * that says nothing for ten seconds is closed.
+ *
+ *     err = control_start(fd, &control, &server);
+ */
+#ifndef MILTER_CONTROL_H
+#define MILTER_CONTROL_H
+
+#include "counters.h"
+#include "resolve.h"
+#include "server.h"
+
+#define CONTROL_LINE_MAX 4096
+
+struct control {
+	struct counters *counters;
+	struct resolver *resolver;
+	struct pool *pool;
+	int64_t started_ms;
+};
+
+/* listen_fd is taken; control is borrowed until server_stop(). */
+enum bs_err control_start(int listen_fd, struct control *control, struct server **out) BS_MUST_USE;
+
+#endif

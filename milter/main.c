@@ -1,0 +1,236 @@
+/*
+ * basalt-milter: runs in the foreground. Start: read the configuration, make the sockets as root, give up root, start
+ * the threads, serve. SIGTERM, SIGINT and SIGHUP end it (libmilter's own way); a new configuration is a restart, in
+ * which an open SMTP transaction is deferred by Postfix (milter_default_action = tempfail) and nothing is lost.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "dialogue.h"
+#include "jail.h"
+#include "log.h"
+#include "pool.h"
+#include "resolve.h"
+#include "settings.h"
+#include "sock.h"
+#include "socketmap.h"
+#include "transport.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TEMPORARY = 75, EXIT_CONFIG = 78 };
+
+#define CACHE_ENTRIES 20000
+#define QUEUE_MAX 500
+
+/* Everything that lives as long as the process. */
+struct milter {
+	struct settings settings;
+	struct counters counters;
+	struct pool *pool;
+	struct resolver *resolver;
+	struct dialogue dialogue;
+	struct socketmap map;
+	struct control control;
+	struct transport_events events;
+	struct server *map_server, *control_server;
+	int map_fd, control_fd;
+};
+
+static const char usage_text[] =
+    "usage: basalt-milter -c FILE [--check-config]\n"
+    "  -c, --config FILE   configuration (default /etc/basalt/milter.conf)\n"
+    "  --check-config      read it, say what is wrong, and end\n"
+    "  --defaults          print a configuration file with all defaults\n"
+    "  --help, --version\n";
+
+struct options {
+	const char *config;
+	bool check;
+};
+
+/* Returns an exit status, or -1 to go on. */
+static int
+read_options(int argc, char **argv, struct options *out)
+{
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'k' },
+		{ "defaults", no_argument, NULL, 'd' },     { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },      { NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			out->config = optarg;
+			break;
+		case 'k':
+			out->check = true;
+			break;
+		case 'd':
+			settings_print_defaults(stdout);
+			return EXIT_SUCCESS;
+		case 'h':
+			(void)fputs(usage_text, stdout);
+			return EXIT_SUCCESS;
+		case 'v':
+			(void)puts("basalt-milter " MILTER_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			(void)fputs(usage_text, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	(void)fputs(usage_text, stderr);
+	return EXIT_USAGE;
+}
+
+static enum bs_err
+listen_on(const char *path, mode_t mode, gid_t group, const struct settings *s, int *fd)
+{
+	enum bs_err err = bs_sock_listen(path, mode, s->uid, group, fd);
+
+	if (err == BS_ERR_EXISTS)
+		bs_log(BS_LOG_FATAL, "%s: another basalt-milter listens there", path);
+	else if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", path, bs_err_text(err));
+	return err;
+}
+
+/* As root, so that they may stand in a folder that is root's. The control socket comes first: it keeps a second one out. */
+static enum bs_err
+make_sockets(struct milter *m)
+{
+	const struct settings *s = &m->settings;
+	gid_t group = s->socket_gid != (gid_t)-1 ? s->socket_gid : s->gid;
+	enum bs_err err;
+
+	err = listen_on(s->control, 0600, s->gid, s, &m->control_fd);
+	if (err != BS_OK)
+		return err;
+	err = listen_on(s->socketmap_path, 0660, group, s, &m->map_fd);
+	if (err != BS_OK)
+		return err;
+	dialogue_events(&m->events);
+	err = transport_libmilter.listen(s->socket_path, group, &m->events, &m->dialogue);
+	if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", s->socket_path, bs_err_text(err));
+	return err;
+}
+
+static enum bs_err
+start_look_ups(struct milter *m)
+{
+	const struct settings *s = &m->settings;
+	struct pool_settings pool = {
+		.database = s->database,
+		.password_file = s->database_password_file,
+		.timeout_ms = (int)s->database_timeout_ms,
+		.threads = (unsigned)s->database_threads,
+		.queue_max = QUEUE_MAX,
+	};
+	struct resolver_settings resolver = {
+		.known_ms = s->cache_s * 1000,
+		.unknown_ms = s->cache_unknown_s * 1000,
+		.entries_max = CACHE_ENTRIES,
+	};
+	enum bs_err err = pool_new(&pool, &m->pool);
+
+	if (err != BS_OK)
+		return err;
+	m->resolver = resolver_new(m->pool, &resolver);
+	return m->resolver != NULL ? BS_OK : BS_ERR_NOMEM;
+}
+
+static enum bs_err
+start_servers(struct milter *m)
+{
+	enum bs_err err;
+
+	m->dialogue = (struct dialogue){ .services = { .resolver = m->resolver },
+		.authserv_id = m->settings.authserv_id, .counters = &m->counters };
+	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
+	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool,
+		.started_ms = bs_now_ms() };
+	err = socketmap_start(m->map_fd, &m->map, &m->map_server);
+	m->map_fd = -1;
+	if (err == BS_OK) {
+		err = control_start(m->control_fd, &m->control, &m->control_server);
+		m->control_fd = -1;
+	}
+	return err;
+}
+
+static enum bs_err
+start(struct milter *m)
+{
+	enum bs_err err;
+
+	(void)umask(0077);
+	jail_limits();
+	err = make_sockets(m);
+	if (err != BS_OK)
+		return err;
+	err = jail_become(m->settings.uid, m->settings.gid);
+	if (err != BS_OK) {
+		bs_log(BS_LOG_FATAL, "milter.user: root must not serve; name a user that can be become");
+		return err;
+	}
+	err = start_look_ups(m);
+	if (err == BS_OK)
+		err = start_servers(m);
+	if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "starting threads: %s", bs_err_text(err));
+	return err;
+}
+
+static int
+serve(struct milter *m)
+{
+	enum bs_err err = start(m);
+
+	if (err == BS_OK) {
+		bs_log(BS_LOG_INFO, "basalt-milter " MILTER_VERSION " serves on %s", m->settings.socket);
+		err = transport_libmilter.run();
+		server_stop(m->map_server);
+		server_stop(m->control_server);
+		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends");
+	}
+	if (err == BS_OK)
+		return EXIT_SUCCESS;
+	return bs_err_is_transient(err) ? EXIT_TEMPORARY : EXIT_FAILED;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct milter m = { .map_fd = -1, .control_fd = -1 };
+	struct options options = { .config = "/etc/basalt/milter.conf" };
+	char why[512];
+	int status = read_options(argc, argv, &options);
+
+	if (status >= 0)
+		return status;
+	if (settings_load(options.config, &m.settings, why, sizeof(why)) != BS_OK) {
+		(void)fprintf(stderr, "basalt-milter: %s\n", why);
+		return EXIT_CONFIG;
+	}
+	if (options.check) {
+		settings_clear(&m.settings);
+		return EXIT_SUCCESS;
+	}
+	if (bs_log_open("basalt-milter", m.settings.log) != BS_OK) {
+		(void)fprintf(stderr, "basalt-milter: %s: cannot be opened for the log\n", m.settings.log);
+		return EXIT_CONFIG;
+	}
+	bs_log_level(m.settings.level);
+	status = serve(&m);
+	/* Threads of libmilter may still be in a session: nothing is freed under them, and no handler of exit(3) runs. */
+	_exit(status);
+}

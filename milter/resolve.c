@@ -1,0 +1,222 @@
+#include "resolve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "expand.h"
+#include "sock.h"
+
+#define KEY_MAX 511 /* longer than any address; what is longer is none */
+
+struct resolver {
+	struct pool *pool;
+	struct resolver_settings settings;
+	struct cache *known;
+	struct cache *unknown;
+};
+
+struct look {
+	struct pool_job job;
+	struct resolver *resolver;
+	struct resolution *res;
+	char key[KEY_MAX + 1];
+};
+
+static const char *const state_texts[] = {
+	[RESOLVE_FOREIGN] = "foreign", [RESOLVE_DOMAIN] = "domain", [RESOLVE_ACCOUNT] = "account",
+	[RESOLVE_ALIAS] = "alias", [RESOLVE_UNKNOWN] = "unknown", [RESOLVE_DISABLED] = "disabled",
+	[RESOLVE_BROKEN] = "broken",
+};
+
+const char *
+resolve_state_text(enum resolve_state state)
+{
+	return state_texts[state];
+}
+
+struct resolution *
+resolution_ref(struct resolution *res)
+{
+	atomic_fetch_add(&res->refs, 1);
+	return res;
+}
+
+void
+resolution_unref(struct resolution *res)
+{
+	if (res == NULL || atomic_fetch_sub(&res->refs, 1) != 1)
+		return;
+	for (size_t i = 0; i < res->n; i++)
+		free(res->targets[i]);
+	free(res);
+}
+
+static void *
+ref_cb(void *value)
+{
+	return resolution_ref(value);
+}
+
+static void
+unref_cb(void *value)
+{
+	resolution_unref(value);
+}
+
+struct resolver *
+resolver_new(struct pool *pool, const struct resolver_settings *settings)
+{
+	struct resolver *resolver = calloc(1, sizeof(*resolver));
+
+	if (resolver == NULL)
+		return NULL;
+	resolver->pool = pool;
+	resolver->settings = *settings;
+	resolver->known = cache_new(settings->entries_max, ref_cb, unref_cb);
+	resolver->unknown = cache_new(settings->entries_max, ref_cb, unref_cb);
+	if (resolver->known == NULL || resolver->unknown == NULL) {
+		resolver_free(resolver);
+		return NULL;
+	}
+	return resolver;
+}
+
+void
+resolver_free(struct resolver *resolver)
+{
+	if (resolver == NULL)
+		return;
+	cache_free(resolver->known);
+	cache_free(resolver->unknown);
+	free(resolver);
+}
+
+static bool
+is_known(enum resolve_state state)
+{
+	return state == RESOLVE_DOMAIN || state == RESOLVE_ACCOUNT || state == RESOLVE_ALIAS ||
+	    state == RESOLVE_DISABLED;
+}
+
+static void
+remember(struct resolver *resolver, const char *key, struct resolution *res)
+{
+	if (is_known(res->state))
+		cache_put(resolver->known, key, res, bs_now_ms() + resolver->settings.known_ms);
+	else
+		cache_put(resolver->unknown, key, res, bs_now_ms() + resolver->settings.unknown_ms);
+}
+
+static enum bs_err
+look_run(struct pool_job *job, struct bs_store_policy *store)
+{
+	struct look *look = (struct look *)job;
+	struct resolution *res = NULL;
+	enum bs_err err;
+
+	if (strchr(look->key, '@') != NULL)
+		err = expand_address(store, look->key, job->deadline_ms, &res);
+	else
+		err = expand_domain(store, look->key, &res);
+	if (err != BS_OK)
+		return err;
+	remember(look->resolver, look->key, res);
+	look->res = res;
+	return BS_OK;
+}
+
+static void
+look_free(struct pool_job *job)
+{
+	struct look *look = (struct look *)job;
+
+	resolution_unref(look->res);
+	free(look);
+}
+
+/* Copies key, lower-case, so that every spelling has one place in the cache. */
+static enum bs_err
+fold_key(const char *key, char out[KEY_MAX + 1])
+{
+	size_t len = strlen(key);
+
+	if (len == 0 || len > KEY_MAX)
+		return BS_ERR_ARG;
+	for (size_t i = 0; i <= len; i++)
+		out[i] = (char)(key[i] >= 'A' && key[i] <= 'Z' ? key[i] - 'A' + 'a' : key[i]);
+	return BS_OK;
+}
+
+enum bs_err
+resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, int notify_fd,
+    struct resolution **out, struct pool_job **job)
+{
+	char folded[KEY_MAX + 1];
+	struct resolution *res;
+	struct look *look;
+	enum bs_err err;
+
+	err = fold_key(key, folded);
+	if (err != BS_OK)
+		return err;
+	res = cache_get(resolver->known, folded, bs_now_ms());
+	if (res == NULL)
+		res = cache_get(resolver->unknown, folded, bs_now_ms());
+	if (res != NULL) {
+		*out = res;
+		*job = NULL;
+		return BS_OK;
+	}
+	look = calloc(1, sizeof(*look));
+	if (look == NULL)
+		return BS_ERR_NOMEM;
+	pool_job_init(&look->job, look_run, look_free, deadline_ms);
+	look->resolver = resolver;
+	memcpy(look->key, folded, sizeof(folded));
+	err = pool_submit(resolver->pool, &look->job, notify_fd);
+	if (err != BS_OK) {
+		pool_release(resolver->pool, &look->job);
+		return err;
+	}
+	*job = &look->job;
+	return BS_OK;
+}
+
+struct resolution *
+resolver_take(struct resolver *resolver, struct pool_job *job)
+{
+	struct resolution *res = resolution_ref(((struct look *)job)->res);
+
+	pool_release(resolver->pool, job);
+	return res;
+}
+
+enum bs_err
+resolver_get(struct resolver *resolver, const char *key, int64_t deadline_ms, struct resolution **out)
+{
+	struct resolution *res = NULL;
+	struct pool_job *job = NULL;
+	enum bs_err err;
+
+	err = resolver_begin(resolver, key, deadline_ms, -1, &res, &job);
+	if (err != BS_OK)
+		return err;
+	if (job == NULL) {
+		*out = res;
+		return BS_OK;
+	}
+	err = pool_wait(resolver->pool, job);
+	if (err != BS_OK) {
+		pool_release(resolver->pool, job);
+		return err;
+	}
+	*out = resolver_take(resolver, job);
+	return BS_OK;
+}
+
+void
+resolver_stats(struct resolver *resolver, struct resolver_stats *out)
+{
+	cache_stats(resolver->known, &out->known);
+	cache_stats(resolver->unknown, &out->unknown);
+}

@@ -1,0 +1,86 @@
+/*
+ * resolve: what an address of ours is, and which final addresses stand behind it, asked of the policy store with a
+ * deadline and remembered for a short while.
+ *
+ * The order is Postfix's, so that both always agree: the domain; then an alias of the whole address, then of the address
+ * without "+extension" (the extension is then carried over to each target); then the account. An alias may name itself
+ * to say "and the account of this name". Expansion is bounded in depth and width; targets that do not exist or are
+ * disabled are left out.
+ * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out; and no
+ * more look-ups run at a time than the pool has threads.
+ *
+ * A resolution is immutable and reference counted. Any thread.
+ * Errors: those of pool.h (all transient), BS_ERR_ARG (no address at all).
+ *
+ *     err = resolver_get(resolver, "team@example.org", bs_now_ms() + 2000, &res);
+ *     if (err == BS_OK && res->state == RESOLVE_ALIAS) ...
+ *     resolution_unref(res);
+ */
+#ifndef MILTER_RESOLVE_H
+#define MILTER_RESOLVE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache.h"
+#include "err.h"
+#include "pool.h"
+
+#define RESOLVE_DEPTH_MAX 10
+#define RESOLVE_TARGETS_MAX 200
+#define RESOLVE_VISITS_MAX 500 /* addresses looked at for one resolution */
+
+enum resolve_state {
+	RESOLVE_FOREIGN,  /* the domain is not one of ours: Postfix decides */
+	RESOLVE_DOMAIN,   /* asked for a domain: it is ours */
+	RESOLVE_ACCOUNT,  /* one target: the address itself */
+	RESOLVE_ALIAS,    /* at least one target */
+	RESOLVE_UNKNOWN,  /* no such address, or an alias of which no target exists */
+	RESOLVE_DISABLED, /* an account that is switched off, or an alias of such only */
+	RESOLVE_BROKEN,   /* an alias loop, too deep or too wide: for the admin to mend */
+};
+
+struct resolution {
+	atomic_uint refs;
+	enum resolve_state state;
+	const char *why; /* RESOLVE_BROKEN: a static text; else NULL */
+	size_t n;
+	char *targets[]; /* final addresses, lower-case, each once */
+};
+
+struct resolver;
+
+struct resolver_settings {
+	int64_t known_ms;   /* how long an answer is remembered */
+	int64_t unknown_ms; /* the same where there is no such address */
+	size_t entries_max; /* of each of the two */
+};
+
+struct resolver_stats {
+	struct cache_stats known, unknown;
+};
+
+/* pool is borrowed. NULL when out of memory. */
+struct resolver *resolver_new(struct pool *pool, const struct resolver_settings *settings);
+/* After pool_free(). */
+void resolver_free(struct resolver *resolver);
+
+/* key is an address, or a domain (no '@'). Waits until deadline_ms at most. *out: with a reference for the caller. */
+enum bs_err resolver_get(struct resolver *resolver, const char *key, int64_t deadline_ms, struct resolution **out)
+    BS_MUST_USE;
+/*
+ * The same without waiting: either *out is there at once and *job NULL, or *job is to be polled by pool_done() and
+ * handed to resolver_take(), or (given up) to pool_release().
+ */
+enum bs_err resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, int notify_fd,
+    struct resolution **out, struct pool_job **job) BS_MUST_USE;
+/* Of a job that is done, whose result was BS_OK; releases it. */
+struct resolution *resolver_take(struct resolver *resolver, struct pool_job *job);
+
+struct resolution *resolution_ref(struct resolution *res);
+void resolution_unref(struct resolution *res); /* NULL is legal */
+const char *resolve_state_text(enum resolve_state state);
+void resolver_stats(struct resolver *resolver, struct resolver_stats *out);
+
+#endif

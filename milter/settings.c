@@ -1,0 +1,167 @@
+#include "settings.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+
+#define ITEM(type, name, def, min, max, help) \
+	{ "milter", #name, type, offsetof(struct settings, name), def, min, max, help }
+
+static const struct bs_conf_item items[] = {
+	ITEM(BS_CONF_STRING, socket, "unix:/run/basalt-milter/milter", 0, 0, "where Postfix's smtpd_milters finds us"),
+	ITEM(BS_CONF_STRING, socketmap, "unix:/run/basalt-milter/socketmap", 0, 0, "where Postfix's socketmap look-ups go"),
+	ITEM(BS_CONF_STRING, control, "/run/basalt-milter/control", 0, 0, "where basaltctl asks"),
+	ITEM(BS_CONF_STRING, database, NULL, 0, 0, "the policy database: sqlite:/path or mariadb://user@host/name"),
+	ITEM(BS_CONF_STRING, database_password_file, "", 0, 0, "holds the database user's password; the milter's user reads it"),
+	ITEM(BS_CONF_INT, database_timeout_ms, "1500", 100, 60000, "longest time of one statement; below 2000, what a look-up may take"),
+	ITEM(BS_CONF_INT, database_threads, "4", 1, 64, "look-ups that run at the same time, a connection each"),
+	ITEM(BS_CONF_INT, cache_s, "30", 0, 3600, "how long an address that exists is remembered"),
+	ITEM(BS_CONF_INT, cache_unknown_s, "5", 0, 3600, "how long an address that does not exist is"),
+	ITEM(BS_CONF_STRING, authserv_id, NULL, 0, 0, "our name in Authentication-Results; the same on all nodes"),
+	ITEM(BS_CONF_STRING, log, "syslog", 0, 0, "stderr, syslog, or a file to append to"),
+	ITEM(BS_CONF_STRING, log_level, "info", 0, 0, "debug, info, warning or error"),
+	ITEM(BS_CONF_STRING, user, "", 0, 0, "name or number to become; empty: stay, which root may not"),
+	ITEM(BS_CONF_STRING, socket_group, "", 0, 0, "group that may use socket and socketmap (Postfix's); empty: the user's"),
+	ITEM(BS_CONF_STRING, temp_dir, "", 0, 0, "tmpfs for message bodies; nothing uses it yet"),
+};
+#define N_ITEMS (sizeof(items) / sizeof(items[0]))
+
+static enum bs_err
+complain(char *errbuf, size_t size, const char *path, const char *key, const char *value, const char *expected)
+{
+	(void)snprintf(errbuf, size, "%s: milter.%s = \"%s\": %s", path, key, value, expected);
+	return BS_ERR_CONF;
+}
+
+/* The path behind "unix:", NULL if it is none. */
+static const char *
+unix_path(const char *text)
+{
+	return strncmp(text, "unix:/", 6) == 0 ? text + 5 : NULL;
+}
+
+static bool
+number(const char *text, unsigned *out)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || n > 0x7fffffff)
+		return false;
+	*out = (unsigned)n;
+	return true;
+}
+
+static bool
+find_user(const char *text, uid_t *uid, gid_t *gid)
+{
+	struct passwd *pw;
+	unsigned n;
+
+	if (number(text, &n)) {
+		*uid = n;
+		*gid = n;
+		return true;
+	}
+	pw = getpwnam(text);
+	if (pw == NULL)
+		return false;
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
+	return true;
+}
+
+static bool
+find_group(const char *text, gid_t *gid)
+{
+	struct group *gr;
+	unsigned n;
+
+	if (number(text, &n)) {
+		*gid = n;
+		return true;
+	}
+	gr = getgrnam(text);
+	if (gr == NULL)
+		return false;
+	*gid = gr->gr_gid;
+	return true;
+}
+
+static bool
+find_level(const char *text, enum bs_log_level *out)
+{
+	static const char *const names[] = { "debug", "info", "warning", "error" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], text) == 0) {
+			*out = (enum bs_log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+is_authserv_id(const char *text)
+{
+	return text[0] != '\0' && strlen(text) <= 253 &&
+	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == strlen(text);
+}
+
+/* What the table cannot say. */
+static enum bs_err
+work_out(struct settings *s, const char *path, char *errbuf, size_t size)
+{
+	s->socket_path = unix_path(s->socket);
+	s->socketmap_path = unix_path(s->socketmap);
+	s->uid = (uid_t)-1;
+	s->gid = s->socket_gid = (gid_t)-1;
+	if (s->socket_path == NULL)
+		return complain(errbuf, size, path, "socket", s->socket, "must be unix:/PATH");
+	if (s->socketmap_path == NULL)
+		return complain(errbuf, size, path, "socketmap", s->socketmap, "must be unix:/PATH");
+	if (s->control[0] != '/')
+		return complain(errbuf, size, path, "control", s->control, "must be an absolute path");
+	if (!is_authserv_id(s->authserv_id))
+		return complain(errbuf, size, path, "authserv_id", s->authserv_id, "must be a host name");
+	if (!find_level(s->log_level, &s->level))
+		return complain(errbuf, size, path, "log_level", s->log_level, "must be debug, info, warning or error");
+	if (s->user[0] != '\0' && (!find_user(s->user, &s->uid, &s->gid) || s->uid == 0))
+		return complain(errbuf, size, path, "user", s->user, "must be an existing user or a number, not root");
+	if (s->socket_group[0] != '\0' && !find_group(s->socket_group, &s->socket_gid))
+		return complain(errbuf, size, path, "socket_group", s->socket_group, "must be an existing group or a number");
+	return BS_OK;
+}
+
+enum bs_err
+settings_load(const char *path, struct settings *out, char *errbuf, size_t errbuf_size)
+{
+	struct settings settings = { 0 };
+	enum bs_err err = bs_conf_load(path, items, N_ITEMS, &settings, errbuf, errbuf_size);
+
+	if (err != BS_OK)
+		return err;
+	err = work_out(&settings, path, errbuf, errbuf_size);
+	if (err != BS_OK) {
+		settings_clear(&settings);
+		return err;
+	}
+	*out = settings;
+	return BS_OK;
+}
+
+void
+settings_clear(struct settings *settings)
+{
+	bs_conf_clear(items, N_ITEMS, settings);
+}
+
+void
+settings_print_defaults(FILE *fp)
+{
+	bs_conf_print_defaults(items, N_ITEMS, fp);
+}

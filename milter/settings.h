@@ -1,0 +1,48 @@
+/*
+ * settings: milter.conf, read once at start and never changed (a new configuration is a restart: see main.c).
+ *
+ *     err = settings_load("/etc/basalt/milter.conf", &settings, errbuf, sizeof(errbuf));
+ */
+#ifndef MILTER_SETTINGS_H
+#define MILTER_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "err.h"
+#include "log.h"
+
+#define MILTER_VERSION "0.1"
+
+struct settings {
+	char *socket;    /* unix:/path */
+	char *socketmap; /* unix:/path */
+	char *control;   /* /path */
+	char *database;
+	char *database_password_file;
+	int64_t database_timeout_ms;
+	int64_t database_threads;
+	int64_t cache_s, cache_unknown_s;
+	char *authserv_id;
+	char *log;
+	char *log_level;
+	char *user;         /* "" : stay who we are */
+	char *socket_group; /* "" : the user's own */
+	char *temp_dir;
+
+	/* Worked out of the above: */
+	const char *socket_path, *socketmap_path; /* inside the strings */
+	enum bs_log_level level;
+	uid_t uid; /* -1: stay */
+	gid_t gid;
+	gid_t socket_gid; /* -1: leave */
+};
+
+/* BS_ERR_CONF: errbuf says where and what. */
+enum bs_err settings_load(const char *path, struct settings *out, char *errbuf, size_t errbuf_size) BS_MUST_USE;
+void settings_clear(struct settings *settings);
+void settings_print_defaults(FILE *fp);
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * transport: how SMTP events come from the mail server and how answers go back, without the library that does it.
+ *
+ * A transport calls the events of one session one after the other, each with that session's pointer (of the
+ * application's own, made by open); different sessions run on different threads. It tells the mail server which stages
+ * are wanted and which of them are ever answered, so that a stage where nothing is said costs no round trip.
+ * Engines: transport_libmilter (transport_libmilter.c).
+ *
+ *     err = transport_libmilter.listen("/run/basalt/milter.sock", gid, &events, app);
+ *     err = transport_libmilter.run();       // until SIGTERM, SIGINT or SIGHUP
+ */
+#ifndef MILTER_TRANSPORT_H
+#define MILTER_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+#include "verdict.h"
+
+/* One session's line to the mail server; valid within an event. */
+struct transport_session;
+
+enum transport_action {
+	TRANSPORT_CONTINUE,
+	TRANSPORT_REPLY,   /* the reply's code decides: 4xx or 5xx */
+	TRANSPORT_DISCARD, /* at end only: 250 to the client, the message goes nowhere */
+};
+
+struct transport_answer {
+	enum transport_action action;
+	struct smtp_reply reply;
+};
+
+enum transport_stage {
+	TRANSPORT_CONNECT = 1,
+	TRANSPORT_HELO = 2,
+	TRANSPORT_MAIL = 4,
+	TRANSPORT_RCPT = 8,
+	TRANSPORT_HEADER = 16,
+	TRANSPORT_BODY = 32,
+	TRANSPORT_END = 64, /* always asked and answered */
+};
+
+/* The strings of an event are valid within it. */
+struct transport_events {
+	unsigned want;    /* stages to be told of */
+	unsigned answers; /* stages whose answer may be other than TRANSPORT_CONTINUE */
+	/* A new SMTP session; NULL: out of memory, the session is deferred. */
+	void *(*open)(void *app);
+	/* addr: "192.0.2.1", "2001:db8::1" or ""; name: what the server knows the client by. */
+	void (*connect)(void *session, const char *name, const char *addr, struct transport_answer *answer);
+	void (*helo)(void *session, const char *name, struct transport_answer *answer);
+	/* address with its <>; args: the ESMTP parameters, ended by NULL. */
+	void (*mail)(void *session, struct transport_session *line, const char *address, char *const *args,
+	    struct transport_answer *answer);
+	/* refused: the server's own refusal of this recipient, or NULL; the answer is then ignored. */
+	void (*rcpt)(void *session, struct transport_session *line, const char *address, const char *refused,
+	    struct transport_answer *answer);
+	/* value as it came: with its leading blank, folds as "\n". */
+	void (*header)(void *session, const char *name, const char *value, struct transport_answer *answer);
+	void (*body)(void *session, const uint8_t *data, size_t len, struct transport_answer *answer);
+	void (*end)(void *session, struct transport_session *line, struct transport_answer *answer);
+	/* The message ended before its end: RSET, a new MAIL, a lost client. May come without a message. */
+	void (*abort)(void *session);
+	void (*close)(void *session);
+};
+
+/* A macro of the mail server ("i": queue id, "{auth_authen}"), or NULL. */
+const char *transport_macro(struct transport_session *line, const char *name);
+/* Within end only. index 0 stands above all others, the server's own Received too. value with its leading blank. */
+enum bs_err transport_insert_header(struct transport_session *line, int index, const char *name, const char *value)
+    BS_MUST_USE;
+/* The index-th (from 1) header of this name. Several of one name: from the highest index down. */
+enum bs_err transport_delete_header(struct transport_session *line, const char *name, unsigned index) BS_MUST_USE;
+
+struct transport {
+	const char *name;
+	/* Makes the socket, 0660 and of this group (-1: leave). events and app are borrowed for ever. Once a process. */
+	enum bs_err (*listen)(const char *path, gid_t group, const struct transport_events *events, void *app);
+	/* Serves until it is told to stop. Open transactions end as the server's milter_default_action says (tempfail). */
+	enum bs_err (*run)(void);
+	void (*stop)(void);
+};
+
+extern const struct transport transport_libmilter;
+
+#endif
