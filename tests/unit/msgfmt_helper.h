@@ -62,6 +62,8 @@ append_bytes(void *ctx, const uint8_t *data, size_t len)
 {
 	struct bytes *b = ctx;
 
+	if (len == 0)
+		return BS_OK;
 	if (b->size - b->len < len) {
 		b->size = (b->len + len) * 2;
 		b->p = realloc(b->p, b->size);

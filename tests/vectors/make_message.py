@@ -3,6 +3,8 @@
 
     make_message.py DIR            writes it (only ever once: what lies there is frozen)
     make_message.py --check DIR    makes it again and compares, byte for byte
+    make_message.py --fuzz-seeds DIR
+                                   writes what tests/fuzz/fuzz_msgfmt.c starts from
     make_message.py --open SECRET-FILE SEALED-FILE
                                    opens a file that Basalt's encoder made, plaintext to standard output
 """
@@ -81,7 +83,28 @@ def make():
     return files
 
 
+def fuzz_seeds():
+    """Small files whose stored bytes lie in the clear: the fuzzer seals them itself. Big plaintexts squeeze well."""
+    rng = Bytes(b"basalt fuzz seeds v1")
+    pub = crypto_scalarmult_base(rng.take(32))
+    head, big = b"a: b\r\nc: d\r\n\r\n", b"so much mail\r\n" * 12000
+    plains = [b"", b"\n", head, head + b"hello\n", head + text(rng, 300, b"\r\n"), head + big, b"x: " + big + b"\r\n" + big]
+    for n, plain in enumerate(plains):
+        yield f"plaintext-{n}", b"\x05" + plain[:2000]
+        for suite in (0, 1):
+            for squeeze in (False, True):
+                if len(plain) > 3000 and not squeeze:
+                    continue
+                ids = [rng.take(k) for k in (16, 16)] + [pub] + [rng.take(k) for k in (32, 32)]
+                sealed = message.seal(plain, suite, *ids, lambda i, t: squeeze, in_the_clear=True)[0]
+                yield f"suite{suite}-{n}{'-lzo' if squeeze else ''}", b"\x03" + sealed
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--fuzz-seeds":
+        for name, data in fuzz_seeds():
+            (pathlib.Path(sys.argv[2]) / name).write_bytes(data)
+        return 0
     if len(sys.argv) == 4 and sys.argv[1] == "--open":
         sec, sealed = (pathlib.Path(p).read_bytes() for p in sys.argv[2:])
         sys.stdout.buffer.write(message.open_sealed(sealed, sec))

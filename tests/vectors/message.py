@@ -101,10 +101,12 @@ def make_prefix(suite, account_id, message_id, pub, eph_sec, data_key):
     return prefix + eph_pub + struct.pack(">H", 48) + AESGCM(kek).encrypt(bytes(12), data_key, None)
 
 
-def seal(plain, suite, account_id, message_id, pub, eph_sec, data_key, compress):
+def seal(plain, suite, account_id, message_id, pub, eph_sec, data_key, compress, in_the_clear=False):
     """compress: which chunk indexes to compress, a function of index and plaintext."""
     prefix = make_prefix(suite, account_id, message_id, pub, eph_sec, data_key)
     keys = Keys(suite, prefix, data_key)
+    if in_the_clear:
+        keys.suite = 0
     split = header_len(plain)
     parts = [(HEADER, plain[i:min(i + CHUNK, split)]) for i in range(0, split, CHUNK)]
     headers = len(parts)
