@@ -1,7 +1,7 @@
 /* crypto, the composition: a 32-byte key sealed to a public key. Written down in docs/FORMAT.message.md. */
 #include <string.h>
 
-#include "crypto_internal.h"
+#include "crypto_priv.h"
 
 #define LABEL_MAX 64
 #define FIELDS_MAX 512

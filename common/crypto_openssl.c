@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto_internal.h"
+#include "crypto_priv.h"
 
 #define HKDF_INFO_MAX 1024
 

@@ -1,7 +1,7 @@
 /* crypto, known answers: each primitive against the vector of its standard, the composition against ours. */
 #include <string.h>
 
-#include "crypto_internal.h"
+#include "crypto_priv.h"
 
 #define TEXT_MAX 256
 

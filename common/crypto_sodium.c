@@ -3,7 +3,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "crypto_internal.h"
+#include "crypto_priv.h"
 
 _Static_assert(BS_KEY_LEN == crypto_scalarmult_BYTES && BS_KEY_LEN == crypto_scalarmult_SCALARBYTES, "X25519");
 _Static_assert(BS_XNONCE_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "XChaCha20");

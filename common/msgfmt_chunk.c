@@ -1,7 +1,7 @@
 /* msgfmt: one chunk's frame and its tag, and the keys of a message. */
 #include <string.h>
 
-#include "msgfmt_internal.h"
+#include "msgfmt_priv.h"
 #include "wire.h"
 
 #define AAD_LEN (BS_HASH_LEN + 16)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "compress.h"
-#include "msgfmt_internal.h"
+#include "msgfmt_priv.h"
 #include "wire.h"
 
 /* Shorter chunks are not worth the call. */

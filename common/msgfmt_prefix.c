@@ -1,7 +1,7 @@
 /* msgfmt: the two ends of a sealed file that are readable without a key, and the sealed data key. */
 #include <string.h>
 
-#include "msgfmt_internal.h"
+#include "msgfmt_priv.h"
 #include "wire.h"
 
 bool

@@ -1,7 +1,7 @@
 /* msgfmt: where the RFC 5322 header ends, lines, and sizes as an IMAP server counts them. */
 #include <string.h>
 
-#include "msgfmt_internal.h"
+#include "msgfmt_priv.h"
 
 size_t
 bs_msg_scan(struct bs_msg_scan *scan, const uint8_t *data, size_t len, bool stop_at_empty_line)

@@ -1,5 +1,5 @@
 /* msgfmt: the trailer's plaintext, sizes and chunk index; the reader trusts nothing of it that it can derive. */
-#include "msgfmt_internal.h"
+#include "msgfmt_priv.h"
 #include "wire.h"
 
 static uint64_t

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/msgfmt_internal.h"
+#include "common/msgfmt_priv.h"
 #include "common/wire.h"
 
 #define MODE_TAGS 1

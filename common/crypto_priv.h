@@ -1,11 +1,11 @@
 /*
- * crypto_internal: what the crypto_*.c files ask of each other; nobody else includes it.
+ * crypto_priv: what the crypto_*.c files ask of each other; nobody else includes it.
  * Threads and errors as in crypto.h.
  *
  *     err = bs_crypto_init_openssl();
  */
-#ifndef BS_CRYPTO_INTERNAL_H
-#define BS_CRYPTO_INTERNAL_H
+#ifndef BS_CRYPTO_PRIV_H
+#define BS_CRYPTO_PRIV_H
 
 #include "crypto.h"
 

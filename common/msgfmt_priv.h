@@ -1,13 +1,13 @@
 /*
- * msgfmt_internal: what the writing and the reading half of msgfmt share: chunk frames, keys, trailer, line counting.
+ * msgfmt_priv: what the writing and the reading half of msgfmt share: chunk frames, keys, trailer, line counting.
  * Nobody outside msgfmt_*.c includes it. docs/FORMAT.message.md says what each byte means. One thread an object.
  *
  *     err = bs_msg_keys_init(&keys, suite, prefix, hashed_len, data_key);
  *     err = bs_msg_chunk_seal(&keys, &head, index, plain, stored, tag);
  *     bs_msg_keys_clear(&keys);
  */
-#ifndef BS_MSGFMT_INTERNAL_H
-#define BS_MSGFMT_INTERNAL_H
+#ifndef BS_MSGFMT_PRIV_H
+#define BS_MSGFMT_PRIV_H
 
 #include "buf.h"
 #include "msgfmt.h"
