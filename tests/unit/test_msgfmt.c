@@ -1,4 +1,6 @@
 /* msgfmt, what goes in comes out: sizes, splits, header detection, counts, random access. */
+#include <malloc.h>
+
 #include "msgfmt_helper.h"
 
 static struct account alice;
@@ -336,6 +338,38 @@ test_copies_differ(void **state)
 	free(m.p);
 }
 
+static enum bs_err
+count_bytes(void *ctx, const uint8_t *data, size_t len)
+{
+	(void)data;
+	*(uint64_t *)ctx += len;
+	return BS_OK;
+}
+
+/* 30 MB through the encoder may cost it its index of three bytes a chunk, and nothing else. */
+static void
+test_memory_is_constant(void **state)
+{
+	struct bs_msg_encoder_opts opts = { .suite = 0, .compress = true };
+	struct bs_msg_encoder *enc = NULL;
+	struct bytes m = make_noise(100000);
+	uint64_t total = 0;
+	size_t before;
+	int i;
+
+	(void)state;
+	assert_int_equal(bs_msg_encoder_new(&opts, count_bytes, &total, &enc), BS_OK);
+	assert_int_equal(bs_msg_encoder_write(enc, m.p, m.len), BS_OK);
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	for (i = 0; i < 300; i++)
+		assert_int_equal(bs_msg_encoder_write(enc, m.p, m.len), BS_OK);
+	assert_true(mallinfo2().uordblks + mallinfo2().hblkhd < before + 8192);
+	assert_int_equal(bs_msg_encoder_finish(enc), BS_OK);
+	assert_true(total > 30000000);
+	bs_msg_encoder_free(enc);
+	free(m.p);
+}
+
 int
 main(void)
 {
@@ -350,6 +384,7 @@ main(void)
 		cmocka_unit_test(test_prefix),
 		cmocka_unit_test(test_emit_error),
 		cmocka_unit_test(test_copies_differ),
+		cmocka_unit_test(test_memory_is_constant),
 	};
 
 	if (bs_crypto_init() != BS_OK)
