@@ -60,13 +60,17 @@ def slot(label, account, kind, generation, secret, amk, memory_kib=0, passes=0):
     return head + public + eph_public + AESGCM(kek).encrypt(bytes(12), amk, None), seed
 
 
-def ring(account, generation, keys, amk, nonce):
+def ring_bytes(keys):
     plain = struct.pack(">BH", 1, len(keys))
     for secret, created, active in keys:
         plain += key_id(sodium.crypto_scalarmult_base(secret)) + struct.pack(">QB", created, active) + secret
+    return plain
+
+
+def ring(account, generation, keys, amk, nonce):
     aad = account + struct.pack(">Q", generation)
     key = hkdf(amk, account, b"basalt ring v1")
-    return nonce + sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, aad, nonce, key)
+    return nonce + sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(ring_bytes(keys), aad, nonce, key)
 
 
 def keyset(rec, account, generation, slots, sealed_ring, amk):
@@ -120,6 +124,7 @@ def main():
         "fuzz_record/plain": record(site, "bob@example.org", account, public, 1, 0, 0), "fuzz_record/sealed": rec,
         "fuzz_keyset/two-slots": blob,
         "fuzz_keyset/one-slot": keyset(rec, account, 7, slots[:1], ring(account, 7, [(active, 0, 1)], amk, bytes(24)), amk),
+        "fuzz_keyset/ring": ring_bytes([(older, 1600000000, 0), (active, 1700000000, 1)]),
         "fuzz_keyproto/record": arrays["kv_frame"],
         "fuzz_keyproto/denied": frame(1, 14, 1, b""),
         "fuzz_keyproto/two": frame(5, 0, 2, b"\x01" + guid + bytes(8)) + frame(19, 0, 3, b"")[:9],
