@@ -1,0 +1,273 @@
+#include "ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+TAILQ_HEAD(ring_list, ring);
+
+struct rings {
+	struct arena *arena;
+	struct ring **buckets;
+	size_t mask;
+	size_t count;
+	int64_t linger_ms;
+	struct ring_list idle; /* the longest idle first */
+};
+
+/* FNV-1a. Only enrolled names get here: nobody can aim for one bucket. */
+static size_t
+hash_name(const char *name)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (; *name != '\0'; name++)
+		h = (h ^ (uint8_t)*name) * 1099511628211u;
+	return (size_t)(h ^ h >> 32);
+}
+
+struct rings *
+rings_new(struct arena *arena, size_t expected, int64_t linger_ms)
+{
+	struct rings *rings = calloc(1, sizeof(*rings));
+	size_t size = 64;
+
+	if (rings == NULL)
+		return NULL;
+	while (size < expected)
+		size *= 2;
+	rings->buckets = calloc(size, sizeof(struct ring *));
+	if (rings->buckets == NULL) {
+		free(rings);
+		return NULL;
+	}
+	rings->mask = size - 1;
+	rings->arena = arena;
+	rings->linger_ms = linger_ms;
+	TAILQ_INIT(&rings->idle);
+	return rings;
+}
+
+void
+rings_free(struct rings *rings)
+{
+	if (rings == NULL)
+		return;
+	for (size_t i = 0; i <= rings->mask; i++) {
+		while (rings->buckets[i] != NULL)
+			rings_close(rings, rings->buckets[i]);
+	}
+	free(rings->buckets);
+	free(rings);
+}
+
+struct ring *
+rings_find(struct rings *rings, const char *name)
+{
+	struct ring *ring = rings->buckets[hash_name(name) & rings->mask];
+
+	while (ring != NULL && strcmp(ring->name, name) != 0)
+		ring = ring->hash_next;
+	return ring;
+}
+
+static void
+release_cells(struct arena *arena, struct ring_cell *cell)
+{
+	while (cell != NULL) {
+		struct ring_cell *next = cell->next;
+
+		arena_release(arena, cell);
+		cell = next;
+	}
+}
+
+static bool
+is_idle(const struct ring *ring)
+{
+	return ring->sessions == 0 && ring->tokens == 0;
+}
+
+/* Cells for the master key and n keys; makes room by closing rings that nobody holds, but never keep. */
+static struct ring_cell *
+take_cells(struct rings *rings, size_t n, const struct ring *keep)
+{
+	struct ring_cell *list = NULL, *cell;
+	struct ring *oldest;
+
+	while (n > 0) {
+		cell = arena_alloc(rings->arena);
+		if (cell != NULL) {
+			cell->next = list;
+			list = cell;
+			n--;
+			continue;
+		}
+		oldest = TAILQ_FIRST(&rings->idle);
+		if (oldest == keep && oldest != NULL)
+			oldest = TAILQ_NEXT(oldest, idle);
+		if (oldest == NULL) {
+			release_cells(rings->arena, list);
+			return NULL;
+		}
+		rings_close(rings, oldest);
+	}
+	return list;
+}
+
+static struct ring *
+new_ring(struct rings *rings, const struct bs_record *rec, int64_t now)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	size_t bucket = hash_name(rec->name) & rings->mask;
+
+	if (ring == NULL)
+		return NULL;
+	memcpy(ring->name, rec->name, sizeof(ring->name));
+	memcpy(ring->account_id, rec->account_id, BS_ID_LEN);
+	ring->allowance = RING_BURST;
+	ring->allowance_ms = now;
+	ring->hash_next = rings->buckets[bucket];
+	rings->buckets[bucket] = ring;
+	rings->count++;
+	ring->idle_since_ms = now;
+	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
+	return ring;
+}
+
+static void
+fill(struct ring *ring, const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN], const struct bs_ring_key *keys,
+    size_t key_count)
+{
+	struct ring_cell *cell = ring->cells;
+
+	memcpy(cell->u.root.amk, amk, BS_KEY_LEN);
+	for (size_t i = 0; i < key_count; i++) {
+		cell = cell->next;
+		cell->u.key = keys[i];
+	}
+	ring->generation = ks->record.generation;
+	ring->flags = ks->record.flags;
+	memcpy(ring->record, ks->record_bytes, ks->record_len);
+	ring->record_len = ks->record_len;
+	ring->warm = false;
+}
+
+enum bs_err
+rings_open(struct rings *rings, const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN],
+    const struct bs_ring_key *keys, size_t key_count, int64_t now, struct ring **out)
+{
+	struct ring *ring = rings_find(rings, ks->record.name);
+	struct ring_cell *cells = take_cells(rings, 1 + key_count, ring);
+
+	if (cells == NULL)
+		return BS_ERR_BUSY;
+	if (ring == NULL)
+		ring = new_ring(rings, &ks->record, now);
+	if (ring == NULL) {
+		release_cells(rings->arena, cells);
+		return BS_ERR_NOMEM;
+	}
+	release_cells(rings->arena, ring->cells);
+	ring->cells = cells;
+	fill(ring, ks, amk, keys, key_count);
+	*out = ring;
+	return BS_OK;
+}
+
+void
+rings_close(struct rings *rings, struct ring *ring)
+{
+	struct ring **at = &rings->buckets[hash_name(ring->name) & rings->mask];
+
+	while (*at != ring)
+		at = &(*at)->hash_next;
+	*at = ring->hash_next;
+	if (is_idle(ring))
+		TAILQ_REMOVE(&rings->idle, ring, idle);
+	release_cells(rings->arena, ring->cells);
+	free(ring);
+	rings->count--;
+}
+
+void
+rings_expire(struct rings *rings, int64_t now)
+{
+	struct ring *ring;
+
+	while ((ring = TAILQ_FIRST(&rings->idle)) != NULL && now - ring->idle_since_ms >= rings->linger_ms)
+		rings_close(rings, ring);
+}
+
+size_t
+rings_count(const struct rings *rings)
+{
+	return rings->count;
+}
+
+/* The counters themselves are the caller's: a hold for a session, or one for a token. */
+void
+ring_hold(struct rings *rings, struct ring *ring, unsigned *counter)
+{
+	if (is_idle(ring))
+		TAILQ_REMOVE(&rings->idle, ring, idle);
+	(*counter)++;
+}
+
+void
+ring_release(struct rings *rings, struct ring *ring, unsigned *counter, int64_t now)
+{
+	(*counter)--;
+	if (!is_idle(ring))
+		return;
+	ring->idle_since_ms = now;
+	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
+	if (rings->linger_ms == 0)
+		rings_close(rings, ring);
+}
+
+const uint8_t *
+ring_amk(const struct ring *ring)
+{
+	return ring->cells->u.root.amk;
+}
+
+const struct bs_ring_key *
+ring_key(const struct ring *ring, const uint8_t key_id[BS_ID_LEN])
+{
+	const struct ring_cell *cell = ring->cells->next;
+
+	while (cell != NULL && memcmp(cell->u.key.key_id, key_id, BS_ID_LEN) != 0)
+		cell = cell->next;
+	return cell == NULL ? NULL : &cell->u.key;
+}
+
+void
+ring_set_warm(struct ring *ring, const uint8_t slot_id[BS_ID_LEN], const uint8_t hash[BS_HASH_LEN])
+{
+	memcpy(ring->warm_slot, slot_id, BS_ID_LEN);
+	memcpy(ring->cells->u.root.warm_hash, hash, BS_HASH_LEN);
+	ring->warm = true;
+}
+
+bool
+ring_is_warm(const struct ring *ring, const uint8_t slot_id[BS_ID_LEN], const uint8_t hash[BS_HASH_LEN])
+{
+	return ring->warm && memcmp(ring->warm_slot, slot_id, BS_ID_LEN) == 0
+	    && bs_equal(ring->cells->u.root.warm_hash, hash, BS_HASH_LEN);
+}
+
+bool
+ring_allow(struct ring *ring, unsigned n, int64_t now)
+{
+	int64_t grown = (now - ring->allowance_ms) * RING_PER_S / 1000;
+
+	if (grown > 0) {
+		ring->allowance = ring->allowance + grown > RING_BURST ? RING_BURST : ring->allowance + grown;
+		ring->allowance_ms = now;
+	}
+	if (ring->allowance < (int64_t)n)
+		return false;
+	ring->allowance -= n;
+	ring->unwraps += n;
+	return true;
+}

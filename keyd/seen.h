@@ -1,0 +1,28 @@
+/*
+ * seen: the newest generation of each account that this vault has seen since it started: a database that goes back to an
+ * older one, or loses an account, is caught as long as the vault lives. (Beyond a restart the copy of the record in the
+ * mail home does the same, in the Dovecot plugin.)
+ *
+ * A table of fixed size: 4 places a bucket, the oldest of a full bucket is overwritten. Names are kept as keyed hashes.
+ * An account that was removed and enrolled again has another id and a later creation: that is no rollback. One thread.
+ *
+ *     err = seen_check(seen, &record);     // BS_ERR_ROLLBACK
+ *     if (seen_knows(seen, name)) ...      // and yet the database has no row
+ */
+#ifndef KEYD_SEEN_H
+#define KEYD_SEEN_H
+
+#include "record.h"
+
+struct seen;
+
+/* entries is rounded up to a power of two, 4 at least. */
+struct seen *seen_new(size_t entries, const uint8_t key[BS_KEY_LEN]);
+void seen_free(struct seen *seen);
+/* Compares, and remembers what is newer. */
+enum bs_err seen_check(struct seen *seen, const struct bs_record *rec) BS_MUST_USE;
+bool seen_knows(const struct seen *seen, const char *name);
+/* After an account was removed on purpose. */
+void seen_forget(struct seen *seen, const char *name);
+
+#endif

@@ -1,0 +1,161 @@
+#include "token.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct token {
+	struct token *hash_next;
+	TAILQ_ENTRY(token) age;
+	uint8_t hash[BS_HASH_LEN];
+	char service[SERVICE_MAX + 1];
+	struct ring *ring;
+	int64_t expires_ms;
+};
+TAILQ_HEAD(token_list, token);
+
+struct tokens {
+	struct rings *rings;
+	struct token **buckets;
+	size_t mask;
+	size_t count;
+	int64_t life_ms;
+	struct token_list age; /* all live equally long: the first expires first */
+};
+
+struct tokens *
+tokens_new(struct rings *rings, size_t expected, int64_t life_ms)
+{
+	struct tokens *tokens = calloc(1, sizeof(*tokens));
+	size_t size = 64;
+
+	if (tokens == NULL)
+		return NULL;
+	while (size < expected)
+		size *= 2;
+	tokens->buckets = calloc(size, sizeof(struct token *));
+	if (tokens->buckets == NULL) {
+		free(tokens);
+		return NULL;
+	}
+	tokens->rings = rings;
+	tokens->mask = size - 1;
+	tokens->life_ms = life_ms;
+	TAILQ_INIT(&tokens->age);
+	return tokens;
+}
+
+/* Where the chain of a hash begins: hashes are uniform, their first bytes will do. */
+static struct token **
+bucket(struct tokens *tokens, const uint8_t hash[BS_HASH_LEN])
+{
+	size_t i = (size_t)hash[0] | (size_t)hash[1] << 8 | (size_t)hash[2] << 16;
+
+	return &tokens->buckets[i & tokens->mask];
+}
+
+/* Takes it out of the table and frees it; the ring is still held. */
+static void
+unlink_token(struct tokens *tokens, struct token *token)
+{
+	struct token **at = bucket(tokens, token->hash);
+
+	while (*at != token)
+		at = &(*at)->hash_next;
+	*at = token->hash_next;
+	TAILQ_REMOVE(&tokens->age, token, age);
+	tokens->count--;
+	free(token);
+}
+
+void
+tokens_free(struct tokens *tokens)
+{
+	struct token *token;
+
+	if (tokens == NULL)
+		return;
+	while ((token = TAILQ_FIRST(&tokens->age)) != NULL)
+		unlink_token(tokens, token);
+	free(tokens->buckets);
+	free(tokens);
+}
+
+enum bs_err
+tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, uint8_t out[BS_TOKEN_LEN])
+{
+	struct token *token = calloc(1, sizeof(*token)), **at;
+	size_t len = strlen(service);
+
+	if (token == NULL || len > SERVICE_MAX) {
+		free(token);
+		return BS_ERR_NOMEM;
+	}
+	bs_random(out, BS_TOKEN_LEN);
+	bs_sha256(out, BS_TOKEN_LEN, token->hash);
+	memcpy(token->service, service, len + 1);
+	token->ring = ring;
+	token->expires_ms = now + tokens->life_ms;
+	at = bucket(tokens, token->hash);
+	token->hash_next = *at;
+	*at = token;
+	TAILQ_INSERT_TAIL(&tokens->age, token, age);
+	tokens->count++;
+	ring_hold(tokens->rings, ring, &ring->tokens);
+	return BS_OK;
+}
+
+struct ring *
+tokens_take(struct tokens *tokens, const uint8_t token[BS_TOKEN_LEN], int64_t now, char service[SERVICE_MAX + 1])
+{
+	uint8_t hash[BS_HASH_LEN];
+	struct token *found;
+	struct ring *ring;
+	bool expired;
+
+	bs_sha256(token, BS_TOKEN_LEN, hash);
+	found = *bucket(tokens, hash);
+	while (found != NULL && !bs_equal(found->hash, hash, BS_HASH_LEN))
+		found = found->hash_next;
+	if (found == NULL)
+		return NULL;
+	ring = found->ring;
+	expired = now >= found->expires_ms;
+	memcpy(service, found->service, sizeof(found->service));
+	unlink_token(tokens, found);
+	if (expired)
+		ring_release(tokens->rings, ring, &ring->tokens, now);
+	return expired ? NULL : ring;
+}
+
+void
+tokens_drop(struct tokens *tokens, struct ring *ring, int64_t now)
+{
+	struct token *token, *next;
+
+	for (token = TAILQ_FIRST(&tokens->age); token != NULL; token = next) {
+		next = TAILQ_NEXT(token, age);
+		if (token->ring != ring)
+			continue;
+		unlink_token(tokens, token);
+		ring_release(tokens->rings, ring, &ring->tokens, now);
+	}
+}
+
+void
+tokens_expire(struct tokens *tokens, int64_t now)
+{
+	struct token *token;
+
+	while ((token = TAILQ_FIRST(&tokens->age)) != NULL && now >= token->expires_ms) {
+		struct ring *ring = token->ring;
+
+		unlink_token(tokens, token);
+		ring_release(tokens->rings, ring, &ring->tokens, now);
+	}
+}
+
+size_t
+tokens_count(const struct tokens *tokens)
+{
+	return tokens->count;
+}

@@ -1,0 +1,33 @@
+/*
+ * token: what a login gives and the first attach consumes: 256 random bits, kept only as their SHA-256, bound to an
+ * account and a service, good for a short while. A token holds its ring open.
+ *
+ * tokens_take() consumes whatever it finds, so that a wrong user or service burns the token too. One thread.
+ * Errors: BS_ERR_NOMEM.
+ *
+ *     err = tokens_issue(tokens, ring, "imap", now, token);
+ *     ring = tokens_take(tokens, token, now, service);     // NULL: BS_ERR_TOKEN
+ */
+#ifndef KEYD_TOKEN_H
+#define KEYD_TOKEN_H
+
+#include "keyproto.h"
+#include "ring.h"
+
+#define SERVICE_MAX 32
+
+struct tokens;
+
+struct tokens *tokens_new(struct rings *rings, size_t expected, int64_t life_ms);
+void tokens_free(struct tokens *tokens);
+enum bs_err tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int64_t now,
+    uint8_t out[BS_TOKEN_LEN]) BS_MUST_USE;
+/* The ring and service that it was made for. The ring is still held as a token would: release &ring->tokens. */
+struct ring *tokens_take(struct tokens *tokens, const uint8_t token[BS_TOKEN_LEN], int64_t now,
+    char service[SERVICE_MAX + 1]);
+/* Forgets all tokens of a ring, which the caller holds by something else. */
+void tokens_drop(struct tokens *tokens, struct ring *ring, int64_t now);
+void tokens_expire(struct tokens *tokens, int64_t now);
+size_t tokens_count(const struct tokens *tokens);
+
+#endif
