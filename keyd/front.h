@@ -1,0 +1,30 @@
+/*
+ * front: the role behind one of the four sockets. It cuts the bytes of many clients into frames for the vault, and brings
+ * the replies back; it understands no request, and what is permitted is the vault's to say.
+ *
+ * What a client may cost: a number of clients, one frame's size, REQUESTS_MAX requests without a reply (then it is not
+ * read further), FRAME_MS to send a frame it has begun, FIRST_MS to send its first one, STALL_MS to take its replies.
+ *
+ *     exit_status = front_run(listen_fd, link_fd, &conf->sockets[i]);   // after jail_enter()
+ */
+#ifndef KEYD_FRONT_H
+#define KEYD_FRONT_H
+
+#include "keydconf.h"
+
+#define FRONT_REQUESTS_MAX 16
+#define FRONT_FIRST_MS 10000
+#define FRONT_FRAME_MS 10000
+#define FRONT_STALL_MS 10000
+/* A connection's number: its place in the front's table, and a serial that makes it unique for the front's life. */
+#define FRONT_INDEX_BITS 22
+#define FRONT_INDEX(id) ((uint32_t)((id) & ((1u << FRONT_INDEX_BITS) - 1)))
+
+struct front;
+
+/* Makes the table and the epoll set, before the jail. NULL: out of memory. Takes both descriptors. */
+struct front *front_new(int listen_fd, int link_fd, const struct keyd_socket *sock);
+/* Serves until the vault is gone. The process's exit status. */
+int front_run(struct front *front);
+
+#endif
