@@ -1,0 +1,201 @@
+#include "keydconf.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "crypto.h"
+
+#define AT(field) offsetof(struct keydconf, field)
+
+static const struct bs_conf_item items[] = {
+	{ "keyd", "run_dir", BS_CONF_STRING, AT(run_dir), "/run/basalt", 0, 0, "folder of the four sockets" },
+	{ "keyd", "database", BS_CONF_STRING, AT(database), "sqlite:/var/lib/basalt/keys/keys.db", 0, 0,
+	    "sqlite:/PATH or mariadb://USER@HOST:PORT/DATABASE; only the keystore role opens it" },
+	{ "keyd", "database_password_file", BS_CONF_STRING, AT(database_password_file), "", 0, 0,
+	    "file with the database password, readable by keystore_user" },
+	{ "keyd", "database_timeout_ms", BS_CONF_INT, AT(database_timeout_ms), "2000", 50, 60000,
+	    "the longest that one statement may take" },
+	{ "keyd", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key", 0, 0,
+	    "Ed25519 secret that signs the public records: basalt-keyd --make-site-key FILE" },
+	{ "keyd", "log", BS_CONF_STRING, AT(log), "stderr", 0, 0, "stderr, syslog, or a file" },
+	{ "keyd", "log_level", BS_CONF_STRING, AT(log_level), "info", 0, 0, "debug, info, warning or error" },
+	{ "roles", "vault_user", BS_CONF_STRING, AT(role_user[ROLE_VAULT]), "basalt-vault", 0, 0,
+	    "user (name or number) of the process that holds unlocked keys" },
+	{ "roles", "kdf_user", BS_CONF_STRING, AT(role_user[ROLE_KDF]), "basalt-kdf", 0, 0, "of the Argon2id workers" },
+	{ "roles", "keystore_user", BS_CONF_STRING, AT(role_user[ROLE_KEYSTORE]), "basalt-keystore", 0, 0,
+	    "of the process that opens the database" },
+	{ "roles", "front_user", BS_CONF_STRING, AT(role_user[ROLE_FRONT]), "basalt-front", 0, 0,
+	    "of the processes that clients talk to" },
+	{ "sockets", "auth_group", BS_CONF_STRING, AT(socket_group[0]), "dovecot", 0, 0,
+	    "group (name or number) that may open the socket 'auth': Dovecot's auth processes" },
+	{ "sockets", "mail_group", BS_CONF_STRING, AT(socket_group[1]), "vmail", 0, 0, "'mail': IMAP and POP3 processes" },
+	{ "sockets", "delivery_group", BS_CONF_STRING, AT(socket_group[2]), "vmail", 0, 0, "'delivery': LMTP processes" },
+	{ "sockets", "control_group", BS_CONF_STRING, AT(socket_group[3]), "root", 0, 0, "'control': basaltctl" },
+	{ "kdf", "workers", BS_CONF_INT, AT(kdf_workers), "0", 0, KEYD_KDF_WORKERS_MAX,
+	    "Argon2id processes; 0: one a processor, at most 4" },
+	{ "kdf", "memory_kib", BS_CONF_INT, AT(kdf_memory_kib), "65536", BS_ARGON2_MEMORY_KIB_MIN, 262144,
+	    "Argon2id memory of new password slots" },
+	{ "kdf", "passes", BS_CONF_INT, AT(kdf_passes), "2", BS_ARGON2_PASSES_MIN, BS_ARGON2_PASSES_MAX,
+	    "Argon2id passes of new password slots" },
+	{ "session", "linger_s", BS_CONF_INT, AT(linger_s), "900", 0, 86400,
+	    "seconds that keys stay unlocked after the last session of an account" },
+	{ "session", "token_s", BS_CONF_INT, AT(token_s), "60", 1, 600, "seconds that a login token is good for" },
+	{ "session", "per_account_max", BS_CONF_INT, AT(per_account_max), "64", 1, 10000,
+	    "sessions and unused tokens of one account" },
+	{ "session", "max", BS_CONF_INT, AT(sessions_max), "50000", 16, 1000000,
+	    "sessions in all; sizes the locked memory (about 400 bytes each)" },
+};
+#define N_ITEMS (sizeof(items) / sizeof(items[0]))
+
+/* Order as in the table above. */
+static const struct keyd_socket socket_defaults[KEYD_SOCKETS] = {
+	{ BS_PEER_AUTH, BS_SOCKET_AUTH, (gid_t)-1, 4096, 2000, false },
+	{ BS_PEER_MAIL, BS_SOCKET_MAIL, (gid_t)-1, BS_FRAME_MAX, 0, true },
+	{ BS_PEER_DELIVERY, BS_SOCKET_DELIVERY, (gid_t)-1, 1024, 5000, false },
+	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, 4096, 64, false },
+};
+
+/* A whole decimal number below 2^31. */
+static bool
+parse_id(const char *text, unsigned *out)
+{
+	char *end;
+	unsigned long v;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno != 0 || *end != '\0' || v > INT32_MAX)
+		return false;
+	*out = (unsigned)v;
+	return true;
+}
+
+/* A number is uid and gid alike; a name gives the passwd entry's. */
+static bool
+resolve_user(const char *text, struct keyd_ids *out)
+{
+	const struct passwd *pw;
+	unsigned n;
+
+	if (parse_id(text, &n)) {
+		*out = (struct keyd_ids){ .uid = n, .gid = n };
+		return true;
+	}
+	pw = getpwnam(text);
+	if (pw == NULL)
+		return false;
+	*out = (struct keyd_ids){ .uid = pw->pw_uid, .gid = pw->pw_gid };
+	return true;
+}
+
+static bool
+resolve_group(const char *text, gid_t *out)
+{
+	const struct group *gr;
+	unsigned n;
+
+	if (parse_id(text, &n)) {
+		*out = n;
+		return true;
+	}
+	gr = getgrnam(text);
+	if (gr != NULL)
+		*out = gr->gr_gid;
+	return gr != NULL;
+}
+
+static enum bs_err
+complain(char *errbuf, size_t size, const char *path, const char *key, const char *value, const char *what)
+{
+	(void)snprintf(errbuf, size, "%s: %s: \"%s\" %s", path, key, value, what);
+	return BS_ERR_CONF;
+}
+
+/* Without root nothing can be changed: a developer's keyd runs as one user, and says so in its log. */
+static enum bs_err
+resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
+{
+	static const char *const keys[ROLE_COUNT] = { "roles.keystore_user", "roles.kdf_user", "roles.front_user",
+		"roles.vault_user" };
+	static const char *const groups[KEYD_SOCKETS] = { "sockets.auth_group", "sockets.mail_group",
+		"sockets.delivery_group", "sockets.control_group" };
+	bool root = geteuid() == 0;
+
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		conf->ids[i] = (struct keyd_ids){ .uid = (uid_t)-1, .gid = (gid_t)-1 };
+		if (!root)
+			continue;
+		if (!resolve_user(conf->role_user[i], &conf->ids[i]))
+			return complain(errbuf, size, path, keys[i], conf->role_user[i],
+			    "is no user here: create it, or give a number");
+		if (conf->ids[i].uid == 0 || conf->ids[i].gid == 0)
+			return complain(errbuf, size, path, keys[i], conf->role_user[i], "is root: a role needs a user of its own");
+	}
+	for (unsigned i = 0; i < KEYD_SOCKETS && root; i++) {
+		if (!resolve_group(conf->socket_group[i], &conf->sockets[i].group))
+			return complain(errbuf, size, path, groups[i], conf->socket_group[i],
+			    "is no group here: create it, or give a number");
+	}
+	return BS_OK;
+}
+
+static enum bs_err
+work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
+{
+	static const char *const levels[] = { "debug", "info", "warning", "error" };
+	unsigned level = 0;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	while (level < 4 && strcmp(conf->log_level, levels[level]) != 0)
+		level++;
+	if (level == 4)
+		return complain(errbuf, size, path, "keyd.log_level", conf->log_level,
+		    "is none of debug, info, warning, error");
+	conf->level = (enum bs_log_level)level;
+	if (conf->run_dir[0] != '/')
+		return complain(errbuf, size, path, "keyd.run_dir", conf->run_dir, "is not an absolute path");
+	if (conf->kdf_workers == 0)
+		conf->kdf_workers = cpus < 1 ? 1 : cpus > KEYD_KDF_WORKERS_MAX ? KEYD_KDF_WORKERS_MAX : cpus;
+	memcpy(conf->sockets, socket_defaults, sizeof(conf->sockets));
+	conf->sockets[1].clients_max = (unsigned)conf->sessions_max + 1000;
+	return resolve_ids(conf, path, errbuf, size);
+}
+
+enum bs_err
+keydconf_load(const char *path, struct keydconf *out, char *errbuf, size_t errbuf_size)
+{
+	struct keydconf conf;
+	enum bs_err err;
+
+	memset(&conf, 0, sizeof(conf));
+	err = bs_conf_load(path, items, N_ITEMS, &conf, errbuf, errbuf_size);
+	if (err != BS_OK)
+		return err;
+	err = work_out(&conf, path, errbuf, errbuf_size);
+	if (err != BS_OK) {
+		keydconf_clear(&conf);
+		return err;
+	}
+	*out = conf;
+	return BS_OK;
+}
+
+void
+keydconf_clear(struct keydconf *conf)
+{
+	bs_conf_clear(items, N_ITEMS, conf);
+}
+
+void
+keydconf_print_defaults(FILE *fp)
+{
+	bs_conf_print_defaults(items, N_ITEMS, fp);
+}

@@ -1,0 +1,116 @@
+#include "newgen.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "unlock.h"
+
+/* Everything that a later login will do, done now. */
+static enum bs_err
+prove(const struct vault *v, const struct job *job, const struct bs_keyset *ks, size_t slot)
+{
+	struct job_secret *sec = job->sec;
+	uint8_t amk[BS_KEY_LEN], first[BS_KEY_LEN];
+	size_t count = 0;
+	enum bs_err err = bs_keyset_verify(ks, v->site_pub, job->user);
+
+	memcpy(first, sec->keys[0].secret_key, BS_KEY_LEN);
+	if (err == BS_OK)
+		err = bs_keyset_open_slot(ks, slot, sec->seed, amk);
+	if (err == BS_OK)
+		err = bs_keyset_check(ks, amk);
+	if (err == BS_OK)
+		err = bs_keyset_open_ring(ks, amk, sec->keys, BS_RING_MAX, &count);
+	if (err == BS_OK && (count != sec->key_count || !bs_equal(first, sec->keys[0].secret_key, BS_KEY_LEN)))
+		err = BS_ERR_CRYPTO;
+	bs_wipe(amk, sizeof(amk));
+	bs_wipe(first, sizeof(first));
+	return err;
+}
+
+static enum bs_err
+make_blob(struct vault *v, struct job *job, const struct bs_record *rec, const struct bs_slot *slots, size_t slot_count,
+    size_t tested_slot)
+{
+	struct job_secret *sec = job->sec;
+	struct bs_keyset ks;
+	enum bs_err err;
+
+	free(job->blob);
+	job->blob_len = 0;
+	job->blob = malloc(BS_KEYSET_MAX);
+	if (job->blob == NULL)
+		return BS_ERR_NOMEM;
+	err = bs_keyset_write(rec, v->own->site_sec, slots, slot_count, sec->keys, sec->key_count, sec->amk, job->blob,
+	    BS_KEYSET_MAX, &job->blob_len);
+	if (err != BS_OK)
+		return err;
+	bs_sha256(job->blob, job->blob_len, job->written_hash);
+	err = bs_keyset_parse(job->blob, job->blob_len, &ks);
+	if (err != BS_OK)
+		return err;
+	err = prove(v, job, &ks, tested_slot);
+	bs_keyset_clear(&ks);
+	return err;
+}
+
+static void
+on_read_back(struct vault *v, struct job *job, enum bs_err err)
+{
+	uint8_t hash[BS_HASH_LEN];
+
+	err = unlock_read(v, job, err);
+	if (err == BS_OK) {
+		bs_sha256(job->blob, job->blob_len, hash);
+		if (job->ks.record.generation != job->store_generation)
+			err = BS_ERR_CONFLICT; /* another node was quicker with the next one */
+		else if (!bs_equal(hash, job->written_hash, BS_HASH_LEN))
+			err = BS_ERR_AUTH;
+	}
+	if (err == BS_ERR_AUTH)
+		vault_alarm(v, job->user, "the database gives back another keyset than was written", err);
+	job->written(v, job, err);
+}
+
+static void
+on_put(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err != BS_OK) {
+		job->written(v, job, err);
+		return;
+	}
+	job_store(v, job, LINK_GET, job->store_generation, on_read_back);
+}
+
+void
+newgen_write(struct vault *v, struct job *job, const struct bs_record *rec, const struct bs_slot *slots,
+    size_t slot_count, size_t tested_slot, job_fn written)
+{
+	enum bs_err err = make_blob(v, job, rec, slots, slot_count, tested_slot);
+
+	job->written = written;
+	if (err != BS_OK) {
+		bs_log(BS_LOG_ERROR, "making a keyset for %s: %s", job->user, bs_err_text(err));
+		written(v, job, err == BS_ERR_NOMEM ? err : BS_ERR_INTERNAL);
+		return;
+	}
+	job_store(v, job, LINK_PUT, rec->generation, on_put);
+}
+
+void
+newgen_refresh_ring(struct vault *v, const struct job *job, const uint8_t *password, size_t password_len)
+{
+	struct ring *ring = rings_find(v->rings, job->user);
+	const struct bs_keyset *ks = &job->ks;
+	uint8_t hash[BS_HASH_LEN];
+	enum bs_err err;
+
+	if (ring == NULL || memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) != 0)
+		return;
+	err = rings_open(v->rings, ks, job->sec->amk, job->sec->keys, job->sec->key_count, v->now_ms, &ring);
+	if (err == BS_OK)
+		err = unlock_warm_hash(v, &ks->record, &ks->slots[job->slot], password, password_len, hash);
+	if (err == BS_OK)
+		ring_set_warm(ring, ks->slots[job->slot].id, hash);
+	/* Else the ring stays of the old generation: the next login opens it anew. */
+}

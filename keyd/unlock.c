@@ -1,0 +1,177 @@
+#include "unlock.h"
+
+#include <string.h>
+
+/* What a slot from the database may cost a kdf worker; nobody's slot is larger (keydconf.c bounds what we make). */
+#define SLOT_MEMORY_KIB_MAX 262144u
+
+static enum bs_err
+reject(struct vault *v, const struct job *job, const char *what, enum bs_err err)
+{
+	if (err == BS_ERR_NOMEM)
+		return err;
+	vault_alarm(v, job->user, what, err);
+	return err == BS_ERR_ROLLBACK || err == BS_ERR_VERSION ? err : BS_ERR_AUTH;
+}
+
+enum bs_err
+unlock_read(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_ERR_NOENT && seen_knows(v->seen, job->user))
+		return reject(v, job, "its keys are gone from the database", BS_ERR_ROLLBACK);
+	if (err != BS_OK)
+		return err;
+	if (job->have_ks)
+		bs_keyset_clear(&job->ks);
+	job->have_ks = false;
+	err = bs_keyset_parse(job->blob, job->blob_len, &job->ks);
+	if (err != BS_OK)
+		return reject(v, job, "keyset cannot be read", err);
+	job->have_ks = true;
+	err = bs_keyset_verify(&job->ks, v->site_pub, job->user);
+	if (err != BS_OK)
+		return reject(v, job, "public record is not ours", err);
+	if (job->ks.record.generation != job->store_number)
+		return reject(v, job, "keyset lies in another generation's row", BS_ERR_AUTH);
+	err = seen_check(v->seen, &job->ks.record);
+	if (err != BS_OK)
+		return reject(v, job, "the database went back to an older keyset", err);
+	return BS_OK;
+}
+
+enum bs_err
+unlock_warm_hash(const struct vault *v, const struct bs_record *rec, const struct bs_slot *slot,
+    const uint8_t *password, size_t len, uint8_t out[BS_HASH_LEN])
+{
+	uint8_t text[2 * BS_ID_LEN + 8 + BS_PASSWORD_MAX];
+	struct bs_wr wr = bs_wr_init(text, sizeof(text));
+	enum bs_err err;
+
+	bs_wr_bytes(&wr, rec->account_id, BS_ID_LEN);
+	bs_wr_bytes(&wr, slot->id, BS_ID_LEN);
+	bs_wr_u64(&wr, slot->generation);
+	bs_wr_bytes(&wr, password, len);
+	err = wr.failed ? BS_ERR_INTERNAL : bs_hmac(v->own->boot_key, text, wr.len, out);
+	bs_wipe(text, sizeof(text));
+	return err;
+}
+
+/* The ring is open, of this very generation, and knows this password. */
+static bool
+try_warm(struct vault *v, struct job *job)
+{
+	const struct ring *ring = rings_find(v->rings, job->user);
+	const struct bs_record *rec = &job->ks.record;
+	uint8_t hash[BS_HASH_LEN];
+
+	if (!job->allow_warm || ring == NULL || ring->generation != rec->generation
+	    || memcmp(ring->account_id, rec->account_id, BS_ID_LEN) != 0)
+		return false;
+	for (size_t i = 0; i < job->ks.slot_count; i++) {
+		const struct bs_slot *slot = &job->ks.slots[i];
+
+		if (slot->kind != BS_SLOT_PASSWORD)
+			continue;
+		if (unlock_warm_hash(v, rec, slot, job->sec->password, job->sec->password_len, hash) != BS_OK)
+			return false;
+		if (ring_is_warm(ring, slot->id, hash)) {
+			job->slot = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+on_dummy(struct vault *v, struct job *job, enum bs_err err)
+{
+	job->unlocked(v, job, err == BS_OK ? BS_ERR_DENIED : err);
+}
+
+/* The same work for an account that does not exist. */
+static void
+run_dummy(struct vault *v, struct job *job)
+{
+	static const uint8_t salt[BS_SALT_LEN];
+
+	job_kdf(v, job, job->sec->password, job->sec->password_len, salt, (uint32_t)v->conf->kdf_memory_kib,
+	    (uint32_t)v->conf->kdf_passes, on_dummy);
+}
+
+static void try_slot(struct vault *v, struct job *job);
+
+/* What the KDF's answer is worth. After open_slot the password was right: what fails then is not the user's fault. */
+static enum bs_err
+judge_seed(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_ERR_LIMIT)
+		return reject(v, job, "a slot has impossible Argon2id parameters", err);
+	if (err != BS_OK)
+		return err;
+	err = bs_keyset_open_slot(&job->ks, job->slot, job->sec->seed, job->sec->amk);
+	if (err == BS_OK)
+		err = bs_keyset_check(&job->ks, job->sec->amk);
+	else if (err == BS_ERR_DENIED)
+		return err;
+	return err == BS_OK ? BS_OK : reject(v, job, "slots, ring and record are not those of one generation", err);
+}
+
+static void
+on_seed(struct vault *v, struct job *job, enum bs_err err)
+{
+	err = judge_seed(v, job, err);
+	if (err == BS_ERR_DENIED) {
+		job->slot++;
+		try_slot(v, job);
+		return;
+	}
+	job->unlocked(v, job, err);
+}
+
+/* The next password slot from job->slot on. */
+static void
+try_slot(struct vault *v, struct job *job)
+{
+	const struct bs_slot *slots = job->ks.slots;
+
+	while (job->slot < job->ks.slot_count && slots[job->slot].kind != BS_SLOT_PASSWORD)
+		job->slot++;
+	if (job->slot == job->ks.slot_count && !job->tried) {
+		run_dummy(v, job);
+	} else if (job->slot == job->ks.slot_count) {
+		job->unlocked(v, job, BS_ERR_DENIED);
+	} else if (slots[job->slot].memory_kib > SLOT_MEMORY_KIB_MAX || slots[job->slot].passes > BS_ARGON2_PASSES_MAX) {
+		job->unlocked(v, job, reject(v, job, "a slot has impossible Argon2id parameters", BS_ERR_LIMIT));
+	} else {
+		const struct bs_slot *slot = &slots[job->slot];
+
+		job->tried = true;
+		job_kdf(v, job, job->sec->password, job->sec->password_len, slot->salt, slot->memory_kib, slot->passes, on_seed);
+	}
+}
+
+static void
+on_row(struct vault *v, struct job *job, enum bs_err err)
+{
+	err = unlock_read(v, job, err);
+	if (err == BS_ERR_NOENT) {
+		run_dummy(v, job);
+		return;
+	}
+	if (err == BS_OK && try_warm(v, job)) {
+		job->was_warm = true;
+		job->unlocked(v, job, BS_OK);
+	} else if (err == BS_OK) {
+		try_slot(v, job);
+	} else {
+		job->unlocked(v, job, err);
+	}
+}
+
+void
+unlock_start(struct vault *v, struct job *job, job_fn unlocked)
+{
+	job->unlocked = unlocked;
+	job->slot = 0;
+	job_store(v, job, LINK_GET, 0, on_row);
+}

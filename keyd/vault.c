@@ -1,0 +1,254 @@
+#include "vault.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "selftest.h"
+#include "sitekey.h"
+#include "sock.h"
+
+#define TICK_MS 200
+#define FRONT_OUT_MAX (64u << 20)
+#define FRONT_OUT_MARK (4u << 20) /* a front that has so much to take is not read */
+#define FRONT_ROUND 4             /* messages of one front before the next one's turn */
+#define SEEN_ENTRIES (1u << 18)
+
+static volatile sig_atomic_t stop;
+
+static void
+on_term(int sig)
+{
+	(void)sig;
+	stop = 1;
+}
+
+void
+vault_alarm(struct vault *v, const char *user, const char *what, enum bs_err err)
+{
+	v->stats.alarms++;
+	bs_log(BS_LOG_ALARM, "account %s: %s: %s", user, what, bs_err_text(err));
+}
+
+/* The locked memory, its size fixed now. */
+static enum bs_err
+make_arenas(struct vault *v, char *errbuf, size_t errbuf_size)
+{
+	size_t rings = 3 * (size_t)v->conf->sessions_max;
+	struct rlimit lim = { 0 };
+	enum bs_err err = arena_new(sizeof(struct vault_secret), 1, &v->secrets);
+
+	if (err == BS_OK)
+		err = arena_new(sizeof(struct job_secret), JOB_SECRETS_MAX, &v->job_cells);
+	if (err == BS_OK)
+		err = arena_new(sizeof(struct ring_cell), rings, &v->ring_cells);
+	if (err == BS_OK)
+		return BS_OK;
+	(void)getrlimit(RLIMIT_MEMLOCK, &lim);
+	(void)snprintf(errbuf, errbuf_size,
+	    "cannot lock %zu KiB of memory for keys, the limit is %llu KiB: raise it (LimitMEMLOCK=infinity in the unit, "
+	    "\"ulimit -l\" in a shell) or lower session.max",
+	    (rings * sizeof(struct ring_cell) + JOB_SECRETS_MAX * sizeof(struct job_secret)) / 1024 + 8,
+	    (unsigned long long)lim.rlim_cur / 1024);
+	return err;
+}
+
+static enum bs_err
+make_tables(struct vault *v)
+{
+	const struct keydconf *conf = v->conf;
+	size_t sessions = (size_t)conf->sessions_max;
+
+	v->reply = malloc(BS_FRAME_MAX);
+	v->frame = malloc(BS_FRAME_MAX);
+	v->rings = rings_new(v->ring_cells, sessions, conf->linger_s * 1000);
+	if (v->rings != NULL)
+		v->tokens = tokens_new(v->rings, sessions, conf->token_s * 1000);
+	v->seen = seen_new(SEEN_ENTRIES, v->own->boot_key);
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
+		v->conns[i] = calloc(conf->sockets[i].clients_max, sizeof(struct conn));
+		if (v->conns[i] == NULL)
+			return BS_ERR_NOMEM;
+	}
+	if (v->reply == NULL || v->frame == NULL || v->tokens == NULL || v->seen == NULL)
+		return BS_ERR_NOMEM;
+	return BS_OK;
+}
+
+static void
+vault_free(struct vault *v)
+{
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		free(v->conns[i]);
+	tokens_free(v->tokens);
+	rings_free(v->rings);
+	seen_free(v->seen);
+	arena_free(v->ring_cells);
+	arena_free(v->job_cells);
+	arena_free(v->secrets);
+	free(v->reply);
+	free(v->frame);
+	free(v);
+}
+
+static void
+take_fds(struct vault *v, const struct vault_fds *fds)
+{
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		chan_init(&v->fronts[i], fds->fronts[i], 2 * LINK_MAX, FRONT_OUT_MAX);
+	chan_init(&v->keystore, fds->keystore, 2 * LINK_MAX, 2 * JOB_STORE_WINDOW * LINK_MAX);
+	for (unsigned i = 0; i < fds->kdf_count; i++)
+		chan_init(&v->kdf[i], fds->kdf[i], LINK_MAX, LINK_MAX);
+	v->kdf_count = fds->kdf_count;
+}
+
+enum bs_err
+vault_new(const struct keydconf *conf, const struct vault_fds *fds, char *errbuf, size_t errbuf_size,
+    struct vault **out)
+{
+	struct vault *v = calloc(1, sizeof(*v));
+	enum bs_err err;
+
+	if (v == NULL)
+		return BS_ERR_NOMEM;
+	v->conf = conf;
+	jobs_init(&v->jobs);
+	err = selftest_run(errbuf, errbuf_size);
+	if (err == BS_OK)
+		err = make_arenas(v, errbuf, errbuf_size);
+	if (err != BS_OK)
+		goto out;
+	v->own = arena_alloc(v->secrets);
+	bs_random(v->own->boot_key, BS_KEY_LEN);
+	err = sitekey_load(conf->site_key, v->own->site_sec, errbuf, errbuf_size);
+	if (err != BS_OK)
+		goto out;
+	memcpy(v->site_pub, v->own->site_sec + BS_SIGN_SEC_LEN - BS_SIGN_PUB_LEN, BS_SIGN_PUB_LEN);
+	(void)snprintf(errbuf, errbuf_size, "not enough memory for session.max = %lld", (long long)conf->sessions_max);
+	err = make_tables(v);
+	if (err != BS_OK)
+		goto out;
+	take_fds(v, fds);
+	v->started_ms = v->now_ms = bs_now_ms();
+	bs_log(BS_LOG_INFO, "%zu KiB for keys are locked%s", (arena_bytes(v->ring_cells) + arena_bytes(v->job_cells)) / 1024,
+	    arena_is_secretmem(v->ring_cells) ? ", in memory that the kernel does not map (memfd_secret)" : "");
+	*out = v;
+	return BS_OK;
+out:
+	vault_free(v);
+	return err;
+}
+
+/* One round of a front's messages. True: there are more already. */
+static bool
+serve_front(struct vault *v, unsigned i)
+{
+	struct link_msg msg;
+	enum bs_err err = chan_read(&v->fronts[i]);
+
+	if (err != BS_OK && err != BS_ERR_SHORT)
+		v->broken = true;
+	for (int n = 0; n < FRONT_ROUND && !v->broken; n++) {
+		err = link_peek(&v->fronts[i], &msg);
+		if (err == BS_ERR_FORMAT)
+			v->broken = true;
+		if (err != BS_OK)
+			return false;
+		conn_on_message(v, i, &msg);
+		link_take(&v->fronts[i], &msg);
+	}
+	return !v->broken && link_peek(&v->fronts[i], &msg) == BS_OK;
+}
+
+/* All answers of the keystore (worker < 0) or of a kdf worker. */
+static void
+serve_helper(struct vault *v, struct chan *ch, int worker)
+{
+	struct link_msg msg;
+	enum bs_err err = chan_read(ch);
+
+	if (err == BS_ERR_SHORT)
+		err = BS_OK;
+	while (err == BS_OK && (err = link_peek(ch, &msg)) == BS_OK) {
+		err = worker < 0 ? jobs_on_store(v, &msg) : jobs_on_kdf(v, (unsigned)worker, &msg);
+		link_take(ch, &msg);
+	}
+	if (err != BS_ERR_SHORT)
+		v->broken = true;
+}
+
+static void
+flush_all(struct vault *v)
+{
+	bool ok = chan_flush(&v->keystore) == BS_OK;
+
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		ok = chan_flush(&v->fronts[i]) == BS_OK && ok;
+	for (unsigned i = 0; i < v->kdf_count; i++)
+		ok = chan_flush(&v->kdf[i]) == BS_OK && ok;
+	if (!ok)
+		v->broken = true;
+}
+
+static struct pollfd
+poll_entry(const struct chan *ch, size_t mark)
+{
+	short events = chan_queued(ch) < mark ? POLLIN : 0;
+
+	if (chan_queued(ch) > 0)
+		events |= POLLOUT;
+	return (struct pollfd){ .fd = ch->fd, .events = events };
+}
+
+/* One turn: sleep, serve, expire, send. more: somebody still has whole messages in our buffers. */
+static bool
+turn(struct vault *v, bool more)
+{
+	struct pollfd pfd[KEYD_SOCKETS + 1 + KEYD_KDF_WORKERS_MAX];
+	const short come = POLLIN | POLLHUP | POLLERR;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		pfd[n++] = poll_entry(&v->fronts[i], FRONT_OUT_MARK);
+	pfd[n++] = poll_entry(&v->keystore, SIZE_MAX);
+	for (unsigned i = 0; i < v->kdf_count; i++)
+		pfd[n++] = poll_entry(&v->kdf[i], SIZE_MAX);
+	if (poll(pfd, n, more ? 0 : v->jobs.count > 0 ? TICK_MS : 1000) < 0)
+		return more;
+	v->now_ms = bs_now_ms();
+	if ((pfd[KEYD_SOCKETS].revents & come) != 0)
+		serve_helper(v, &v->keystore, -1);
+	for (unsigned i = 0; i < v->kdf_count; i++) {
+		if ((pfd[KEYD_SOCKETS + 1 + i].revents & come) != 0)
+			serve_helper(v, &v->kdf[i], (int)i);
+	}
+	more = false;
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
+		if (chan_queued(&v->fronts[i]) < FRONT_OUT_MARK)
+			more = serve_front(v, i) || more;
+	}
+	jobs_pump(v);
+	jobs_expire(v);
+	tokens_expire(v->tokens, v->now_ms);
+	rings_expire(v->rings, v->now_ms);
+	flush_all(v);
+	return more;
+}
+
+int
+vault_run(struct vault *v)
+{
+	struct sigaction act = { .sa_handler = on_term };
+	bool more = false;
+
+	(void)sigaction(SIGTERM, &act, NULL);
+	while (!stop && !v->broken)
+		more = turn(v, more);
+	if (!stop)
+		bs_log(BS_LOG_WARNING, "another role is gone");
+	vault_free(v);
+	return stop ? 0 : 1;
+}
