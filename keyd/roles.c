@@ -1,0 +1,216 @@
+#include "roles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto.h"
+#include "front.h"
+#include "jail.h"
+#include "kdf.h"
+#include "keystore.h"
+#include "vault.h"
+
+#define EXIT_CONF 78
+#define FILES_SPARE 32u
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+/* Calls fn for every descriptor of the wires; listen[] too where all is true. */
+static void
+close_all(struct wires *w, bool all)
+{
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
+		if (all)
+			close_fd(&w->listen[i]);
+		close_fd(&w->front[i][0]);
+		close_fd(&w->front[i][1]);
+	}
+	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++) {
+		close_fd(&w->kdf[i][0]);
+		close_fd(&w->kdf[i][1]);
+	}
+	close_fd(&w->keystore[0]);
+	close_fd(&w->keystore[1]);
+	close_fd(&w->ready[0]);
+	close_fd(&w->ready[1]);
+}
+
+enum bs_err
+roles_wire(const struct keydconf *conf, struct wires *w)
+{
+	const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	bool ok;
+
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		w->front[i][0] = w->front[i][1] = -1;
+	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
+		w->kdf[i][0] = w->kdf[i][1] = -1;
+	w->keystore[0] = w->keystore[1] = w->ready[0] = w->ready[1] = -1;
+	ok = socketpair(AF_UNIX, type, 0, w->keystore) == 0 && pipe2(w->ready, O_CLOEXEC | O_NONBLOCK) == 0;
+	for (unsigned i = 0; ok && i < KEYD_SOCKETS; i++)
+		ok = socketpair(AF_UNIX, type, 0, w->front[i]) == 0;
+	for (unsigned i = 0; ok && i < (unsigned)conf->kdf_workers; i++)
+		ok = socketpair(AF_UNIX, type, 0, w->kdf[i]) == 0;
+	if (!ok)
+		close_all(w, false);
+	return ok ? BS_OK : BS_ERR_IO;
+}
+
+void
+roles_unwire(struct wires *w)
+{
+	close_all(w, false);
+}
+
+const char *
+roles_name(enum keyd_role role, unsigned index)
+{
+	static const char *const fronts[KEYD_SOCKETS] = { "keyd/front-auth", "keyd/front-mail", "keyd/front-delivery",
+		"keyd/front-control" };
+	static const char *const names[ROLE_COUNT] = { [ROLE_KEYSTORE] = "keyd/keystore", [ROLE_KDF] = "keyd/kdf",
+		[ROLE_VAULT] = "keyd/vault" };
+
+	return role == ROLE_FRONT ? fronts[index % KEYD_SOCKETS] : names[role];
+}
+
+/* Takes a descriptor out of the set, so that close_all() leaves it. */
+static int
+keep(int *fd)
+{
+	int kept = *fd;
+
+	*fd = -1;
+	return kept;
+}
+
+static void
+enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent, int ready_fd)
+{
+	const struct jail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent };
+	enum bs_err err = jail_enter(&jail);
+
+	if (err != BS_OK)
+		bs_fatal("cannot lock itself in: %s (%s)", bs_err_text(err), strerror(errno));
+	if (write(ready_fd, "", 1) != 1)
+		bs_fatal("the supervisor is gone");
+	(void)close(ready_fd);
+}
+
+static int
+run_keystore(const struct keydconf *conf, struct wires *w, pid_t parent)
+{
+	int fd = keep(&w->keystore[1]), ready = keep(&w->ready[1]);
+
+	close_all(w, true);
+	enter(conf, ROLE_KEYSTORE, 256, parent, ready);
+	return keystore_run(fd, conf);
+}
+
+static int
+run_kdf(const struct keydconf *conf, struct wires *w, unsigned index, pid_t parent)
+{
+	int fd = keep(&w->kdf[index][1]), ready = keep(&w->ready[1]);
+
+	close_all(w, true);
+	if (bs_crypto_init() != BS_OK)
+		bs_fatal("the cryptographic libraries do not start");
+	enter(conf, ROLE_KDF, FILES_SPARE, parent, ready);
+	return kdf_run(fd);
+}
+
+static int
+run_front(const struct keydconf *conf, struct wires *w, unsigned index, pid_t parent)
+{
+	const struct keyd_socket *sock = &conf->sockets[index];
+	int listen_fd = keep(&w->listen[index]), fd = keep(&w->front[index][1]), ready = keep(&w->ready[1]);
+	unsigned files = sock->clients_max + FILES_SPARE;
+	uint64_t may = jail_raise_limit(RLIMIT_NOFILE, files);
+	struct front *front;
+
+	close_all(w, true);
+	if (may < files)
+		bs_log(BS_LOG_WARNING, "only %llu clients fit into the limit of open files, not %u: raise LimitNOFILE",
+		    (unsigned long long)may, sock->clients_max);
+	front = front_new(listen_fd, fd, sock);
+	if (front == NULL)
+		bs_fatal("not enough memory for %u clients", sock->clients_max);
+	enter(conf, ROLE_FRONT, may < files ? (unsigned)may : files, parent, ready);
+	return front_run(front);
+}
+
+static int
+run_vault(const struct keydconf *conf, struct wires *w, pid_t parent)
+{
+	struct vault_fds fds = { .keystore = keep(&w->keystore[0]), .kdf_count = (unsigned)conf->kdf_workers };
+	int ready = keep(&w->ready[1]);
+	char errbuf[512] = "";
+	struct vault *v;
+	enum bs_err err;
+
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		fds.fronts[i] = keep(&w->front[i][0]);
+	for (unsigned i = 0; i < fds.kdf_count; i++)
+		fds.kdf[i] = keep(&w->kdf[i][0]);
+	close_all(w, true);
+	err = vault_new(conf, &fds, errbuf, sizeof(errbuf), &v);
+	if (err != BS_OK) {
+		bs_log(BS_LOG_FATAL, "%s", errbuf[0] == '\0' ? bs_err_text(err) : errbuf);
+		return EXIT_CONF;
+	}
+	enter(conf, ROLE_VAULT, FILES_SPARE, parent, ready);
+	return vault_run(v);
+}
+
+/* The supervisor's signal habits are not the roles'. */
+static void
+reset_signals(void)
+{
+	sigset_t none;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group: the supervisor ends us in order */
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int
+run(const struct keydconf *conf, struct wires *w, enum keyd_role role, unsigned index, pid_t parent)
+{
+	bs_log_name(roles_name(role, index));
+	reset_signals();
+	if (role != ROLE_KEYSTORE)
+		(void)jail_lock_memory(); /* where it cannot be had, the arena still is locked */
+	switch (role) {
+	case ROLE_KEYSTORE:
+		return run_keystore(conf, w, parent);
+	case ROLE_KDF:
+		return run_kdf(conf, w, index, parent);
+	case ROLE_FRONT:
+		return run_front(conf, w, index, parent);
+	default:
+		return run_vault(conf, w, parent);
+	}
+}
+
+pid_t
+roles_start(const struct keydconf *conf, const struct wires *w, enum keyd_role role, unsigned index)
+{
+	pid_t parent = getpid(), pid = fork();
+	struct wires mine = *w;
+
+	if (pid == 0)
+		_exit(run(conf, &mine, role, index, parent));
+	return pid;
+}

@@ -1,0 +1,209 @@
+"""keyproto: a client of basalt-keyd's sockets for tests (docs/PROTOCOL.keyd.md), Python's standard library alone.
+
+    with Client(run_dir + "/control") as c:
+        status, payload = c.call(STATUS)
+    c.login("alice@example.org", "secret", "imap")     # raises KeydError unless the status is OK
+"""
+import contextlib
+import socket
+import struct
+
+VERSION = 1
+LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE = range(1, 9)
+ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
+ALL_OPCODES = (*range(1, 9), *range(16, 21))
+NO_SESSION = 1
+SEALED = 1
+FRAME_MAX = 320 * 1024
+
+(OK, NOMEM, IO, TIMEOUT, BUSY, UNAVAIL, CONFLICT, SHORT, FORMAT, E_VERSION, LIMIT, AUTH, NOKEY, ACCOUNT, DENIED, NOENT,
+ EXISTS_ALREADY, PERM, TOKEN, ROLLBACK, WEAK, CONF, CRYPTO, INTERNAL, ARG) = range(25)
+
+
+class KeydError(Exception):
+    """A status other than OK."""
+
+    def __init__(self, status):
+        super().__init__(f"keyd answered {status}")
+        self.status = status
+
+
+class Closed(Exception):
+    """The daemon closed the connection."""
+
+
+def str16(data):
+    data = data.encode() if isinstance(data, str) else data
+    return struct.pack(">H", len(data)) + data
+
+
+def frame(opcode, payload=b"", request_id=1, status=0, version=VERSION):
+    body = struct.pack(">BBHI", version, opcode, status, request_id) + payload
+    return struct.pack(">I", len(body)) + body
+
+
+class Fields:
+    """Reads a payload field by field."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def take(self, n):
+        if n > len(self.data):
+            raise ValueError("payload is too short")
+        head, self.data = self.data[:n], self.data[n:]
+        return head
+
+    def number(self, n):
+        return int.from_bytes(self.take(n), "big")
+
+    def str16(self):
+        return self.take(self.number(2))
+
+    def str32(self):
+        return self.take(self.number(4))
+
+    def done(self):
+        if self.data:
+            raise ValueError("payload has bytes left over")
+
+
+class Client(contextlib.AbstractContextManager):
+    def __init__(self, path, timeout=15):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
+        self.sock.connect(path)
+        self.next_id = 1
+
+    def __exit__(self, *exc):
+        self.sock.close()
+
+    # --- frames ---
+
+    def read_exactly(self, n):
+        data = b""
+        while len(data) < n:
+            try:
+                got = self.sock.recv(n - len(data))
+            except ConnectionResetError:
+                got = b""
+            if not got:
+                raise Closed
+            data += got
+        return data
+
+    def read_frame(self):
+        """(opcode, status, request id, payload)"""
+        length, = struct.unpack(">I", self.read_exactly(4))
+        assert 8 <= length <= FRAME_MAX
+        body = self.read_exactly(length)
+        version, opcode, status, request_id = struct.unpack(">BBHI", body[:8])
+        assert version == VERSION
+        return opcode, status, request_id, body[8:]
+
+    def send(self, opcode, payload=b""):
+        request_id, self.next_id = self.next_id, self.next_id + 1
+        self.sock.sendall(frame(opcode, payload, request_id))
+        return request_id
+
+    def call(self, opcode, payload=b""):
+        """(status, payload)"""
+        sent = self.send(opcode, payload)
+        got, status, request_id, reply = self.read_frame()
+        assert (got, request_id) == (opcode, sent)
+        assert status == OK or reply == b"", "a failure carries no payload"
+        return status, reply
+
+    def ask(self, opcode, payload=b""):
+        status, reply = self.call(opcode, payload)
+        if status != OK:
+            raise KeydError(status)
+        return Fields(reply)
+
+    def closes(self):
+        """True when the daemon closes, with nothing more to say."""
+        try:
+            self.read_exactly(1)
+        except Closed:
+            return True
+        except TimeoutError:
+            return False
+        return False
+
+    # --- operations ---
+
+    def login(self, user, password, service="imap", flags=0):
+        """(sealed, token or None, account id)"""
+        f = self.ask(LOGIN, str16(user) + str16(password) + str16(service) + bytes([flags]))
+        sealed = f.number(1)
+        token = None if flags & NO_SESSION else f.take(32)
+        account = f.take(16)
+        f.done()
+        return sealed, token, account
+
+    def exists(self, user):
+        self.ask(EXISTS, str16(user)).done()
+
+    def attach(self, token, user, service="imap"):
+        """(account id, sealed, record)"""
+        f = self.ask(ATTACH, token + str16(user) + str16(service))
+        result = f.take(16), f.number(1), f.str16()
+        f.done()
+        return result
+
+    def unwrap(self, prefixes):
+        """A list of data keys, or of statuses where there is none."""
+        f = self.ask(UNWRAP, struct.pack(">H", len(prefixes)) + b"".join(map(str16, prefixes)))
+        assert f.number(2) == len(prefixes)
+        result = []
+        for _ in prefixes:
+            status = f.number(2)
+            result.append(f.take(32) if status == OK else status)
+        f.done()
+        return result
+
+    def subkey(self, purpose, guid, epoch):
+        f = self.ask(SUBKEY, bytes([purpose]) + guid + struct.pack(">Q", epoch))
+        key = f.take(32)
+        f.done()
+        return key
+
+    def record(self, user):
+        f = self.ask(RECORD, str16(user))
+        record = f.str16()
+        f.done()
+        return record
+
+    def keyset(self):
+        f = self.ask(KEYSET)
+        blob = f.str32()
+        f.done()
+        return blob
+
+    def enrol(self, user, password, flags=SEALED):
+        """(account id, generation)"""
+        f = self.ask(ENROL, str16(user) + str16(password) + struct.pack(">I", flags))
+        result = f.take(16), f.number(8)
+        f.done()
+        return result
+
+    def passwd(self, user, old, new):
+        f = self.ask(PASSWD, str16(user) + str16(old) + str16(new))
+        generation = f.number(8)
+        f.done()
+        return generation
+
+    def set_flags(self, user, password, flags):
+        f = self.ask(SET_FLAGS, str16(user) + str16(password) + struct.pack(">I", flags))
+        generation = f.number(8)
+        f.done()
+        return generation
+
+    def remove(self, user):
+        self.ask(REMOVE, str16(user)).done()
+
+    def status(self):
+        f = self.ask(STATUS)
+        text = f.str32()
+        f.done()
+        return text
