@@ -20,11 +20,10 @@ nibble(char c)
 static struct bytes
 unhex(const char *hex)
 {
-	struct bytes out = { .len = strlen(hex) / 2 };
-	size_t i;
+	struct bytes out = { .len = 0 };
 
-	for (i = 0; i < out.len && i < sizeof(out.p); i++)
-		out.p[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+	for (; hex[0] != 0 && hex[1] != 0 && out.len < sizeof(out.p); hex += 2)
+		out.p[out.len++] = (uint8_t)(nibble(hex[0]) << 4 | nibble(hex[1]));
 	return out;
 }
 
@@ -75,7 +74,7 @@ gcm_ok(void)
 	struct bytes text = unhex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
 	    "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
 	struct bs_gcm *gcm = bs_gcm_new(key.p);
-	uint8_t sealed[60], opened[60], tag[BS_TAG_LEN];
+	uint8_t sealed[60], opened[60], tag[BS_TAG_LEN] = { 0 };
 	bool ok;
 
 	ok = gcm != NULL && text.len == sizeof(sealed) &&
