@@ -1,0 +1,163 @@
+#include "args.h"
+
+#include <string.h>
+
+#include "ctl.h"
+
+static const struct option {
+	const char *name;
+	unsigned bit;
+	const char *value; /* what it takes, or NULL */
+	const char *help;
+} options[] = {
+	{ "--json", CTL_JSON, NULL, "prints JSON" },
+	{ "--quiet", CTL_QUIET, NULL, "prints only what is wrong" },
+	{ "--progress", CTL_PROGRESS, NULL, "shows progress on standard error even when that is no terminal" },
+	{ "--old-password-stdin", CTL_OLD_PASSWORD, NULL, "reads the old password from standard input: its first line" },
+	{ "--password-stdin", CTL_PASSWORD, NULL, "reads the password from standard input: its next line" },
+	{ "--plan", CTL_PLAN, "NAME", "the account's plan (basaltctl plan list)" },
+	{ "--domain", CTL_DOMAIN, "DOMAIN", "only this domain" },
+	{ "--yes", CTL_YES, NULL, "does not ask back" },
+};
+#define N_OPTIONS (sizeof(options) / sizeof(options[0]))
+
+static const struct option *
+find_option(const struct ctl_verb *verb, const char *arg, size_t len)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		if ((options[i].bit & verb->options) != 0 && strlen(options[i].name) == len &&
+		    strncmp(options[i].name, arg, len) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* How the command is called, without "basaltctl". */
+static void
+print_name(FILE *fp, const struct ctl_verb *verb)
+{
+	fprintf(fp, "%s%s%s", verb->noun, verb->verb == NULL ? "" : " ", verb->verb == NULL ? "" : verb->verb);
+}
+
+static bool
+usage(const struct ctl_verb *verb, int *status, const char *what, const char *word)
+{
+	fprintf(stderr, "basaltctl: ");
+	print_name(stderr, verb);
+	fprintf(stderr, ": %s%s%s; see `basaltctl ", what, word == NULL ? "" : " ", word == NULL ? "" : word);
+	print_name(stderr, verb);
+	fprintf(stderr, " --help`\n");
+	*status = CTL_USAGE;
+	return false;
+}
+
+static void
+take_value(struct ctl_args *args, const struct option *option, const char *value)
+{
+	args->given |= option->bit;
+	if (option->bit == CTL_PLAN)
+		args->plan = value;
+	if (option->bit == CTL_DOMAIN)
+		args->domain = value;
+}
+
+bool
+ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct ctl_args *out, int *status)
+{
+	struct ctl_args args = { .words = argv };
+	bool only_words = false;
+
+	for (int i = 0; i < argc; i++) {
+		const char *equals = strchr(argv[i], '=');
+		size_t len = equals == NULL ? strlen(argv[i]) : (size_t)(equals - argv[i]);
+		const struct option *option;
+		const char *value = NULL;
+
+		if (only_words || argv[i][0] != '-' || argv[i][1] == '\0') {
+			argv[args.n++] = argv[i];
+			continue;
+		}
+		if (strcmp(argv[i], "--") == 0) {
+			only_words = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			ctl_help_verb(stdout, verb);
+			*status = CTL_OK;
+			return false;
+		}
+		option = find_option(verb, argv[i], len);
+		if (option == NULL || (option->value == NULL && equals != NULL))
+			return usage(verb, status, "unknown option", argv[i]);
+		if (option->value != NULL) {
+			value = equals != NULL ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
+			if (value == NULL)
+				return usage(verb, status, "a value must follow", option->name);
+		}
+		take_value(&args, option, value);
+	}
+	if (args.n < verb->min)
+		return usage(verb, status, "it needs", verb->words);
+	if (verb->max >= 0 && args.n > verb->max)
+		return usage(verb, status, "too many words:", argv[verb->max]);
+	*out = args;
+	return true;
+}
+
+static void
+print_synopsis(FILE *fp, const struct ctl_verb *verb)
+{
+	fprintf(fp, "basaltctl ");
+	print_name(fp, verb);
+	if (verb->words[0] != '\0')
+		fprintf(fp, " %s", verb->words);
+}
+
+void
+ctl_help_verb(FILE *fp, const struct ctl_verb *verb)
+{
+	fprintf(fp, "usage: ");
+	print_synopsis(fp, verb);
+	fprintf(fp, "%s\n\n%s.\n", verb->options != 0 ? " [OPTION]..." : "", verb->summary);
+	if (verb->text != NULL)
+		fprintf(fp, "%s\n", verb->text);
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		char name[64];
+
+		if ((options[i].bit & verb->options) == 0)
+			continue;
+		snprintf(name, sizeof(name), "%s%s%s", options[i].name, options[i].value != NULL ? " " : "",
+		    options[i].value != NULL ? options[i].value : "");
+		fprintf(fp, "  %-22s %s\n", name, options[i].help);
+	}
+}
+
+static void
+print_row(FILE *fp, const struct ctl_verb *verb)
+{
+	char row[128];
+
+	snprintf(row, sizeof(row), "%s%s%s%s%s", verb->noun, verb->verb == NULL ? "" : " ",
+	    verb->verb == NULL ? "" : verb->verb, verb->words[0] == '\0' ? "" : " ", verb->words);
+	fprintf(fp, "  %-32s %s\n", row, verb->summary);
+}
+
+void
+ctl_help_noun(FILE *fp, const char *noun)
+{
+	fprintf(fp, "usage:\n");
+	for (size_t i = 0; i < ctl_verbs_count; i++)
+		if (strcmp(ctl_verbs[i].noun, noun) == 0)
+			print_row(fp, &ctl_verbs[i]);
+	fprintf(fp, "\n`basaltctl %s VERB --help` says more about one.\n", noun);
+}
+
+void
+ctl_help(FILE *fp)
+{
+	fprintf(fp, "usage: basaltctl [-c FILE] NOUN [VERB] [ARGUMENT]...\n"
+	            "       basaltctl [-c FILE] --check-config | --defaults | --help | --version\n\n");
+	for (size_t i = 0; i < ctl_verbs_count; i++)
+		print_row(fp, &ctl_verbs[i]);
+	fprintf(fp, "\nEach takes --help. -c FILE: the configuration (/etc/basalt/basaltctl.conf).\n"
+	            "Exit status: 0 done, 1 failed, 2 wrong usage, 75 try again later, 78 wrong configuration.\n");
+}

@@ -1,0 +1,57 @@
+/*
+ * args: basaltctl's command line: one table row a subcommand, one parser for all.
+ *
+ * Words and options may stand in any order after the noun and verb. No option takes a password. Strings are argv's.
+ * ctl_args_parse() says itself what is wrong.
+ *
+ *     { "domain", "add", "DOMAIN", 1, 1, 0, "takes mail for a domain", NULL, domain_add },
+ */
+#ifndef CTL_ARGS_H
+#define CTL_ARGS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct ctl;
+
+/* Options that a subcommand permits, and that were given. */
+enum {
+	CTL_JSON = 1,
+	CTL_QUIET = 2,
+	CTL_PROGRESS = 4,
+	CTL_PASSWORD = 8,
+	CTL_OLD_PASSWORD = 16,
+	CTL_PLAN = 32,
+	CTL_DOMAIN = 64,
+	CTL_YES = 128,
+};
+
+struct ctl_args {
+	unsigned given;
+	const char *plan;
+	const char *domain;
+	char **words;
+	int n;
+};
+
+struct ctl_verb {
+	const char *noun;
+	const char *verb;  /* NULL: the noun stands alone */
+	const char *words; /* for the help */
+	int min, max;      /* words; max < 0: any number */
+	unsigned options;
+	const char *summary; /* half a line */
+	const char *text;    /* more for --help, or NULL */
+	int (*run)(struct ctl *ctl);
+};
+
+extern const struct ctl_verb ctl_verbs[];
+extern const size_t ctl_verbs_count;
+
+/* argv holds what follows noun and verb; words are moved to its front. False: *status is the exit status. */
+bool ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct ctl_args *out, int *status);
+void ctl_help(FILE *fp);
+void ctl_help_noun(FILE *fp, const char *noun);
+void ctl_help_verb(FILE *fp, const struct ctl_verb *verb);
+
+#endif

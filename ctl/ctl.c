@@ -1,0 +1,220 @@
+#include "ctl.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf.h"
+
+#define AT(field) offsetof(struct ctl_settings, field)
+
+static const struct bs_conf_item items[] = {
+	{ "ctl", "database", BS_CONF_STRING, AT(database), "sqlite:/var/lib/basalt/policy/policy.db", 0, 0,
+	    "policy database: sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]" },
+	{ "ctl", "database_password_file", BS_CONF_STRING, AT(database_password_file), "", 0, 0,
+	    "file whose first line is the database user's password" },
+	{ "ctl", "database_timeout_ms", BS_CONF_INT, AT(database_timeout_ms), "5000", 100, 600000,
+	    "longest wait for an answer of the database" },
+	{ "ctl", "keyd", BS_CONF_STRING, AT(keyd), "/run/basalt", 0, 0, "run_dir of basalt-keyd" },
+	{ "ctl", "milter_control", BS_CONF_STRING, AT(milter_control), "", 0, 0,
+	    "control socket of basalt-milter; empty where it does not run" },
+	{ "ctl", "timeout_ms", BS_CONF_INT, AT(timeout_ms), "15000", 100, 600000, "longest wait for an answer of a daemon" },
+};
+#define N_ITEMS (sizeof(items) / sizeof(items[0]))
+
+int
+ctl_load_settings(struct ctl *ctl)
+{
+	char text[512];
+	enum bs_err err;
+
+	if (ctl->settings_loaded)
+		return CTL_OK;
+	err = bs_conf_load(ctl->conf_path, items, N_ITEMS, &ctl->settings, text, sizeof(text));
+	if (err != BS_OK)
+		return ctl_fail(err, "%s", text);
+	ctl->settings_loaded = true;
+	return CTL_OK;
+}
+
+void
+ctl_print_defaults(FILE *fp)
+{
+	bs_conf_print_defaults(items, N_ITEMS, fp);
+}
+
+int
+ctl_open_store(struct ctl *ctl)
+{
+	int rc = ctl_load_settings(ctl);
+	enum bs_err err;
+
+	if (rc != CTL_OK || ctl->store != NULL)
+		return rc;
+	err = bs_store_policy_open(ctl->settings.database, ctl->settings.database_password_file,
+	    (int)ctl->settings.database_timeout_ms, true, &ctl->store);
+	if (err == BS_OK)
+		return CTL_OK;
+	rc = ctl_fail(err, "policy database: %s (setting ctl.database in %s)", bs_store_policy_errmsg(NULL), ctl->conf_path);
+	return err == BS_ERR_FORMAT ? CTL_CONFIG : rc;
+}
+
+int
+ctl_open_keyd(struct ctl *ctl)
+{
+	char path[512];
+	int rc = ctl_load_settings(ctl);
+	enum bs_err err;
+
+	if (rc != CTL_OK || ctl->keyd != NULL)
+		return rc;
+	snprintf(path, sizeof(path), "%s/%s", ctl->settings.keyd, BS_SOCKET_CONTROL);
+	err = bs_keyclient_connect(path, (int)ctl->settings.timeout_ms, &ctl->keyd);
+	if (err == BS_OK)
+		return CTL_OK;
+	return ctl_fail(err, "basalt-keyd does not answer on %s: %s; is it running, and may this user open its control socket?",
+	    path, bs_err_text(err));
+}
+
+void
+ctl_close(struct ctl *ctl)
+{
+	bs_keyclient_free(ctl->keyd);
+	bs_store_policy_close(ctl->store);
+	if (ctl->settings_loaded)
+		bs_conf_clear(items, N_ITEMS, &ctl->settings);
+}
+
+int
+ctl_exit_status(enum bs_err err)
+{
+	if (err == BS_OK)
+		return CTL_OK;
+	if (err == BS_ERR_CONF)
+		return CTL_CONFIG;
+	return bs_err_is_transient(err) ? CTL_TEMPFAIL : CTL_FAILED;
+}
+
+int
+ctl_fail(enum bs_err err, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fprintf(stderr, "basaltctl: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	return ctl_exit_status(err);
+}
+
+const char *
+ctl_store_text(const struct ctl *ctl, enum bs_err err)
+{
+	const char *text = bs_store_policy_errmsg(ctl->store);
+
+	return bs_err_is_transient(err) && text[0] != '\0' ? text : bs_err_text(err);
+}
+
+const char *
+ctl_keyd_text(enum bs_err err)
+{
+	switch (err) {
+	case BS_ERR_WEAK:
+		return "the password is too weak: take a longer one";
+	case BS_ERR_TIMEOUT:
+		return "basalt-keyd did not answer in time; its log says why";
+	case BS_ERR_IO:
+	case BS_ERR_UNAVAIL:
+		return "basalt-keyd or its database is not available; its log says why";
+	default:
+		return bs_err_text(err);
+	}
+}
+
+int
+ctl_print_json(json_t *take)
+{
+	int rc = take == NULL ? -1 : json_dumpf(take, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+	json_decref(take);
+	if (rc == 0 && (putchar('\n') == EOF || fflush(stdout) == EOF))
+		rc = -1;
+	return rc == 0 ? CTL_OK : ctl_fail(BS_ERR_INTERNAL, "writing the output failed");
+}
+
+json_t *
+ctl_json_path(const char *path)
+{
+	json_t *json = json_string(path);
+	size_t len = strlen(path);
+	char *text;
+	size_t n = 0;
+
+	if (json != NULL)
+		return json;
+	text = malloc(4 * len + 1);
+	for (size_t i = 0; text != NULL && i < len; i++) {
+		unsigned char c = (unsigned char)path[i];
+
+		n += (size_t)snprintf(text + n, 5, c >= 0x20 && c < 0x7f ? "%c" : "\\x%02x", c);
+	}
+	json = text == NULL ? NULL : json_string(text);
+	free(text);
+	return json;
+}
+
+void
+ctl_print_path(FILE *fp, const char *path)
+{
+	for (; *path != '\0'; path++) {
+		unsigned char c = (unsigned char)*path;
+
+		if (c < 0x20 || c == 0x7f)
+			fprintf(fp, "\\x%02x", c);
+		else
+			putc(c, fp);
+	}
+}
+
+void
+ctl_hex(const uint8_t *data, size_t len, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = digits[data[i] >> 4];
+		hex[2 * i + 1] = digits[data[i] & 15];
+	}
+	hex[2 * len] = '\0';
+}
+
+void
+ctl_time(uint64_t seconds, char *out)
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) == NULL || strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		snprintf(out, 32, "?");
+}
+
+int
+ctl_address_arg(const char *word, char out[BS_ADDRESS_MAX + 1])
+{
+	char base[BS_ADDRESS_MAX + 1];
+
+	if (bs_address_parse(word, out) != BS_OK) {
+		ctl_fail(BS_ERR_ARG, "`%s` is no mail address that an account can have", word);
+		return CTL_USAGE;
+	}
+	bs_address_base(out, base);
+	if (strcmp(base, out) != 0) {
+		ctl_fail(BS_ERR_ARG, "`%s`: mail for it goes to %s, an account can't have a + in its name", word, base);
+		return CTL_USAGE;
+	}
+	return CTL_OK;
+}

@@ -1,0 +1,89 @@
+/* basaltctl domain, basaltctl db */
+#include "ctl.h"
+#include "verbs.h"
+
+static int
+domain_arg(const char *word, char out[BS_DOMAIN_MAX + 1])
+{
+	if (bs_domain_parse(word, out) == BS_OK)
+		return CTL_OK;
+	ctl_fail(BS_ERR_ARG, "`%s` is no domain name", word);
+	return CTL_USAGE;
+}
+
+int
+domain_add(struct ctl *ctl)
+{
+	char domain[BS_DOMAIN_MAX + 1];
+	int rc = domain_arg(ctl->args.words[0], domain);
+	enum bs_err err;
+
+	if (rc == CTL_OK)
+		rc = ctl_open_store(ctl);
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_domain_add(ctl->store, domain);
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "domain %s: %s", domain, ctl_store_text(ctl, err));
+}
+
+int
+domain_remove(struct ctl *ctl)
+{
+	char domain[BS_DOMAIN_MAX + 1];
+	int rc = domain_arg(ctl->args.words[0], domain);
+	enum bs_err err;
+
+	if (rc == CTL_OK)
+		rc = ctl_open_store(ctl);
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_domain_remove(ctl->store, domain);
+	if (err == BS_ERR_CONFLICT) {
+		ctl_fail(err, "domain %s still has accounts or aliases: remove them first "
+		              "(basaltctl account list --domain %s, basaltctl alias list)", domain, domain);
+		return CTL_FAILED;
+	}
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "domain %s: %s", domain, ctl_store_text(ctl, err));
+}
+
+static enum bs_err
+print_domain(void *ctx, const char *domain)
+{
+	(void)ctx;
+	printf("%s\n", domain);
+	return BS_OK;
+}
+
+static enum bs_err
+append_domain(void *ctx, const char *domain)
+{
+	return json_array_append_new(ctx, json_string(domain)) == 0 ? BS_OK : BS_ERR_NOMEM;
+}
+
+int
+domain_list(struct ctl *ctl)
+{
+	bool json = (ctl->args.given & CTL_JSON) != 0;
+	int rc = ctl_open_store(ctl);
+	json_t *list;
+	enum bs_err err;
+
+	if (rc != CTL_OK)
+		return rc;
+	list = json ? json_array() : NULL;
+	err = bs_domain_list(ctl->store, json ? append_domain : print_domain, list);
+	if (err == BS_OK)
+		return json ? ctl_print_json(list) : CTL_OK;
+	json_decref(list);
+	return ctl_fail(err, "listing domains: %s", ctl_store_text(ctl, err));
+}
+
+int
+db_migrate(struct ctl *ctl)
+{
+	int rc = ctl_open_store(ctl); /* which migrates */
+
+	if (rc == CTL_OK)
+		printf("policy database: schema is up to date\n");
+	return rc;
+}

@@ -1,0 +1,169 @@
+/* basaltctl: the table of subcommands. Each noun has a file of its own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "verbs.h"
+
+#ifndef BS_VERSION
+#define BS_VERSION "0.1"
+#endif
+#define DEFAULT_CONF "/etc/basalt/basaltctl.conf"
+
+const struct ctl_verb ctl_verbs[] = {
+	{ "domain", "add", "DOMAIN", 1, 1, 0, "takes mail for a domain", NULL, domain_add },
+	{ "domain", "list", "", 0, 0, CTL_JSON, "lists the domains", NULL, domain_list },
+	{ "domain", "remove", "DOMAIN", 1, 1, 0, "takes no more mail for it", "Its accounts and aliases go first.\n",
+	    domain_remove },
+	{ "account", "add", "ADDRESS", 1, 1, CTL_PLAN | CTL_PASSWORD | CTL_JSON, "makes an account and its keys",
+	    "The plan is `private` unless --plan says otherwise. The password comes from standard input or the terminal,\n"
+	    "never from the command line. After a crash or an error 75 the same command with the same password finishes\n"
+	    "what was begun.\n",
+	    account_add },
+	{ "account", "list", "", 0, 0, CTL_DOMAIN | CTL_JSON, "lists the accounts", NULL, account_list },
+	{ "account", "show", "ADDRESS", 1, 1, CTL_JSON, "an account, and what keyd's public record says of it", NULL,
+	    account_show },
+	{ "account", "passwd", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_PASSWORD, "changes the password; no mail is rewritten",
+	    "With both options standard input holds two lines: the old password, then the new one.\n", account_passwd },
+	{ "account", "plan", "ADDRESS PLAN", 2, 2, CTL_PASSWORD, "gives the account another plan",
+	    "Where that changes whether or how mail is sealed, keyd wants the account's password. Mail that is stored\n"
+	    "already stays as it is.\n",
+	    account_plan },
+	{ "account", "remove", "ADDRESS", 1, 1, CTL_YES, "removes an account and its keys for ever",
+	    "Its sealed mail can't be read by anybody afterwards. The mail files themselves stay.\n", account_remove },
+	{ "alias", "add", "ALIAS TARGET", 2, 2, 0, "mail for ALIAS goes to TARGET, too", NULL, alias_add },
+	{ "alias", "list", "[ALIAS]", 0, 1, CTL_JSON, "lists the aliases", NULL, alias_list },
+	{ "alias", "remove", "ALIAS TARGET", 2, 2, 0, "ends that", NULL, alias_remove },
+	{ "plan", "list", "", 0, 0, CTL_JSON, "lists the plans", NULL, plan_list },
+	{ "plan", "set", "NAME KEY=VALUE...", 1, -1, 0, "adds or changes a plan",
+	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS (how long keys stay unlocked\n"
+	    "after the last session). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
+	    "sealing it was made with: see `basaltctl account plan --help`.\n",
+	    plan_set },
+	{ "message", "inspect", "FILE", 1, 1, CTL_JSON, "what a sealed mail file says without a key",
+	    "FILE is a Maildir file, an sdbox u.N or an mdbox m.N. Exit status 1: not sealed, or damaged.\n", message_inspect },
+	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS, "looks for damaged mail files without a key",
+	    "Checks the digest of every sealed message in files and folders. It finds rot, not tampering. Symbolic links\n"
+	    "are not followed. Exit status 1: something is damaged or can't be read.\n",
+	    scrub_run },
+	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd and milter answer, and what they say",
+	    "Exit status 75: one of them does not.\n", status_show },
+	{ "db", "migrate", "", 0, 0, 0, "makes or upgrades the policy database's tables", NULL, db_migrate },
+};
+const size_t ctl_verbs_count = sizeof(ctl_verbs) / sizeof(ctl_verbs[0]);
+
+static bool
+is_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+static int
+unknown(const char *what, const char *word)
+{
+	fprintf(stderr, "basaltctl: unknown %s `%s`; see `basaltctl --help`\n", what, word);
+	return CTL_USAGE;
+}
+
+/* Finds the subcommand of argv; *used words name it. NULL: *status is the exit status. */
+static const struct ctl_verb *
+find_verb(int argc, char **argv, int *used, int *status)
+{
+	bool noun_known = false;
+
+	for (size_t i = 0; i < ctl_verbs_count; i++) {
+		const struct ctl_verb *verb = &ctl_verbs[i];
+
+		if (strcmp(verb->noun, argv[0]) != 0)
+			continue;
+		noun_known = true;
+		if (verb->verb != NULL && (argc < 2 || strcmp(verb->verb, argv[1]) != 0))
+			continue;
+		*used = verb->verb == NULL ? 1 : 2;
+		return verb;
+	}
+	if (!noun_known) {
+		*status = unknown("command", argv[0]);
+	} else if (argc > 1 && is_help(argv[1])) {
+		ctl_help_noun(stdout, argv[0]);
+		*status = CTL_OK;
+	} else if (argc < 2) {
+		ctl_help_noun(stderr, argv[0]);
+		*status = CTL_USAGE;
+	} else {
+		fprintf(stderr, "basaltctl: %s: unknown verb `%s`; see `basaltctl %s --help`\n", argv[0], argv[1], argv[0]);
+		*status = CTL_USAGE;
+	}
+	return NULL;
+}
+
+static int
+run_verb(struct ctl *ctl, int argc, char **argv)
+{
+	int status = CTL_OK, used = 0;
+	const struct ctl_verb *verb = find_verb(argc, argv, &used, &status);
+
+	if (verb == NULL || !ctl_args_parse(verb, argc - used, argv + used, &ctl->args, &status))
+		return status;
+	if (bs_crypto_init() != BS_OK)
+		return ctl_fail(BS_ERR_CRYPTO, "the cryptographic libraries do not work here");
+	status = verb->run(ctl);
+	if (fflush(stdout) == EOF && status == CTL_OK)
+		status = ctl_fail(BS_ERR_IO, "writing the output failed");
+	return status;
+}
+
+static int
+check_config(struct ctl *ctl)
+{
+	int rc = ctl_load_settings(ctl);
+
+	if (rc == CTL_OK)
+		printf("%s: no errors\n", ctl->conf_path);
+	return rc;
+}
+
+static int
+run(struct ctl *ctl, int argc, char **argv)
+{
+	for (; argc > 0 && argv[0][0] == '-'; argc--, argv++) {
+		if (is_help(argv[0])) {
+			ctl_help(stdout);
+			return CTL_OK;
+		}
+		if (strcmp(argv[0], "--version") == 0) {
+			printf("basaltctl %s\n", BS_VERSION);
+			return CTL_OK;
+		}
+		if (strcmp(argv[0], "--defaults") == 0) {
+			ctl_print_defaults(stdout);
+			return CTL_OK;
+		}
+		if (strcmp(argv[0], "--check-config") == 0)
+			return check_config(ctl);
+		if (strcmp(argv[0], "-c") != 0)
+			return unknown("option", argv[0]);
+		if (argc < 2) {
+			fprintf(stderr, "basaltctl: a file must follow -c\n");
+			return CTL_USAGE;
+		}
+		ctl->conf_path = argv[1];
+		argc--;
+		argv++;
+	}
+	if (argc == 0) {
+		ctl_help(stderr);
+		return CTL_USAGE;
+	}
+	return run_verb(ctl, argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct ctl ctl = { .conf_path = DEFAULT_CONF };
+	int status = run(&ctl, argc - 1, argv + 1);
+
+	ctl_close(&ctl);
+	return status;
+}

@@ -1,0 +1,182 @@
+/* basaltctl status */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "sock.h"
+#include "verbs.h"
+
+#define ANSWER_MAX 65536
+
+static json_t *
+trouble(const char *text)
+{
+	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
+}
+
+static enum bs_err
+count_domain(void *ctx, const char *domain)
+{
+	(void)domain;
+	++*(json_int_t *)ctx;
+	return BS_OK;
+}
+
+static enum bs_err
+count_account(void *ctx, const struct bs_account *account)
+{
+	(void)account;
+	++*(json_int_t *)ctx;
+	return BS_OK;
+}
+
+/* Looks only: a status never changes a schema. */
+static json_t *
+database_status(struct ctl *ctl)
+{
+	json_int_t domains = 0, accounts = 0;
+	enum bs_err err = bs_store_policy_open(ctl->settings.database, ctl->settings.database_password_file,
+	    (int)ctl->settings.database_timeout_ms, false, &ctl->store);
+
+	if (err == BS_OK)
+		err = bs_domain_list(ctl->store, count_domain, &domains);
+	if (err == BS_OK)
+		err = bs_account_list(ctl->store, NULL, count_account, &accounts);
+	if (err != BS_OK)
+		return trouble(bs_store_policy_errmsg(ctl->store));
+	return json_pack("{s:b, s:I, s:I}", "ok", 1, "domains", domains, "accounts", accounts);
+}
+
+/* What a daemon said: its own object, with "ok" in it. */
+static json_t *
+as_object(const char *text, size_t len)
+{
+	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+
+	if (!json_is_object(json)) {
+		json_decref(json);
+		return trouble("its answer is no JSON object");
+	}
+	if (json_object_get(json, "ok") == NULL)
+		json_object_set_new(json, "ok", json_true());
+	return json;
+}
+
+static json_t *
+keyd_status(struct ctl *ctl)
+{
+	char path[512], text[640];
+	char *answer = NULL;
+	json_t *json;
+	enum bs_err err;
+
+	snprintf(path, sizeof(path), "%s/%s", ctl->settings.keyd, BS_SOCKET_CONTROL);
+	err = bs_keyclient_connect(path, (int)ctl->settings.timeout_ms, &ctl->keyd);
+	if (err == BS_OK)
+		err = bs_keyclient_status(ctl->keyd, &answer);
+	if (err != BS_OK) {
+		snprintf(text, sizeof(text), "%s: %s", path, bs_err_text(err));
+		return trouble(text);
+	}
+	json = as_object(answer, strlen(answer));
+	free(answer);
+	return json;
+}
+
+/* One line there, one line back. */
+static enum bs_err
+ask_milter(const struct ctl *ctl, char *answer, size_t *len)
+{
+	static const char question[] = "{\"op\":\"status\"}\n";
+	int64_t deadline_ms = bs_now_ms() + ctl->settings.timeout_ms;
+	int fd = -1;
+	enum bs_err err = bs_sock_connect(ctl->settings.milter_control, deadline_ms, &fd);
+
+	if (err != BS_OK)
+		return err;
+	*len = 0;
+	err = bs_sock_write(fd, question, sizeof(question) - 1, deadline_ms);
+	while (err == BS_OK && *len < ANSWER_MAX) {
+		err = bs_sock_read(fd, answer + *len, 1, deadline_ms);
+		if (err == BS_OK && answer[(*len)++] == '\n')
+			break;
+	}
+	close(fd);
+	return err;
+}
+
+static json_t *
+milter_status(const struct ctl *ctl)
+{
+	char *answer = malloc(ANSWER_MAX);
+	char text[640];
+	size_t len = 0;
+	enum bs_err err = answer == NULL ? BS_ERR_NOMEM : ask_milter(ctl, answer, &len);
+	json_t *json;
+
+	snprintf(text, sizeof(text), "%.500s: %s", ctl->settings.milter_control, bs_err_text(err));
+	json = err == BS_OK ? as_object(answer, len) : trouble(text);
+	free(answer);
+	return json;
+}
+
+/* "  key: value" for every member but "ok"; objects one level further in. */
+static void
+print_members(json_t *json, int indent)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(json, key, value) {
+		char *text;
+
+		if (strcmp(key, "ok") == 0)
+			continue;
+		printf("%*s%s:", indent, "", key);
+		if (json_is_object(value)) {
+			printf("\n");
+			print_members(value, indent + 2);
+			continue;
+		}
+		text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+		printf(" ");
+		ctl_print_path(stdout, text != NULL ? text : json_is_string(value) ? json_string_value(value) : "?");
+		printf("\n");
+		free(text);
+	}
+}
+
+static void
+print_part(const char *name, json_t *json)
+{
+	printf("%s: %s\n", name, json_is_true(json_object_get(json, "ok")) ? "ok" : "NOT AVAILABLE");
+	print_members(json, 2);
+}
+
+int
+status_show(struct ctl *ctl)
+{
+	int rc = ctl_load_settings(ctl);
+	json_t *all, *part;
+	const char *name;
+
+	if (rc != CTL_OK)
+		return rc;
+	all = json_object();
+	json_object_set_new(all, "database", database_status(ctl));
+	json_object_set_new(all, "keyd", keyd_status(ctl));
+	if (ctl->settings.milter_control[0] != '\0')
+		json_object_set_new(all, "milter", milter_status(ctl));
+	json_object_foreach(all, name, part) {
+		if (!json_is_true(json_object_get(part, "ok")))
+			rc = CTL_TEMPFAIL;
+		if ((ctl->args.given & CTL_JSON) == 0)
+			print_part(name, part);
+	}
+	if ((ctl->args.given & CTL_JSON) == 0) {
+		json_decref(all);
+		return rc;
+	}
+	return ctl_print_json(all) == CTL_OK ? rc : CTL_FAILED;
+}

@@ -1,0 +1,34 @@
+/*
+ * verbs: the subcommands, one file a noun. Each returns an exit status and has said what went wrong.
+ *
+ *     { "domain", "list", "", 0, 0, CTL_JSON, "lists the domains", NULL, domain_list },
+ */
+#ifndef CTL_VERBS_H
+#define CTL_VERBS_H
+
+struct ctl;
+
+int domain_add(struct ctl *ctl);
+int domain_list(struct ctl *ctl);
+int domain_remove(struct ctl *ctl);
+
+int account_add(struct ctl *ctl);
+int account_list(struct ctl *ctl);
+int account_show(struct ctl *ctl);
+int account_passwd(struct ctl *ctl);
+int account_plan(struct ctl *ctl);
+int account_remove(struct ctl *ctl);
+
+int alias_add(struct ctl *ctl);
+int alias_list(struct ctl *ctl);
+int alias_remove(struct ctl *ctl);
+
+int plan_list(struct ctl *ctl);
+int plan_set(struct ctl *ctl);
+
+int message_inspect(struct ctl *ctl);
+int scrub_run(struct ctl *ctl);
+int status_show(struct ctl *ctl);
+int db_migrate(struct ctl *ctl);
+
+#endif
