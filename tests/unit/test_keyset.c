@@ -266,6 +266,9 @@ test_write_refuses(void **state)
 	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* not the record's */
 	ac->keys[0].active = false;
 	ac->keys[1].active = true;
+	ac->keys[0] = ac->keys[1];
+	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* the record's, but twice */
+	make_key(&ac->keys[0], false);
 	ac->keys[0].secret_key[5] ^= 1;
 	assert_int_equal(WRITE(1, 2), BS_ERR_ARG); /* a secret that is not its public key's */
 	ac->keys[0].secret_key[5] ^= 1;
