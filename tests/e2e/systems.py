@@ -11,6 +11,7 @@ Folders are /tmp/basalt-test-PID-...: what a killed run left there, with mounts,
 import contextlib
 import os
 import pathlib
+import re
 import secrets
 import shlex
 import shutil
@@ -26,6 +27,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SANDBOX = ROOT / "tests" / "sandbox"
 PREFIX = "basalt-test-"
 BUILD = os.environ.get("BASALT_BUILD", str(ROOT / "build"))
+MAGIC = b"\x89BSL\r\n\x1a\n\x01"  # docs/FORMAT.message.md: magic, version; the next byte is the suite
+SUITE_PLAIN, SUITE_SEALED = 0, 1
 DOMAINS = ("example.org", "example.net")
 
 sys.path.insert(0, str(ROOT / "tests" / "sandbox.d"))
@@ -152,6 +155,14 @@ class System:
                     found.append(f)
         return found
 
+    def suites(self, account, folder=None):
+        """The suite of each message of Basalt's format in the account's mail files."""
+        found = []
+        for f in self.mail_files(account, folder):
+            raw = f.read_bytes()
+            found += [raw[m.end()] for m in re.finditer(re.escape(MAGIC), raw)]
+        return found
+
     def doveadm(self, *args):
         """doveadm on this system's configuration."""
         p = subprocess.run(["doveadm", "-c", self.env["DOVECOT_CONF"], *args], stdin=subprocess.DEVNULL,
@@ -179,7 +190,7 @@ class System:
         for entry in proc.marked(self.dir, part):
             with contextlib.suppress(OSError):
                 argv0 = pathlib.Path(f"/proc/{entry['pid']}/cmdline").read_bytes().split(b"\0")[0].decode()
-                if command is None or os.path.basename(argv0) == command:
+                if command is None or os.path.basename(argv0.rstrip()) == command:
                     found.append(entry["pid"])
         return found
 

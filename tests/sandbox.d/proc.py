@@ -1,8 +1,10 @@
 """Processes of a sandbox: started with a mark in their environment, ended by pid, never by name.
 
 A pid is remembered with its start time, so that a recycled one is never hit. The mark finds what a killed master
-left behind: /proc/PID/environ shows the block a process was started with.
+left behind: /proc/PID/environ shows the block a process was started with. Dovecot's processes wipe theirs, and say in
+their command line which instance they are.
 """
+import hashlib
 import os
 import pathlib
 import resource
@@ -93,22 +95,35 @@ def end(entries, grace=10):
         wait_gone(entries, 5)
 
 
+def instance(where):
+    """Dovecot's instance_name in this sandbox."""
+    return "sandbox-" + hashlib.sha256(str(where).encode()).hexdigest()[:12]
+
+
+def is_marked(pid, where, part):
+    """Does this process belong to the sandbox, to one part of it or (part "") to any?"""
+    env = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    argv = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    if any(v.startswith(f"{MARK}={where}:{part}".encode()) for v in env):
+        return True
+    if part in ("", "postfix") and f"MAIL_CONFIG={where}/etc/postfix".encode() in env:
+        return True
+    return part in ("", "dovecot") and (argv[0].startswith(f"dovecot-{instance(where)}/".encode())
+                                        or f"{where}/etc/dovecot.conf".encode() in argv)
+
+
 def marked(where, part=""):
-    """Every process with the mark of a sandbox (of one part), however it was orphaned. Postfix shows one of its own."""
-    mark = f"{MARK}={where}:{part}".encode()
-    postfix = f"MAIL_CONFIG={where}/etc/postfix".encode() if part in ("", "postfix") else None
+    """Every process of a sandbox, or of one part, however it was orphaned."""
     found = []
     for d in pathlib.Path("/proc").iterdir():
         if not d.name.isdigit() or int(d.name) == os.getpid():
             continue
+        entry = remember(int(d.name))
         try:
-            block = (d / "environ").read_bytes().split(b"\0")
+            if entry["start"] is not None and is_marked(entry["pid"], where, part):
+                found.append(entry)
         except OSError:
             continue
-        if postfix in block or any(v.startswith(mark) for v in block):
-            entry = remember(int(d.name))
-            if entry["start"] is not None:
-                found.append(entry)
     return found
 
 
