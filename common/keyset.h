@@ -16,9 +16,7 @@
  *     err = bs_keyset_parse(blob, blob_len, &ks);
  *     err = bs_keyset_verify(&ks, site_pub, "alice@example.org");
  *     err = bs_slot_seed(&ks.slots[i], password, password_len, seed);  // in a kdf worker
- *     err = bs_keyset_open_slot(&ks, i, seed, amk);                    // BS_ERR_DENIED: not this password
- *     err = bs_keyset_check(&ks, amk);                                 // manifest: BS_ERR_ROLLBACK
- *     err = bs_keyset_open_ring(&ks, amk, keys, BS_RING_MAX, &n);
+ *     err = bs_keyset_unlock(&ks, i, seed, amk, keys, BS_RING_MAX, &n);  // BS_ERR_DENIED: not this password
  */
 #ifndef BS_KEYSET_H
 #define BS_KEYSET_H
@@ -92,6 +90,13 @@ enum bs_err bs_keyset_check(const struct bs_keyset *ks, const uint8_t amk[BS_KEY
  */
 enum bs_err bs_keyset_open_ring(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN], struct bs_ring_key *keys,
     size_t max, size_t *count) BS_MUST_USE;
+
+/*
+ * The three above in one, which is what judges a password: each alone can be satisfied by a forger. amk and keys are
+ * wiped, or were not touched, on failure.
+ */
+enum bs_err bs_keyset_unlock(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_KEY_LEN],
+    uint8_t amk[BS_KEY_LEN], struct bs_ring_key *keys, size_t max, size_t *count) BS_MUST_USE;
 
 /* --- making the next generation --- */
 

@@ -286,6 +286,23 @@ bs_keyset_check(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN])
 	return bs_equal(manifest, ks->manifest, BS_HASH_LEN) ? BS_OK : BS_ERR_ROLLBACK;
 }
 
+enum bs_err
+bs_keyset_unlock(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_KEY_LEN], uint8_t amk[BS_KEY_LEN],
+    struct bs_ring_key *keys, size_t max, size_t *count)
+{
+	uint8_t opened[BS_KEY_LEN];
+	enum bs_err err = bs_keyset_open_slot(ks, i, seed, opened);
+
+	if (err == BS_OK)
+		err = bs_keyset_check(ks, opened);
+	if (err == BS_OK)
+		err = bs_keyset_open_ring(ks, opened, keys, max, count);
+	if (err == BS_OK)
+		memcpy(amk, opened, BS_KEY_LEN);
+	bs_wipe(opened, sizeof(opened));
+	return err;
+}
+
 /* --- the next generation --- */
 
 static enum bs_err

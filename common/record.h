@@ -24,7 +24,7 @@ struct bs_record {
 	uint8_t key_id[BS_ID_LEN];
 	uint8_t public_key[BS_KEY_LEN];
 	uint64_t generation;                /* 1, and one more with every change of the keyset */
-	uint64_t created;                   /* seconds since 1970 */
+	uint64_t created;                   /* when the account was enrolled: seconds since 1970 */
 	uint32_t flags;                     /* BS_RECORD_FLAG_* */
 };
 

@@ -100,7 +100,7 @@ run_dummy(struct vault *v, struct job *job)
 
 static void try_slot(struct vault *v, struct job *job);
 
-/* What the KDF's answer is worth. After open_slot the password was right: what fails then is not the user's fault. */
+/* What the KDF's answer is worth. When the slot's point fits the password was right: what fails then is not the user's fault. */
 static enum bs_err
 judge_seed(struct vault *v, struct job *job, enum bs_err err)
 {
@@ -108,10 +108,10 @@ judge_seed(struct vault *v, struct job *job, enum bs_err err)
 		return reject(v, job, "a slot has impossible Argon2id parameters", err);
 	if (err != BS_OK)
 		return err;
-	err = bs_keyset_open_slot(&job->ks, job->slot, job->sec->seed, job->sec->amk);
-	if (err == BS_OK)
-		err = bs_keyset_check(&job->ks, job->sec->amk);
-	else if (err == BS_ERR_DENIED)
+	/* The ring too, even for who wants no session: a forger's slot and manifest fit each other, his ring not the record. */
+	err = bs_keyset_unlock(&job->ks, job->slot, job->sec->seed, job->sec->amk, job->sec->keys, BS_RING_MAX,
+	    &job->sec->key_count);
+	if (err == BS_ERR_DENIED)
 		return err;
 	return err == BS_OK ? BS_OK : reject(v, job, "slots, ring and record are not those of one generation", err);
 }

@@ -2,7 +2,7 @@
  * unlock: from a name to a keyset that may be believed, and from a password to its account master key.
  *
  * Nothing that comes from the database is believed: the record's signature, its name, its key id, its generation against
- * the row's and against what was seen before; then, under the master key, the manifest. What does not fit is an alarm
+ * the row's and against what was seen before; then, under the master key, the manifest and the ring. What does not fit is an alarm
  * and BS_ERR_AUTH or BS_ERR_ROLLBACK, never "wrong password".
  *
  *     unlock_start(v, job, on_unlocked);     // job->user, job->sec->password

@@ -135,4 +135,5 @@ def main():
         path.write_bytes(data)
 
 
-main()
+if __name__ == "__main__":
+    main()
