@@ -147,11 +147,7 @@ cache_get(struct cache *cache, const char *key, int64_t now_ms)
 
 	pthread_mutex_lock(&cache->lock);
 	e = find(cache, key);
-	if (e != NULL && e->expires_ms <= now_ms) {
-		drop(cache, e);
-		e = NULL;
-	}
-	if (e != NULL) {
+	if (e != NULL && e->expires_ms > now_ms) {
 		list_remove(cache, e);
 		list_push(cache, e);
 		value = cache->ref(e->value);
@@ -159,6 +155,20 @@ cache_get(struct cache *cache, const char *key, int64_t now_ms)
 	} else {
 		cache->stats.misses++;
 	}
+	pthread_mutex_unlock(&cache->lock);
+	return value;
+}
+
+void *
+cache_get_stale(struct cache *cache, const char *key)
+{
+	struct cached *e;
+	void *value = NULL;
+
+	pthread_mutex_lock(&cache->lock);
+	e = find(cache, key);
+	if (e != NULL)
+		value = cache->ref(e->value);
 	pthread_mutex_unlock(&cache->lock);
 	return value;
 }

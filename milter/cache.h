@@ -28,6 +28,8 @@ void cache_free(struct cache *cache);
 /* Takes a reference of its own; replaces what is there. Out of memory: keeps nothing, which is no error of a cache. */
 void cache_put(struct cache *cache, const char *key, void *value, int64_t expires_ms);
 void *cache_get(struct cache *cache, const char *key, int64_t now_ms);
+/* The same, however old it is: what expired stays until its place is needed. Not counted as a hit or miss. */
+void *cache_get_stale(struct cache *cache, const char *key);
 void cache_stats(struct cache *cache, struct cache_stats *out);
 
 #endif

@@ -1,5 +1,6 @@
 #include "dialogue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -186,8 +187,21 @@ judge_recipient(struct talk *talk, struct recipient *recipient, struct transport
 		answer_reply(answer, &recipient->verdict.reply);
 }
 
+/* Postfix said no before it asked us: for the log. */
 static void
-on_rcpt(void *arg, struct transport_session *line, const char *address, const char *refused,
+note_refusal(struct talk *talk, struct recipient *recipient, const struct transport_refusal *refused)
+{
+	struct verdict *verdict = &recipient->verdict;
+
+	if (session_set(talk->session, &recipient->refused_by_mta, refused->text) != BS_OK)
+		bs_log(BS_LOG_WARNING, "a refusal's text: too much for one session");
+	(void)snprintf(verdict->reply.status, sizeof(verdict->reply.status), "%s", refused->status);
+	verdict->action = refused->status[0] == '4' ? VERDICT_DEFER : VERDICT_REJECT;
+	count_recipient(talk->shared->counters, verdict->action);
+}
+
+static void
+on_rcpt(void *arg, struct transport_session *line, const char *address, const struct transport_refusal *refused,
     struct transport_answer *answer)
 {
 	struct talk *talk = arg;
@@ -205,10 +219,7 @@ on_rcpt(void *arg, struct transport_session *line, const char *address, const ch
 		judge_recipient(talk, recipient, answer);
 		return;
 	}
-	if (session_set(session, &recipient->refused_by_mta, refused) != BS_OK)
-		bs_log(BS_LOG_WARNING, "a refusal's text: too much for one session");
-	recipient->verdict.action = VERDICT_REJECT;
-	add(&talk->shared->counters->recipients_rejected);
+	note_refusal(talk, recipient, refused);
 }
 
 /* The name without blanks before the colon, which some readers skip. */

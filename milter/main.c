@@ -1,9 +1,15 @@
 /*
  * basalt-milter: runs in the foreground. Start: read the configuration, make the sockets as root, give up root, start
- * the threads, serve. SIGTERM, SIGINT and SIGHUP end it (libmilter's own way); a new configuration is a restart, in
- * which an open SMTP transaction is deferred by Postfix (milter_default_action = tempfail) and nothing is lost.
+ * the threads, serve. SIGTERM, SIGINT and SIGHUP end it; a new configuration is a restart, in which an open SMTP
+ * transaction is deferred by Postfix (milter_default_action = tempfail) and nothing is lost.
+ *
+ * The transport runs on a thread of its own and the first thread waits for the signals: libmilter waits for the same
+ * ones, but takes up to ten seconds to end, and the kernel prefers the first thread.
  */
 #include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +44,8 @@ struct milter {
 	struct transport_events events;
 	struct server *map_server, *control_server;
 	int map_fd, control_fd;
+	enum bs_err transport_err;
+	atomic_bool transport_ended;
 };
 
 static const char usage_text[] =
@@ -167,11 +175,32 @@ start_servers(struct milter *m)
 	return err;
 }
 
+static void
+ending_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGHUP);
+}
+
+/* Every thread inherits this. */
+static void
+block_signals(void)
+{
+	sigset_t set;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	ending_signals(&set);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static enum bs_err
 start(struct milter *m)
 {
 	enum bs_err err;
 
+	block_signals();
 	(void)umask(0077);
 	jail_limits();
 	err = make_sockets(m);
@@ -190,6 +219,33 @@ start(struct milter *m)
 	return err;
 }
 
+static void *
+transport_thread(void *arg)
+{
+	struct milter *m = arg;
+
+	m->transport_err = transport_libmilter.run();
+	atomic_store(&m->transport_ended, true);
+	(void)kill(getpid(), SIGTERM);
+	return NULL;
+}
+
+/* Until a signal; BS_OK if it came from outside. */
+static enum bs_err
+wait_for_end(struct milter *m)
+{
+	pthread_t thread;
+	sigset_t set;
+	int sig = 0;
+
+	if (pthread_create(&thread, NULL, transport_thread, m) != 0)
+		return BS_ERR_NOMEM;
+	ending_signals(&set);
+	while (sigwait(&set, &sig) != 0)
+		continue;
+	return atomic_load(&m->transport_ended) ? m->transport_err : BS_OK;
+}
+
 static int
 serve(struct milter *m)
 {
@@ -197,10 +253,11 @@ serve(struct milter *m)
 
 	if (err == BS_OK) {
 		bs_log(BS_LOG_INFO, "basalt-milter " MILTER_VERSION " serves on %s", m->settings.socket);
-		err = transport_libmilter.run();
+		err = wait_for_end(m);
 		server_stop(m->map_server);
 		server_stop(m->control_server);
-		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends");
+		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends: %s",
+		    err == BS_OK ? "it was told to" : bs_err_text(err));
 	}
 	if (err == BS_OK)
 		return EXIT_SUCCESS;

@@ -147,6 +147,34 @@ fold_key(const char *key, char out[KEY_MAX + 1])
 	return BS_OK;
 }
 
+/* The last answer about a domain, however old; NULL: there is none, or key is no domain. */
+static struct resolution *
+stale_domain(struct resolver *resolver, const char *key)
+{
+	struct resolution *res = NULL;
+
+	if (strchr(key, '@') == NULL) {
+		res = cache_get_stale(resolver->known, key);
+		if (res == NULL)
+			res = cache_get_stale(resolver->unknown, key);
+	}
+	return res;
+}
+
+enum bs_err
+resolver_take(struct resolver *resolver, struct pool_job *job, enum bs_err result, struct resolution **out)
+{
+	struct look *look = (struct look *)job;
+	struct resolution *res;
+
+	res = result == BS_OK ? resolution_ref(look->res) : stale_domain(resolver, look->key);
+	pool_release(resolver->pool, job);
+	if (res == NULL)
+		return result;
+	*out = res;
+	return BS_OK;
+}
+
 enum bs_err
 resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, int notify_fd,
     struct resolution **out, struct pool_job **job)
@@ -174,21 +202,8 @@ resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, 
 	look->resolver = resolver;
 	memcpy(look->key, folded, sizeof(folded));
 	err = pool_submit(resolver->pool, &look->job, notify_fd);
-	if (err != BS_OK) {
-		pool_release(resolver->pool, &look->job);
-		return err;
-	}
-	*job = &look->job;
-	return BS_OK;
-}
-
-struct resolution *
-resolver_take(struct resolver *resolver, struct pool_job *job)
-{
-	struct resolution *res = resolution_ref(((struct look *)job)->res);
-
-	pool_release(resolver->pool, job);
-	return res;
+	*job = err == BS_OK ? &look->job : NULL;
+	return err == BS_OK ? BS_OK : resolver_take(resolver, &look->job, err, out);
 }
 
 enum bs_err
@@ -205,13 +220,7 @@ resolver_get(struct resolver *resolver, const char *key, int64_t deadline_ms, st
 		*out = res;
 		return BS_OK;
 	}
-	err = pool_wait(resolver->pool, job);
-	if (err != BS_OK) {
-		pool_release(resolver->pool, job);
-		return err;
-	}
-	*out = resolver_take(resolver, job);
-	return BS_OK;
+	return resolver_take(resolver, job, pool_wait(resolver->pool, job), out);
 }
 
 void

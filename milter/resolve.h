@@ -6,6 +6,8 @@
  * without "+extension" (the extension is then carried over to each target); then the account. An alias may name itself
  * to say "and the account of this name". Expansion is bounded in depth and width; targets that do not exist or are
  * disabled are left out.
+ * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's
+ * smtpd keeps a failed look-up of a domain for as long as it lives, and no mail is let in by a domain alone.
  * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out; and no
  * more look-ups run at a time than the pool has threads.
  *
@@ -71,12 +73,16 @@ enum bs_err resolver_get(struct resolver *resolver, const char *key, int64_t dea
     BS_MUST_USE;
 /*
  * The same without waiting: either *out is there at once and *job NULL, or *job is to be polled by pool_done() and
- * handed to resolver_take(), or (given up) to pool_release().
+ * handed to resolver_take().
  */
 enum bs_err resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, int notify_fd,
     struct resolution **out, struct pool_job **job) BS_MUST_USE;
-/* Of a job that is done, whose result was BS_OK; releases it. */
-struct resolution *resolver_take(struct resolver *resolver, struct pool_job *job);
+/*
+ * Ends a job with what pool_done() said, or BS_ERR_TIMEOUT when its caller's time is up; releases it. *out is there if it
+ * is BS_OK, or if it failed and an old answer may be used.
+ */
+enum bs_err resolver_take(struct resolver *resolver, struct pool_job *job, enum bs_err result, struct resolution **out)
+    BS_MUST_USE;
 
 struct resolution *resolution_ref(struct resolution *res);
 void resolution_unref(struct resolution *res); /* NULL is legal */

@@ -16,7 +16,7 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_STRING, control, "/run/basalt-milter/control", 0, 0, "where basaltctl asks"),
 	ITEM(BS_CONF_STRING, database, NULL, 0, 0, "the policy database: sqlite:/path or mariadb://user@host/name"),
 	ITEM(BS_CONF_STRING, database_password_file, "", 0, 0, "holds the database user's password; the milter's user reads it"),
-	ITEM(BS_CONF_INT, database_timeout_ms, "1500", 100, 60000, "longest time of one statement; below 2000, what a look-up may take"),
+	ITEM(BS_CONF_INT, database_timeout_ms, "1000", 100, 60000, "longest time of one statement; below 2000, what a look-up may take"),
 	ITEM(BS_CONF_INT, database_threads, "4", 1, 64, "look-ups that run at the same time, a connection each"),
 	ITEM(BS_CONF_INT, cache_s, "30", 0, 3600, "how long an address that exists is remembered"),
 	ITEM(BS_CONF_INT, cache_unknown_s, "5", 0, 3600, "how long an address that does not exist is"),

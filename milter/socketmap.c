@@ -162,11 +162,10 @@ static enum bs_err
 map_finish(void *ctx, struct server_request *request, enum bs_err err)
 {
 	struct socketmap *map = ctx;
+	struct resolution *res = NULL;
 
-	if (err == BS_OK)
-		return answer(map, request, resolver_take(map->resolver, request->job));
-	pool_release(map->pool, request->job);
-	return say_trouble(map, request->reply, err);
+	err = resolver_take(map->resolver, request->job, err, &res);
+	return err == BS_OK ? answer(map, request, res) : say_trouble(map, request->reply, err);
 }
 
 static const struct server_handler handler = {

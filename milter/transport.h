@@ -7,7 +7,7 @@
  * Engines: transport_libmilter (transport_libmilter.c).
  *
  *     err = transport_libmilter.listen("/run/basalt/milter.sock", gid, &events, app);
- *     err = transport_libmilter.run();       // until SIGTERM, SIGINT or SIGHUP
+ *     err = transport_libmilter.run();       // on a thread of its own
  */
 #ifndef MILTER_TRANSPORT_H
 #define MILTER_TRANSPORT_H
@@ -34,6 +34,12 @@ struct transport_answer {
 	struct smtp_reply reply;
 };
 
+/* The server's own refusal of a recipient. */
+struct transport_refusal {
+	const char *status; /* "5.1.1" */
+	const char *text;
+};
+
 enum transport_stage {
 	TRANSPORT_CONNECT = 1,
 	TRANSPORT_HELO = 2,
@@ -56,9 +62,9 @@ struct transport_events {
 	/* address with its <>; args: the ESMTP parameters, ended by NULL. */
 	void (*mail)(void *session, struct transport_session *line, const char *address, char *const *args,
 	    struct transport_answer *answer);
-	/* refused: the server's own refusal of this recipient, or NULL; the answer is then ignored. */
-	void (*rcpt)(void *session, struct transport_session *line, const char *address, const char *refused,
-	    struct transport_answer *answer);
+	/* refused: NULL, or the server refuses this recipient already, and ignores the answer. */
+	void (*rcpt)(void *session, struct transport_session *line, const char *address,
+	    const struct transport_refusal *refused, struct transport_answer *answer);
 	/* value as it came: with its leading blank, folds as "\n". */
 	void (*header)(void *session, const char *name, const char *value, struct transport_answer *answer);
 	void (*body)(void *session, const uint8_t *data, size_t len, struct transport_answer *answer);
@@ -82,7 +88,6 @@ struct transport {
 	enum bs_err (*listen)(const char *path, gid_t group, const struct transport_events *events, void *app);
 	/* Serves until it is told to stop. Open transactions end as the server's milter_default_action says (tempfail). */
 	enum bs_err (*run)(void);
-	void (*stop)(void);
 };
 
 extern const struct transport transport_libmilter;

@@ -1,6 +1,6 @@
 /*
  * Debian's libmilter runs callbacks on a small pool of threads that grows badly (two long callbacks at a time): no event
- * may take long. SIGHUP, SIGTERM and SIGINT belong to libmilter: each ends smfi_main().
+ * may take long. A thread of libmilter waits for SIGHUP, SIGTERM and SIGINT; each ends smfi_main(), slowly (main.c).
  */
 #include "transport.h"
 
@@ -152,24 +152,34 @@ on_mail(SMFICTX *ctx, char **argv)
 	return give(line, TRANSPORT_MAIL, &answer);
 }
 
+/* SMFIP_RCPT_REJ: mailer "error", status and text of the reply in the place of host and address. */
+static bool
+is_refused(struct transport_session *line, struct transport_refusal *out)
+{
+	const char *mailer = transport_macro(line, "{rcpt_mailer}"), *status, *text;
+
+	if (mailer == NULL || strcmp(mailer, "error") != 0)
+		return false;
+	status = transport_macro(line, "{rcpt_host}");
+	text = transport_macro(line, "{rcpt_addr}");
+	*out = (struct transport_refusal){ status != NULL ? status : "", text != NULL ? text : "refused" };
+	return true;
+}
+
 static sfsistat
 on_rcpt(SMFICTX *ctx, char **argv)
 {
 	struct transport_session *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
-	const char *mailer;
+	struct transport_refusal refusal;
+	bool refused;
 
 	if (line == NULL || argv == NULL || argv[0] == NULL)
 		return SMFIS_TEMPFAIL;
-	/* SMFIP_RCPT_REJ: mailer "error", the reply's text in the place of the address. */
-	mailer = transport_macro(line, "{rcpt_mailer}");
-	if (mailer != NULL && strcmp(mailer, "error") == 0) {
-		const char *text = transport_macro(line, "{rcpt_addr}");
-
-		served.events->rcpt(line->session, line, argv[0], text != NULL ? text : "refused", &answer);
-		return (line->silent & TRANSPORT_RCPT) != 0 ? SMFIS_NOREPLY : SMFIS_CONTINUE;
-	}
-	served.events->rcpt(line->session, line, argv[0], NULL, &answer);
+	refused = is_refused(line, &refusal);
+	served.events->rcpt(line->session, line, argv[0], refused ? &refusal : NULL, &answer);
+	if (refused)
+		answer.action = TRANSPORT_CONTINUE;
 	return give(line, TRANSPORT_RCPT, &answer);
 }
 
@@ -313,15 +323,8 @@ libmilter_run(void)
 	return smfi_main() == MI_SUCCESS ? BS_OK : BS_ERR_IO;
 }
 
-static void
-libmilter_stop(void)
-{
-	(void)smfi_stop();
-}
-
 const struct transport transport_libmilter = {
 	.name = "libmilter",
 	.listen = libmilter_listen,
 	.run = libmilter_run,
-	.stop = libmilter_stop,
 };
