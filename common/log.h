@@ -3,7 +3,7 @@
  * debug, info (what happened), warning (odd, handled), error (this one thing failed),
  * alarm (somebody should look now: forged record, rolled-back key), fatal (the program ends).
  *
- * Never give it a secret. Bytes from outside are printed with control characters as \xNN.
+ * Never give it a secret. Bytes from outside are printed with control characters as \xNN; a line ends after 16 KiB.
  * Threads may call it at the same time: a line is one write(2). Libraries in common/ do not log;
  * programs log once, where the error is decided.
  *
