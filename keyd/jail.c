@@ -37,12 +37,15 @@ static const char *const calls_keystore[] = {
 	"epoll_wait", NULL,
 };
 
+/* Refused, but no reason to die: syslog(3) tries to connect again when the daemon it talked to is gone. */
+static const char *const calls_refused[] = { "socket", "connect", NULL };
+
 static const char *const *const calls_role[ROLE_COUNT] = {
 	[ROLE_KEYSTORE] = calls_keystore, [ROLE_FRONT] = calls_front,
 };
 
 static bool
-allow(scmp_filter_ctx ctx, const char *const *names)
+add_rules(scmp_filter_ctx ctx, uint32_t action, const char *const *names)
 {
 	for (; names != NULL && *names != NULL; names++) {
 		int nr = seccomp_syscall_resolve_name(*names);
@@ -50,7 +53,7 @@ allow(scmp_filter_ctx ctx, const char *const *names)
 		/* Some do not exist on every architecture: nothing to allow then. */
 		if (nr == __NR_SCMP_ERROR || nr < 0)
 			continue;
-		if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0) != 0)
+		if (seccomp_rule_add(ctx, action, nr, 0) != 0)
 			return false;
 	}
 	return true;
@@ -67,7 +70,8 @@ filter_calls(enum keyd_role role)
 	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (ctx == NULL)
 		return BS_ERR_NOMEM;
-	ok = allow(ctx, calls_base) && allow(ctx, calls_role[role]) && seccomp_load(ctx) == 0;
+	ok = add_rules(ctx, SCMP_ACT_ALLOW, calls_base) && add_rules(ctx, SCMP_ACT_ALLOW, calls_role[role])
+	    && (role == ROLE_KEYSTORE || add_rules(ctx, SCMP_ACT_ERRNO(EACCES), calls_refused)) && seccomp_load(ctx) == 0;
 	seccomp_release(ctx);
 	return ok ? BS_OK : BS_ERR_IO;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "keydconf.h"
@@ -88,6 +89,7 @@ serve(const struct keydconf *conf)
 		return EXIT_CONF;
 	}
 	bs_log_level(conf->level);
+	tzset(); /* gmtime_r() would read /etc/localtime at a role's first line, and die of it in its jail */
 	(void)umask(027);
 	if (geteuid() != 0)
 		bs_log(BS_LOG_WARNING, "not started as root: all roles run as one user and are not kept apart");

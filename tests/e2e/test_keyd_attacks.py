@@ -1,0 +1,501 @@
+"""Attacks on basalt-keyd: hostile clients on its sockets, a hostile database, roles that die or hang, and what leaks."""
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import struct
+import threading
+import time
+
+import keyproto as kp
+import pytest
+from keydserver import Keyd, record_fields, sealed_prefix, wait_for
+
+PASSWORD = "correct horse battery staple"
+USER, OTHER = "alice@example.org", "bob@example.org"
+SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS},
+           "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
+           "delivery": {kp.EXISTS, kp.RECORD},
+           "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS}}
+IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE}
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """For attacks that leave the daemon as it was."""
+    with Keyd() as k:
+        for name in USER, OTHER:
+            k.enrol(name, PASSWORD)
+        pids = k.processes()
+        yield k
+        assert k.processes() == pids, "an attack killed a role:\n" + k.log_text()[-3000:]
+
+
+@pytest.fixture
+def keyd():
+    """For those that don't."""
+    with Keyd() as k:
+        for name in USER, OTHER:
+            k.enrol(name, PASSWORD)
+        yield k
+
+
+def works(keyd):
+    """A whole round: login, attach, and a message's key."""
+    key = os.urandom(32)
+    with keyd.session(USER, PASSWORD) as m:
+        return m.unwrap([sealed_prefix(m.record(USER), key)]) == [key]
+
+
+def works_again(keyd):
+    def tried():
+        with contextlib.suppress(kp.Closed, kp.KeydError, OSError):
+            return works(keyd)
+    return wait_for(tried, 20, 0.1)
+
+
+# --- clients ---
+
+@pytest.mark.parametrize("socket", SOCKETS)
+@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 9, 15, 21, 255])
+def test_only_what_is_permitted(shared, socket, opcode):
+    with shared.client(socket) as c:
+        if opcode in SOCKETS[socket] - IN_SESSION:
+            c.sock.sendall(kp.frame(opcode, b"", 7))
+            assert c.read_frame()[1] in (kp.OK, kp.FORMAT)  # heard, and STATUS alone has an empty payload
+        else:
+            c.sock.sendall(kp.frame(opcode, b"", 7))
+            assert c.read_frame() == (opcode, kp.PERM, 7, b"")
+            assert c.closes()
+
+
+def test_no_second_session_on_a_connection(shared):
+    with shared.session(USER, PASSWORD) as m, shared.client("auth") as a:
+        token = a.login(OTHER, PASSWORD)[1]
+        assert m.call(kp.ATTACH, token + kp.str16(OTHER) + kp.str16("imap")) == (kp.PERM, b"")
+        assert m.closes()
+
+
+MALFORMED = {
+    "empty": b"", "one byte": b"\0", "string longer than the payload": b"\xff\xff" + b"a" * 20,
+    "left over": kp.str16(USER) + b"x", "NUL in a name": kp.str16(b"a\0b@example.org"),
+    "name of 300 bytes": kp.str16(b"a" * 300),
+}
+
+
+@pytest.mark.parametrize("payload", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("socket,opcode", [("auth", kp.LOGIN), ("auth", kp.EXISTS), ("mail", kp.ATTACH),
+                                           ("delivery", kp.RECORD), ("control", kp.ENROL), ("control", kp.PASSWD),
+                                           ("control", kp.REMOVE), ("control", kp.SET_FLAGS)])
+def test_malformed_payloads(shared, socket, opcode, payload):
+    with shared.client(socket) as c:
+        assert c.call(opcode, payload) == (kp.FORMAT, b"")
+        assert c.closes()
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0", b"\0\0", b"\1\1" + b"\0\0" * 257, b"\0\2" + b"\0\0", b"\0\1\0\0x",
+                                     b"\0\1\xff\xff"])
+def test_malformed_unwraps(shared, payload):
+    with shared.session(USER, PASSWORD) as m:
+        assert m.call(kp.UNWRAP, payload) == (kp.FORMAT, b"")
+        assert m.closes()
+
+
+BAD_FRAMES = {
+    "zero length": (b"\0\0\0\0", kp.FORMAT), "shorter than its header": (b"\0\0\0\7" + b"\1" * 7, kp.FORMAT),
+    "longer than any": (b"\xff\xff\xff\xff" + b"\1" * 20, kp.LIMIT),
+    "version 2": (kp.frame(kp.STATUS, version=2), kp.E_VERSION), "garbage": (bytes(range(97, 120)) * 4, kp.LIMIT),
+}
+
+
+@pytest.mark.parametrize("socket", SOCKETS)
+@pytest.mark.parametrize("data,status", BAD_FRAMES.values(), ids=BAD_FRAMES)
+def test_bad_frames_end_the_connection(shared, socket, data, status):
+    with shared.client(socket) as c:
+        c.sock.sendall(data)
+        assert c.read_frame() == (0, status, 0, b"")
+        assert c.closes()
+
+
+@pytest.mark.parametrize("socket,most", [("auth", 4096), ("mail", kp.FRAME_MAX), ("delivery", 1024), ("control", 4096)])
+def test_oversized_frames(shared, socket, most):
+    opcode = {"auth": kp.LOGIN, "mail": kp.RECORD, "delivery": kp.RECORD, "control": kp.ENROL}[socket]
+    with shared.client(socket) as c:
+        c.sock.sendall(kp.frame(opcode, b"\0" * (most - 12)))
+        assert c.read_frame()[:2] == (opcode, kp.FORMAT), "the largest frame is heard"
+    with shared.client(socket) as c:
+        c.sock.sendall(kp.frame(opcode, b"\0" * (most - 11))[:16])
+        assert c.read_frame()[:2] == (0, kp.LIMIT), "one more is refused by its length alone"
+        assert c.closes()
+
+
+def test_a_reply_as_request_is_malformed(shared):
+    with shared.client("control") as c:
+        c.sock.sendall(kp.frame(kp.STATUS, status=1))
+        assert c.read_frame()[:2] == (kp.STATUS, kp.FORMAT)
+
+
+def test_silence_half_frames_and_clients_that_do_not_read(shared):
+    """All at once, since each takes keyd's ten seconds; an attached session and one that spoke once may be silent."""
+    with contextlib.ExitStack() as stack:
+        def client(name):
+            return stack.enter_context(shared.client(name))
+
+        session = stack.enter_context(shared.session(USER, PASSWORD))
+        spoke = client("delivery")
+        spoke.exists(USER)
+        silent = [client(name) for name in SOCKETS]
+        half = [client(name) for name in SOCKETS]
+        for c in half:
+            c.sock.sendall(b"\0\0\0\x20\1")
+        half_later = client("delivery")
+        half_later.exists(USER)
+        half_later.sock.sendall(b"\0\0")
+        lazy = client("mail")
+        lazy.record(USER)
+        deaf = client("control")
+        deaf.sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                deaf.sock.send(kp.frame(kp.STATUS))
+        start = time.monotonic()
+        for c in [*silent, *half, half_later, lazy]:
+            assert c.closes()
+        assert 8 < time.monotonic() - start < 14
+        assert wait_for(lambda: "does not take its replies" in shared.log_text(), 8)
+        assert session.subkey(1, bytes(16), 1) and spoke.call(kp.EXISTS, kp.str16(USER))[0] == kp.OK
+
+
+def usage(pid):
+    """(open descriptors, resident KiB)"""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return len(os.listdir(f"/proc/{pid}/fd")), int(re.search(r"VmRSS:\s+(\d+)", text)[1])
+
+
+@pytest.mark.limit(120)
+def test_nothing_grows_over_a_thousand_bad_connections(keyd):
+    def misbehave(rounds):
+        for i in range(rounds):
+            name = list(SOCKETS)[i % 4]
+            with keyd.client(name) as c, contextlib.suppress(kp.Closed, BrokenPipeError, ConnectionResetError):
+                match i // 4 % 6:
+                    case 0: c.sock.sendall(os.urandom(64))
+                    case 1: c.sock.sendall(b"\0\0\x03\0\1" + b"x" * 500)  # half a frame, then gone
+                    case 2: c.sock.sendall(kp.frame(kp.REMOVE, kp.str16("nobody@example.org")))
+                    case 3: c.sock.sendall(kp.frame(kp.RECORD, kp.str16(USER)) * 50)  # and does not wait
+                    case 4: c.call(kp.ATTACH, bytes(32) + kp.str16(USER) + kp.str16("imap"))
+                    case 5: c.sock.sendall(kp.frame(kp.LOGIN, kp.str16(USER) + kp.str16("x") + kp.str16("imap") + b"\0"))
+
+    misbehave(300)
+    wait_for(lambda: keyd.status()["requests_waiting"] == 0)
+    pids = keyd.processes()
+    before = {pid: usage(pid) for pid in pids}
+    misbehave(1000)
+    assert works(keyd)
+    assert wait_for(lambda: keyd.status()["requests_waiting"] == 0 and sum(keyd.status()["clients"].values()) == 1)
+    assert keyd.processes() == pids, "nobody died"
+    for pid, role in pids.items():
+        fds, rss = usage(pid)
+        assert fds <= before[pid][0] + 1 and rss <= before[pid][1] + 2048, (role, before[pid], (fds, rss))
+
+
+# --- the database ---
+
+def swap_public_key(keyd):
+    blob = bytearray(keyd.rows(USER)[0][1])
+    other = keyd.rows(OTHER)[0][1]
+    assert blob[7:11] == other[7:11] == b"BSR1"
+    blob[7 + 42:7 + 90] = other[7 + 42:7 + 90]  # key id and public key together
+    keyd.replace_keyset(USER, bytes(blob))
+
+
+def give_anothers(keyd):
+    keyd.replace_keyset(USER, keyd.rows(OTHER)[0][1])
+
+
+def clear_sealed_flag(keyd):
+    blob = bytearray(keyd.rows(USER)[0][1])
+    blob[7 + 9] ^= kp.SEALED
+    keyd.replace_keyset(USER, bytes(blob))
+
+
+def truncate(keyd):
+    keyd.replace_keyset(USER, keyd.rows(USER)[0][1][:-1])
+
+
+def renumber(keyd):
+    keyd.sql("UPDATE keysets SET generation = 2 WHERE account = ?", USER)
+
+
+@pytest.mark.parametrize("attack", [swap_public_key, give_anothers, clear_sealed_flag, truncate, renumber])
+def test_forged_keysets_are_an_alarm(keyd, attack):
+    attack(keyd)
+    with keyd.client("delivery") as d, keyd.client("auth") as a, keyd.client("control") as c:
+        for client, opcode, payload in (
+                (d, kp.RECORD, kp.str16(USER)), (d, kp.EXISTS, kp.str16(USER)),
+                (a, kp.LOGIN, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("imap") + b"\0"),
+                (c, kp.PASSWD, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("another password")),
+                (c, kp.ENROL, kp.str16(USER) + kp.str16(PASSWORD) + b"\0\0\0\1")):
+            before = len(keyd.alarms())
+            assert client.call(opcode, payload) == (kp.AUTH, b"")
+            assert len(keyd.alarms()) == before + 1
+        d.exists(OTHER)
+
+
+def test_any_flipped_byte_of_a_keyset_is_noticed(keyd):
+    """At the latest by the login: signature, slot, manifest and ring leave no byte out."""
+    good = keyd.rows(USER)[0][1]
+    with keyd.client("auth") as a:
+        for i in range(0, len(good), 3):
+            keyd.replace_keyset(USER, good[:i] + bytes([good[i] ^ 1 << i % 8]) + good[i + 1:])
+            status, _ = a.call(kp.LOGIN, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("imap") + b"\0")
+            assert status in (kp.AUTH, kp.ROLLBACK, kp.DENIED, kp.E_VERSION), (i, status)
+        keyd.replace_keyset(USER, good)
+    assert works(keyd)
+
+
+def test_a_slot_from_an_older_generation_does_not_open(keyd):
+    """The old password's slot, put back into the new keyset: a backup's row spliced by hand."""
+    with keyd.client("control") as c:
+        c.passwd(USER, PASSWORD, "the new password")
+    (_, new), (_, old) = keyd.rows(USER)
+    slot = 7 + struct.unpack(">H", new[5:7])[0] + 2 + 2  # behind record, count, and the slot's length
+    length, = struct.unpack(">H", new[slot - 2:slot])
+    keyd.sql("UPDATE keysets SET keyset = ? WHERE account = ? AND generation = 2",
+             new[:slot] + old[slot:slot + length] + new[slot + length:], USER)
+    assert keyd.login_status(USER, PASSWORD) == kp.ROLLBACK
+    assert keyd.login_status(USER, "the new password") == kp.DENIED
+    assert keyd.alarms()
+
+
+def test_an_older_generation_is_a_rollback(keyd):
+    with keyd.client("control") as c:
+        c.passwd(USER, PASSWORD, "the new password")
+    keyd.sql("DELETE FROM keysets WHERE account = ? AND generation = 2", USER)
+    assert keyd.login_status(USER, PASSWORD) == kp.ROLLBACK
+    with keyd.client("delivery") as d:
+        assert d.call(kp.RECORD, kp.str16(USER)) == (kp.ROLLBACK, b"")
+    assert len(keyd.alarms()) == 2
+
+
+def test_a_deleted_account_is_not_unknown(keyd):
+    """Never NOENT, which would bounce its mail, and never a new enrolment."""
+    keyd.sql("DELETE FROM keysets WHERE account = ?", USER)
+    with keyd.client("delivery") as d, keyd.client("control") as c:
+        assert d.call(kp.RECORD, kp.str16(USER))[0] == kp.ROLLBACK
+        assert d.call(kp.EXISTS, kp.str16(USER))[0] == kp.ROLLBACK
+        assert c.call(kp.ENROL, kp.str16(USER) + kp.str16(PASSWORD) + b"\0\0\0\1")[0] == kp.ROLLBACK
+    assert len(keyd.alarms()) == 3
+
+
+def test_monstrous_argon2_parameters_are_refused_unrun(keyd):
+    good = keyd.rows(USER)[0][1]
+    at = 7 + struct.unpack(">H", good[5:7])[0] + 2 + 2 + 16 + 1 + 1 + 8
+    assert struct.unpack(">II", good[at:at + 8]) == (8192, 1)
+    keyd.replace_keyset(USER, good[:at] + struct.pack(">II", 1024 * 1024, 16) + good[at + 8:])
+    start = time.monotonic()
+    assert keyd.login_status(USER, PASSWORD) == kp.AUTH
+    assert time.monotonic() - start < 1
+
+
+# --- roles that hang or die ---
+
+def test_a_hung_database_is_a_timeout(keyd):
+    pid, = keyd.pids("keystore")
+    with keyd.session(USER, PASSWORD) as m:
+        prefix = sealed_prefix(m.record(USER), bytes(range(32)))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with keyd.client("delivery") as d, keyd.client("auth") as a:
+                start = time.monotonic()
+                for _ in range(40):
+                    d.send(kp.RECORD, kp.str16(USER))
+                assert keyd.login_status(USER, PASSWORD) == kp.TIMEOUT
+                assert d.read_frame()[1] == kp.TIMEOUT
+                assert time.monotonic() - start < 5
+                assert m.unwrap([prefix]) == [bytes(range(32))], "what needs no database goes on"
+                assert a.call(kp.EXISTS, kp.str16(USER))[0] == kp.TIMEOUT
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert works_again(keyd)
+
+
+def test_a_locked_database_changes_nothing(keyd):
+    import sqlite3
+    db = sqlite3.connect(keyd.db, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    with keyd.client("control") as c:
+        start = time.monotonic()
+        status, _ = c.call(kp.PASSWD, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("another password"))
+        assert status in (kp.TIMEOUT, kp.BUSY, kp.UNAVAIL, kp.CONFLICT) and time.monotonic() - start < 5
+    assert works(keyd), "reading goes on"
+    db.execute("ROLLBACK")
+    db.close()
+    assert len(keyd.rows(USER)) == 1 and works(keyd)
+
+
+@pytest.mark.parametrize("role", ["keystore", "kdf", "vault", "front"])
+def test_a_killed_role_comes_back_with_all_others(keyd, role):
+    before = keyd.processes()
+    with keyd.client("auth") as a, keyd.client("mail") as m:
+        m.attach(a.login(USER, PASSWORD)[1], USER)
+        os.kill(keyd.pids(role)[0], signal.SIGKILL)
+        assert m.closes()
+    assert works_again(keyd)
+    after = keyd.processes()
+    assert sorted(after.values()) == sorted(before.values())
+    assert set(after) & set(before) == {keyd.process.pid}, "no process of the old set is left"
+
+
+def test_killed_supervisor_takes_all_with_it(keyd):
+    pids = keyd.processes()
+    keyd.process.kill()
+    keyd.process.wait()
+    assert wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids), 5)
+    keyd.start()  # over the sockets that nobody unlinked
+    assert works(keyd)
+
+
+def test_sigterm_is_a_clean_end(keyd):
+    pids = keyd.processes()
+    assert keyd.stop() == 0
+    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+    assert list(keyd.run.iterdir()) == []
+
+
+def test_a_crash_in_a_password_change_leaves_one_password_that_opens(keyd):
+    """Killed at another moment each time: the old or the new password opens, and the keys are the same."""
+    key, old, new = os.urandom(32), PASSWORD, "the new password"
+    with keyd.client("delivery") as d:
+        prefix = sealed_prefix(d.record(USER), key)
+    changed = 0
+    for i in range(16):
+        with keyd.client("control") as c, contextlib.suppress(kp.Closed, OSError, kp.KeydError):
+            timer = threading.Timer(0.003 * i, os.kill, (keyd.pids("vault")[0], signal.SIGKILL))
+            timer.start()
+            c.passwd(USER, old, new)
+        timer.join()
+        keyd.process.kill()  # the quicker restart
+        keyd.process.wait()
+        keyd.start()
+        opens = [p for p in (old, new) if keyd.login_status(USER, p) == kp.OK]
+        assert len(opens) == 1
+        with keyd.session(USER, opens[0]) as m:
+            assert m.unwrap([prefix]) == [key]
+        changed += opens[0] == new
+        old, new = opens[0], f"password number {i}"
+    assert 0 < changed < 16, "some kills hit before and some after"
+
+
+# --- what leaks ---
+
+def memory(pid):
+    """All that root can read of a process."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in span.split("-"))
+            if rights[0] == "r" and "[v" not in line:
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    yield mem.read(end - start)
+
+
+def test_no_secret_outside_the_arena(keyd):
+    """Not in a command line, an environment, a log, a file, nor in the memory of any role, once a request is done."""
+    secret, new = "a unique pass phrase 4711", "another unique phrase 0815"
+    keyd.enrol("leak@example.org", secret)
+    with keyd.client("auth") as a, keyd.client("mail") as m, keyd.client("control") as c:
+        key = os.urandom(32)
+        m.attach(a.login("leak@example.org", secret)[1], "leak@example.org")
+        m.unwrap([sealed_prefix(m.record("leak@example.org"), key)])
+        c.passwd("leak@example.org", secret, new)
+        needles = [secret.encode(), new.encode(), key]
+        for pid, role in keyd.processes().items():
+            for name in "cmdline", "environ":
+                text = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+                assert not any(n in text for n in needles)
+            if not os.environ.get("BASALT_BUILD", "").endswith("asan"):
+                assert not any(n in part for part in memory(pid) for n in needles), role
+        for path in (p for p in keyd.dir.rglob("*") if p.is_file()):
+            assert not any(n in path.read_bytes() for n in needles), path
+
+
+@pytest.mark.skipif(os.environ.get("BASALT_BUILD", "").endswith("asan"), reason="sanitizers need what the jail forbids")
+def test_each_role_is_in_its_jail(keyd):
+    for pid, role in keyd.processes().items():
+        if role == "supervisor":
+            continue
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2", role
+        assert fields["CapEff"] == fields["CapPrm"] == "0" * 16 and not fields["Groups"].strip(), role
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size\s+0\s+0", limits) and re.search(r"Max processes\s+0\s+0", limits)
+        fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        if role in ("vault", "kdf"):
+            allowed = ("socket:", "/dev/null", str(keyd.log))
+            others = [f for f in fds if not f.startswith(allowed)]
+            assert len(others) <= 1, (role, fds)  # standard error, as this test gave it
+    assert len(keyd.pids("front")) == 4 and len(keyd.pids("kdf")) == 2
+
+
+@pytest.mark.skipif(os.environ.get("BASALT_BUILD", "").endswith("asan"), reason="sanitizers need what the jail forbids")
+def test_another_process_of_the_same_user_cannot_read_the_vault(keyd):
+    pid, = keyd.pids("vault")
+    assert os.stat(f"/proc/{pid}/mem").st_uid == 0, "not dumpable: root's, not the role user's"
+
+
+# --- start ---
+
+def test_syslog_that_is_not_there_kills_no_role():
+    with Keyd(keyd={"log": "syslog"}) as keyd:
+        pids = keyd.processes()
+        keyd.enrol(USER, PASSWORD)
+        assert keyd.login_status(USER, "wrong password") == kp.DENIED and works(keyd)
+        with keyd.client("auth") as a:
+            a.sock.sendall(b"\0\0\0\0")
+            assert a.read_frame()[1] == kp.FORMAT
+        assert keyd.processes() == pids
+
+
+def start_fails(keyd):
+    import subprocess
+    from keydserver import PROGRAM
+    p = subprocess.run([PROGRAM, "-c", keyd.conf], capture_output=True, timeout=20)
+    return p.returncode, keyd.log_text() + p.stderr.decode()
+
+
+def test_refuses_a_site_key_that_others_may_read(keyd):
+    keyd.stop()
+    (keyd.dir / "site.key").chmod(0o640)
+    status, text = start_fails(keyd)
+    assert status == 78 and "chmod 600" in text
+    assert list(keyd.run.iterdir()) == []
+
+
+def test_refuses_a_damaged_site_key(keyd):
+    keyd.stop()
+    path = keyd.dir / "site.key"
+    text = path.read_text()
+    path.write_text(("1" if text[0] != "1" else "2") + text[1:])
+    assert start_fails(keyd)[0] == 78
+
+
+def test_refuses_a_second_daemon_on_its_sockets(keyd):
+    status, text = start_fails(keyd)
+    assert status == 1 and "another basalt-keyd" in text
+    assert works(keyd)
+
+
+def test_another_site_key_makes_every_record_a_forgery(keyd):
+    import subprocess
+    from keydserver import PROGRAM
+    keyd.stop()
+    for name in "site.key", "site.key.pub":
+        (keyd.dir / name).unlink()
+    subprocess.run([PROGRAM, "--make-site-key", keyd.dir / "site.key"], check=True, stdout=subprocess.DEVNULL)
+    keyd.start()
+    assert keyd.login_status(USER, PASSWORD) == kp.AUTH
+    assert keyd.alarms() and record_fields(keyd.rows(USER)[0][1][7:])[4] == kp.SEALED
