@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX_LEN (1024 * 1024)
+#define FILE_MAX_LEN 1048576
 /* Put after the text: libconfuse forgives a section or comment that never ends, this section then is not where it should be. */
 #define SENTINEL "__end"
 #define SENTINEL_TEXT "\n" SENTINEL " {}\n"
@@ -276,7 +276,7 @@ read_file(struct load *load)
 	else if (memchr(text, '\0', len) != NULL)
 		fail(load, 0, "holds a zero byte: this is no configuration");
 	(void)fclose(fp);
-	if (load->failed) {
+	if (load->failed || text == NULL) {
 		free(text);
 		return NULL;
 	}

@@ -19,7 +19,7 @@
 
 #define BS_KEYPROTO_VERSION 1
 #define BS_FRAME_HEADER_LEN 12
-#define BS_FRAME_MAX (320 * 1024) /* whole frame, header included: an absolute bound; sockets have smaller ones */
+#define BS_FRAME_MAX 327680       /* 320 KiB: whole frame, header included: an absolute bound; sockets have smaller ones */
 #define BS_UNWRAP_MAX 256         /* prefixes in one BS_OP_UNWRAP */
 #define BS_TOKEN_LEN 32
 #define BS_PASSWORD_MAX 1024

@@ -23,7 +23,7 @@
 
 #include "record.h"
 
-#define BS_KEYSET_MAX (256 * 1024)
+#define BS_KEYSET_MAX 262144 /* 256 KiB */
 #define BS_SLOTS_MAX 1000
 #define BS_RING_MAX 64
 
