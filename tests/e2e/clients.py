@@ -15,7 +15,7 @@ def smtp(port):
 def pop3(port, user, password):
     """poplib, logged in; closed again when the login fails."""
     p = poplib.POP3("127.0.0.1", port, timeout=TIMEOUT_S)
-    poplib._MAXLINE = 1 << 20
+    poplib._MAXLINE = 4 << 20
     try:
         p.user(user)
         p.pass_(password)

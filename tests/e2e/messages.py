@@ -19,6 +19,8 @@ def make(body, subject="made to measure", header=(), ident=None):
 
 def text(length, seed=0):
     """length bytes of words in CRLF lines of at most 78 bytes: compresses as prose does."""
+    if length == 0:
+        return b""
     rng = random.Random(seed)
     words = ["".join(rng.choice("aeiounrstlmdkp") for _ in range(rng.randrange(2, 10))) for _ in range(3000)]
     block = bytearray()

@@ -29,6 +29,7 @@ PREFIX = "basalt-test-"
 BUILD = os.environ.get("BASALT_BUILD", str(ROOT / "build"))
 MAGIC = b"\x89BSL\r\n\x1a\n\x01"  # docs/FORMAT.message.md: magic, version; the next byte is the suite
 SUITE_PLAIN, SUITE_SEALED = 0, 1
+CHEAP_KDF = ["--set", "kdf.memory_kib=8192", "--set", "kdf.passes=1"]  # hundreds of accounts are made here
 DOMAINS = ("example.org", "example.net")
 
 sys.path.insert(0, str(ROOT / "tests" / "sandbox.d"))
@@ -211,7 +212,7 @@ class Pool:
     def get(self, storage="sdbox", db="sqlite", options=()):
         key = (storage, db, tuple(options))
         if key not in self.systems:
-            self.systems[key] = System(options, storage=storage, db=db)
+            self.systems[key] = System([*CHEAP_KDF, *options], storage=storage, db=db)
             self.systems[key].start()
         return self.systems[key]
 

@@ -57,8 +57,6 @@ def test_sample_by_smtp(every_system, sample):
     private, plain = pair(system)
     assert system.send(STRANGER, [private.address, plain.address], sent) == {}
     system.settle()
-    if b"\r\n\r\n" not in sent:
-        sent += b"\r\n"
     for account in (private, plain):
         with system.imap(account) as mail:
             uid = sole(mail)
@@ -66,7 +64,8 @@ def test_sample_by_smtp(every_system, sample):
             original(got, sent.replace(b"\0", b"\x80"))
             assert mail.size(uid) == len(got)
             header, text = mail.part(uid, "HEADER"), mail.part(uid, "TEXT")
-            assert header + text == got and header.endswith(b"\r\n\r\n")
+            assert header + text == got
+            assert header.endswith(b"\r\n\r\n") or b"\r\n\r\n" not in sent
         pop = system.pop3(account)
         assert clients.retr(pop, 1).replace(b"\0", b"\x80") == got
         pop.quit()
@@ -256,7 +255,7 @@ def test_five_recipients_by_smtp(every_system):
 
 
 def test_five_recipients_in_one_lmtp_dialogue(every_system):
-    """The same without Postfix: one who is named twice gets two; the sealed copies differ from one another."""
+    """The same without Postfix; Dovecot, too, delivers one copy to who is named twice. Sealed copies share no bytes."""
     system = every_system
     accounts = [system.account(p) for p in ("plain", "private", "private", "plain", "private")]
     order = [accounts[i].address for i in (0, 1, 2, 1, 3, 4)]
@@ -266,11 +265,9 @@ def test_five_recipients_in_one_lmtp_dialogue(every_system):
     assert sorted(code for r in replies.values() for code, _ in r) == [250] * 6
     for account in accounts:
         with system.imap(account) as mail:
-            assert mail.select() == (2 if account is accounts[1] else 1)
-            for uid in mail.uids():
-                original(mail.part(uid), sent)
+            original(mail.part(sole(mail)), sent)
         if account.plan == "private":
-            assert_sealed(system, account, sent, count=2 if account is accounts[1] else 1)
+            assert_sealed(system, account, sent)
     sealed = [f.read_bytes() for a in accounts if a.plan == "private" for f in system.mail_files(a)]
     pieces = {raw[at:at + 32] for raw in sealed for at in range(2000, len(raw) - 32, 4096)}
     assert not [p for p in pieces if sum(p in raw for raw in sealed) > 1]

@@ -45,7 +45,7 @@ def keyd_conf(b):
                   "keystore_user": Name(boxes.UID_KEYSTORE), "front_user": Name(boxes.UID_FRONT)},
         "sockets": {"auth_group": Name(pwd.getpwnam("dovecot").pw_gid), "mail_group": mail, "delivery_group": mail,
                     "control_group": Name(0)},
-        "kdf": {}, "session": {},
+        "kdf": {}, "session": {"max": 4000},  # its locked memory fits into the usual limit of 8 MiB
     })
 
 
@@ -101,9 +101,9 @@ def milter_start(b):
     """The policy schema is basaltctl's to make, so that comes first."""
     b.write(ctl_conf(b), "etc", "basaltctl.conf", mode=0o600)
     b.make_dir("run", "milter", uid=boxes.UID_MILTER, gid=grp.getgrnam("postfix").gr_gid, mode=0o2750)
-    status, out = ctl(b, "plan", "list")
+    status, out = ctl(b, "db", "migrate")
     if status != 0:
-        raise boxes.Trouble(f"basaltctl plan list: {out}")
+        raise boxes.Trouble(f"basaltctl db migrate: {out}")
     launch(b, "milter", b.write(milter_conf(b), "etc", "milter.conf"))
 
 

@@ -83,6 +83,7 @@ def main_cf(b):
         "relay_transport": "error:5.1.2 a sandbox sends nothing to other hosts",
         "virtual_transport": f"lmtp:inet:127.0.0.1:{b.port('lmtp')}",
         "lmtp_send_xforward_command": "yes",
+        "lmtp_line_length_limit": "0",  # long lines reach the mailbox as they came
         "smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination",
         "smtpd_sasl_type": "dovecot",
         "smtpd_sasl_path": b.path("run", "sasl"),
