@@ -97,7 +97,7 @@ extension_of(const char *address, const char *base, char out[BS_ADDRESS_MAX + 1]
 	(void)snprintf(out, BS_ADDRESS_MAX + 1, "%.*s", len > skip ? (int)(len - skip) : 0, address + skip);
 }
 
-/* The targets of an alias of address, or of its base with the extension carried over; none: empty. */
+/* The targets of the alias base, each with the extension of address (as Postfix propagates it); no alias: empty. */
 static enum bs_err
 alias_targets(struct walk *walk, const char *address, const char *base, struct list *out)
 {
@@ -105,11 +105,6 @@ alias_targets(struct walk *walk, const char *address, const char *base, struct l
 	char extension[BS_ADDRESS_MAX + 1], target[BS_ADDRESS_MAX + 1];
 	enum bs_err err;
 
-	err = bs_alias_list(walk->store, address, alias_cb, out);
-	if (err == BS_ERR_NOENT)
-		err = BS_OK;
-	if (err != BS_OK || out->n > 0 || strcmp(address, base) == 0)
-		return err;
 	extension_of(address, base, extension);
 	err = bs_alias_list(walk->store, base, alias_cb, &plain);
 	if (err == BS_ERR_NOENT)

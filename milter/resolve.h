@@ -2,9 +2,9 @@
  * resolve: what an address of ours is, and which final addresses stand behind it, asked of the policy store with a
  * deadline and remembered for a short while.
  *
- * The order is Postfix's, so that both always agree: the domain; then an alias of the whole address, then of the address
- * without "+extension" (the extension is then carried over to each target); then the account. An alias may name itself
- * to say "and the account of this name". Expansion is bounded in depth and width; targets that do not exist or are
+ * The order is Postfix's, so that both always agree: the domain; then an alias of the address without "+extension" (the
+ * extension is carried over to each target); then the account. An alias may name itself to say "and the account of this
+ * name". Expansion is bounded in depth and width; targets that do not exist or are
  * disabled are left out.
  * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's
  * smtpd keeps a failed look-up of a domain for as long as it lives, and no mail is let in by a domain alone.

@@ -28,6 +28,7 @@ enum check_id {
 	CHECK_RECIPIENT,
 	CHECK_COUNT
 };
+#define CHECK_MAX 16 /* numbers that a policy has room for */
 
 /* What a hit does to a recipient. CHECK_OFF: the finding is ignored; CHECK_NOTE: it stands in log and headers only. */
 enum check_preference { CHECK_OFF, CHECK_NOTE, CHECK_LABEL, CHECK_FOLDER, CHECK_DROP, CHECK_REJECT };
@@ -60,7 +61,7 @@ struct finding {
 
 /* One recipient's preferences; index: enum check_id. */
 struct verdict_policy {
-	enum check_preference preference[CHECK_COUNT];
+	enum check_preference preference[CHECK_MAX];
 	char folder[VERDICT_NAME_MAX]; /* where CHECK_FOLDER sorts */
 	char label[VERDICT_NAME_MAX];  /* what CHECK_LABEL writes */
 };

@@ -103,7 +103,7 @@ fixture_folder(void)
 	return mkdtemp(fx.folder) == NULL ? -1 : 0;
 }
 
-static int
+__attribute__((unused)) static int
 fixture_sqlite(void **state)
 {
 	(void)state;
@@ -114,7 +114,7 @@ fixture_sqlite(void **state)
 	return 0;
 }
 
-static int
+__attribute__((unused)) static int
 fixture_mariadb(void **state)
 {
 	(void)state;
