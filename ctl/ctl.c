@@ -130,6 +130,9 @@ ctl_keyd_text(enum bs_err err)
 	case BS_ERR_IO:
 	case BS_ERR_UNAVAIL:
 		return "basalt-keyd or its database is not available; its log says why";
+	case BS_ERR_ROLLBACK:
+	case BS_ERR_AUTH:
+		return "what keyd's database holds is older than before, or forged: was it restored or changed? keyd's log says more";
 	default:
 		return bs_err_text(err);
 	}

@@ -6,6 +6,7 @@
 #include "wire.h"
 
 #define READ_LEN (256 * 1024)
+#define MAGIC_START_LEN 4
 #define CHUNK_HEAD_LEN 8 /* docs/FORMAT.message.md: kind, flags, plain length, stored length */
 #define CHUNK_KIND_HEADER 1
 #define CHUNK_KIND_BODY 2
@@ -47,7 +48,11 @@ look_at_prefix(int fd, const struct ctl_mail *mail, struct ctl_look *look)
 	if (err != BS_OK)
 		return err;
 	if (!bs_msg_is_sealed(look->bytes, got)) {
-		look->damage = "the magic at its beginning is damaged";
+		/* What converts line ends or strips the eighth bit spoils the magic's end: that is what it is for. */
+		bool ours = got >= MAGIC_START_LEN && memcmp(look->bytes, BS_MSG_MAGIC, MAGIC_START_LEN) == 0;
+
+		look->what = ours ? CTL_SEALED : CTL_PLAINTEXT;
+		look->damage = ours ? "its magic is mangled: were line ends converted?" : "the magic at its beginning is damaged";
 		return BS_OK;
 	}
 	look->what = CTL_SEALED;
