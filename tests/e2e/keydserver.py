@@ -92,6 +92,13 @@ class Keyd(contextlib.AbstractContextManager):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(10)
 
+    def kill(self):
+        """-9 for the supervisor; the roles follow it."""
+        pids = self.processes()
+        self.process.kill()
+        self.process.wait()
+        return bool(wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids), 5))
+
     def __exit__(self, *exc):
         if self.process.poll() is None:
             self.stop()
