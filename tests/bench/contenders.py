@@ -2,6 +2,7 @@
 than a Dovecot with that file."""
 import hashlib
 
+from basalt import Basalt
 from servers import DOMAIN, PASSWORD, USERS, Server, run
 
 
@@ -24,4 +25,5 @@ CONTENDERS = {
     "plain": Server,
     "zlib-lz4": Lz4,
     "mail_crypt": MailCrypt,
+    "basalt": Basalt,
 }
