@@ -99,6 +99,13 @@ job_drop(struct vault *v, struct job *job)
 }
 
 void
+jobs_clear(struct vault *v)
+{
+	while (!TAILQ_EMPTY(&v->jobs.all))
+		job_drop(v, TAILQ_FIRST(&v->jobs.all));
+}
+
+void
 job_finish(struct vault *v, struct job *job, enum bs_err err, const void *payload, size_t len)
 {
 	if (job->conn != 0 && !job->answered)

@@ -101,6 +101,8 @@ struct jobs {
 };
 
 void jobs_init(struct jobs *jobs);
+/* Drops all, without a word to anybody. */
+void jobs_clear(struct vault *v);
 /* NULL: the tables are full. conn NULL: nobody waits for it. */
 struct job *job_new(struct vault *v, const struct conn *conn, const struct bs_frame *frame);
 /* Gives the job its secret cell. BS_ERR_BUSY. */

@@ -81,8 +81,14 @@ make_tables(struct vault *v)
 static void
 vault_free(struct vault *v)
 {
-	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+	jobs_clear(v);
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		free(v->conns[i]);
+		chan_clear(&v->fronts[i]);
+	}
+	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
+		chan_clear(&v->kdf[i]);
+	chan_clear(&v->keystore);
 	tokens_free(v->tokens);
 	rings_free(v->rings);
 	seen_free(v->seen);
@@ -92,6 +98,17 @@ vault_free(struct vault *v)
 	free(v->reply);
 	free(v->frame);
 	free(v);
+}
+
+/* So that vault_free() may come at any time. */
+static void
+no_fds(struct vault *v)
+{
+	v->keystore.fd = -1;
+	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
+		v->fronts[i].fd = -1;
+	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
+		v->kdf[i].fd = -1;
 }
 
 static void
@@ -116,6 +133,7 @@ vault_new(const struct keydconf *conf, const struct vault_fds *fds, char *errbuf
 		return BS_ERR_NOMEM;
 	v->conf = conf;
 	jobs_init(&v->jobs);
+	no_fds(v);
 	err = selftest_run(errbuf, errbuf_size);
 	if (err == BS_OK)
 		err = make_arenas(v, errbuf, errbuf_size);
