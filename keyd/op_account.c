@@ -206,8 +206,6 @@ on_passwd_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
 	struct job_secret *sec = job->sec;
 
-	if (err == BS_OK)
-		err = bs_keyset_open_ring(&job->ks, sec->amk, sec->keys, BS_RING_MAX, &sec->key_count);
 	if (err != BS_OK) {
 		v->stats.denied += err == BS_ERR_DENIED;
 		reply_generation(v, job, "password change", err);
@@ -248,11 +246,8 @@ on_flags_written(struct vault *v, struct job *job, enum bs_err err)
 static void
 on_flags_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
-	struct job_secret *sec = job->sec;
 	struct bs_record rec = job->ks.record;
 
-	if (err == BS_OK)
-		err = bs_keyset_open_ring(&job->ks, sec->amk, sec->keys, BS_RING_MAX, &sec->key_count);
 	if (err != BS_OK) {
 		v->stats.denied += err == BS_ERR_DENIED;
 		reply_generation(v, job, "flag change", err);

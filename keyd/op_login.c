@@ -41,11 +41,6 @@ open_ring(struct vault *v, struct job *job, struct ring **out)
 	/* Removed and enrolled again while sessions of the old account were open. */
 	if (ring != NULL && memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) != 0)
 		conn_end_account(v, ring);
-	err = bs_keyset_open_ring(ks, sec->amk, sec->keys, BS_RING_MAX, &sec->key_count);
-	if (err != BS_OK) {
-		vault_alarm(v, job->user, "the ring does not open under its master key", err);
-		return err;
-	}
 	err = rings_open(v->rings, ks, sec->amk, sec->keys, sec->key_count, v->now_ms, &ring);
 	if (err == BS_OK)
 		err = unlock_warm_hash(v, &ks->record, &ks->slots[job->slot], sec->password, sec->password_len, hash);

@@ -100,7 +100,7 @@ run_dummy(struct vault *v, struct job *job)
 
 static void try_slot(struct vault *v, struct job *job);
 
-/* What the KDF's answer is worth. When the slot's point fits the password was right: what fails then is not the user's fault. */
+/* What the KDF's answer is worth. Once the slot's key fits, the password was right: what fails then is not the user's. */
 static enum bs_err
 judge_seed(struct vault *v, struct job *job, enum bs_err err)
 {

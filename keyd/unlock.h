@@ -2,11 +2,11 @@
  * unlock: from a name to a keyset that may be believed, and from a password to its account master key.
  *
  * Nothing that comes from the database is believed: the record's signature, its name, its key id, its generation against
- * the row's and against what was seen before; then, under the master key, the manifest and the ring. What does not fit is an alarm
- * and BS_ERR_AUTH or BS_ERR_ROLLBACK, never "wrong password".
+ * the row's and against what was seen before; then, under the master key, the manifest and the ring. What does not fit
+ * is an alarm and BS_ERR_AUTH or BS_ERR_ROLLBACK, never "wrong password".
  *
  *     unlock_start(v, job, on_unlocked);     // job->user, job->sec->password
- *     static void on_unlocked(v, job, err)   // BS_OK: job->ks, job->slot, and job->sec->amk unless job->was_warm
+ *     static void on_unlocked(v, job, err)   // BS_OK: job->ks, job->slot, and job->sec->amk and keys unless was_warm
  */
 #ifndef KEYD_UNLOCK_H
 #define KEYD_UNLOCK_H
