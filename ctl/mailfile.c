@@ -10,7 +10,7 @@
 #define MESSAGE_HEADER_MAX 1024
 #define SIZE_AT 13               /* message_size_hex in it */
 #define SIZE_DIGITS 16
-#define METADATA_MAX (256 * 1024)
+#define METADATA_MAX (256u * 1024)
 #define MAGIC_PRE "\001\002N "
 #define MAGIC_POST "\n\001\003\n"
 

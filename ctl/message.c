@@ -56,7 +56,7 @@ struct ids {
 static struct ids
 ids_of(const struct bs_msg_prefix *prefix)
 {
-	struct ids ids;
+	struct ids ids = { 0 };
 
 	ctl_hex(prefix->account_id, BS_ID_LEN, ids.account);
 	ctl_hex(prefix->message_id, BS_ID_LEN, ids.message);

@@ -4,6 +4,7 @@
 #include <fts.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -12,8 +13,9 @@
 #include "verbs.h"
 
 #define PROGRESS_EVERY_MS 250
-#define RETRIES 3 /* of a file that is being written while we read it */
+#define RETRIES 3 /* of an mdbox file that may be being appended to */
 #define RETRY_AFTER_US 200000
+#define IN_USE_S 60 /* a broken frame in a file that changed so lately is Dovecot's append, not damage */
 
 struct counts {
 	json_int_t files;     /* that were read */
@@ -22,12 +24,14 @@ struct counts {
 	json_int_t suite0;    /* messages with a digest, not encrypted */
 	json_int_t plaintext; /* messages and other files without our format: not checked */
 	json_int_t damaged;
+	json_int_t in_use;    /* files whose end is being written */
 	json_int_t errors;    /* files and folders that could not be read */
 };
 
 struct scrub {
 	struct counts counts;
 	json_t *damaged; /* arrays for the report */
+	json_t *in_use;
 	json_t *errors;
 	bool json;
 	bool quiet;
@@ -35,10 +39,11 @@ struct scrub {
 	int64_t shown_ms;
 };
 
-/* One file at a time: what it holds counts only when it is known to have stood still. */
+/* One file at a time, and what the last reading of it found. */
 struct file {
 	const char *path;
 	int fd;
+	bool in_use;
 	struct counts counts;
 	json_t *damaged;
 };
@@ -118,6 +123,10 @@ take_file(struct scrub *s, const struct file *file)
 	s->counts.plaintext += file->counts.plaintext;
 	s->counts.damaged += file->counts.damaged;
 	json_array_extend(s->damaged, file->damaged);
+	if (file->in_use) {
+		s->counts.in_use++;
+		json_array_append_new(s->in_use, ctl_json_path(file->path));
+	}
 	if (s->json)
 		return;
 	json_array_foreach(file->damaged, i, row) {
@@ -129,39 +138,41 @@ take_file(struct scrub *s, const struct file *file)
 	}
 }
 
-/* Reads the file once. *changed: it was written to meanwhile. */
-static enum bs_err
-read_once(struct file *file, bool *changed)
+static bool
+is_fresh(const struct stat *st)
 {
-	struct stat before, after;
+	return time(NULL) - st->st_mtim.tv_sec < IN_USE_S;
+}
+
+static enum bs_err
+read_once(struct file *file)
+{
+	struct stat st;
 	uint64_t bad_off = 0;
 	enum bs_err err;
 
 	memset(&file->counts, 0, sizeof(file->counts));
 	json_array_clear(file->damaged);
-	if (fstat(file->fd, &before) < 0)
+	file->in_use = false;
+	if (fstat(file->fd, &st) < 0)
 		return BS_ERR_IO;
-	file->counts.bytes = (json_int_t)before.st_size;
-	err = ctl_mailfile_each(file->fd, (uint64_t)before.st_size, on_message, file, &bad_off);
-	if (err == BS_ERR_FORMAT || err == BS_ERR_VERSION) {
-		add_damage(file, bad_off, (uint64_t)before.st_size - bad_off, err == BS_ERR_FORMAT
-		    ? "Dovecot's dbox frame is damaged; what follows in this file was not checked"
-		    : "a dbox version that this program does not know; nothing was checked");
-		err = BS_OK;
-	}
-	if (err == BS_OK && fstat(file->fd, &after) < 0)
-		err = BS_ERR_IO;
-	*changed = err == BS_OK && (before.st_size != after.st_size || before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
-	                               before.st_mtim.tv_nsec != after.st_mtim.tv_nsec);
-	return err;
+	file->counts.bytes = (json_int_t)st.st_size;
+	err = ctl_mailfile_each(file->fd, (uint64_t)st.st_size, on_message, file, &bad_off);
+	if (err == BS_ERR_VERSION)
+		add_damage(file, 0, (uint64_t)st.st_size, "a dbox version that this program does not know; nothing was checked");
+	if (err == BS_ERR_FORMAT && is_fresh(&st))
+		file->in_use = true;
+	else if (err == BS_ERR_FORMAT)
+		add_damage(file, bad_off, (uint64_t)st.st_size - bad_off,
+		    "Dovecot's dbox frame is damaged; what follows in this file was not checked");
+	return err == BS_ERR_FORMAT || err == BS_ERR_VERSION ? BS_OK : err;
 }
 
 static void
 scrub_file(struct scrub *s, const char *access_path, const char *path)
 {
 	struct file file = { .path = path, .fd = open(access_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) };
-	bool changed = true;
-	enum bs_err err = BS_OK;
+	enum bs_err err;
 
 	if (file.fd < 0) {
 		if (errno != ENOENT) /* mail comes and goes while we walk */
@@ -170,12 +181,10 @@ scrub_file(struct scrub *s, const char *access_path, const char *path)
 	}
 	(void)posix_fadvise(file.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	file.damaged = json_array();
-	for (int i = 0; i < RETRIES && err == BS_OK && changed; i++) {
-		err = read_once(&file, &changed);
-		if (file.counts.damaged == 0)
-			break;
-		if (err == BS_OK && changed)
-			usleep(RETRY_AFTER_US);
+	err = read_once(&file);
+	for (int i = 1; i < RETRIES && err == BS_OK && file.in_use; i++) {
+		usleep(RETRY_AFTER_US);
+		err = read_once(&file);
 	}
 	if (err == BS_OK)
 		take_file(s, &file);
@@ -245,17 +254,17 @@ report(struct scrub *s, double seconds)
 	int rc = c->damaged > 0 || c->errors > 0 ? CTL_FAILED : CTL_OK;
 
 	if (s->json) {
-		json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:O, s:O}", "files", c->files, "bytes", c->bytes,
+		json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:O, s:O, s:O}", "files", c->files, "bytes", c->bytes,
 		    "sealed", c->sealed, "not_encrypted", c->suite0, "skipped_plaintext", c->plaintext, "seconds", seconds,
-		    "damaged", s->damaged, "errors", s->errors);
+		    "damaged", s->damaged, "in_use", s->in_use, "errors", s->errors);
 
 		return ctl_print_json(json) == CTL_OK ? rc : CTL_FAILED;
 	}
 	if (!s->quiet)
 		printf("%lld files, %.1f MB in %.1f s: %lld sealed messages, %lld with a digest but not encrypted, "
-		       "%lld without (not checked); %lld damaged, %lld errors\n",
+		       "%lld without (not checked); %lld damaged, %lld files in use (scrub them again), %lld errors\n",
 		    (long long)c->files, (double)c->bytes / 1e6, seconds, (long long)c->sealed, (long long)c->suite0,
-		    (long long)c->plaintext, (long long)c->damaged, (long long)c->errors);
+		    (long long)c->plaintext, (long long)c->damaged, (long long)c->in_use, (long long)c->errors);
 	return rc;
 }
 
@@ -265,6 +274,7 @@ scrub_run(struct ctl *ctl)
 	unsigned given = ctl->args.given;
 	struct scrub s = {
 		.damaged = json_array(),
+		.in_use = json_array(),
 		.errors = json_array(),
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
@@ -279,6 +289,7 @@ scrub_run(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = report(&s, (double)(bs_now_ms() - start_ms) / 1000);
 	json_decref(s.damaged);
+	json_decref(s.in_use);
 	json_decref(s.errors);
 	return rc;
 }

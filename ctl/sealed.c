@@ -5,7 +5,7 @@
 
 #include "wire.h"
 
-#define READ_LEN (256 * 1024)
+#define READ_LEN (256u * 1024)
 #define MAGIC_START_LEN 4
 #define CHUNK_HEAD_LEN 8 /* docs/FORMAT.message.md: kind, flags, plain length, stored length */
 #define CHUNK_KIND_HEADER 1

@@ -540,18 +540,31 @@ def test_scrub_a_tree(alone, folder):
     assert status == 1 and out.count("\n") == 1 and "m.1: message at offset" in out
 
 
+def age(path):
+    """As if nobody had written to it for an hour."""
+    os.utime(path, (time.time() - 3600,) * 2)
+
+
+def wrap_around(data):
+    """The second message's length, modulo 2^64, leads back to the end of the first."""
+    second = data.index(b"\1\2N ", data.index(b"\1\2N ") + 1)
+    length = (data.index(b"\n\1\3\n") - (second + 30)) % 2**64
+    return data[:second + 13] + b"%016x" % length + data[second + 29:]
+
+
 @pytest.mark.parametrize("damage", [
-    lambda d: d.replace(b"\1\2N ", b"\1\3N ", 1), lambda d: d.replace(b"\n\1\3\n", b"\n\1\4\n", 1),
+    wrap_around, lambda d: d.replace(b"\1\2N ", b"\1\3N ", 1), lambda d: d.replace(b"\n\1\3\n", b"\n\1\4\n", 1),
     lambda d: d[:-1], lambda d: d[:len(DBOX_HEADER) + 10], lambda d: d + b"garbage",
     lambda d: d.replace(b"%016x" % len(MAIL), b"ffffffffffffffff", 1), lambda d: d.replace(b"2 M1e", b"3 M1e", 1),
     lambda d: d.replace(b"%016x" % len(MAIL), b"%016x" % (len(MAIL) + 1), 1),
     lambda d: d.replace(b"%016x" % len(MAIL), b"%015xg" % len(MAIL), 1),
-], ids=["pre", "post", "metadata", "head", "garbage", "huge", "version", "longer", "nohex"])
+], ids=["wrap", "pre", "post", "metadata", "head", "garbage", "huge", "version", "longer", "nohex"])
 def test_damaged_dbox_frame(alone, folder, damage):
     good = dbox(MAIL, seal(MAIL))
     (folder / "m.1").write_bytes(good)
     assert alone.json("scrub", str(folder / "m.1"))["sealed"] == 1
     (folder / "m.1").write_bytes(damage(good))
+    age(folder / "m.1")
     report = alone.json("scrub", str(folder / "m.1"), status=1)
     assert "dbox" in report["damaged"][-1]["reason"]
     assert alone.run("message", "inspect", str(folder / "m.1"))[0] == 1
@@ -570,29 +583,27 @@ def test_scrub_of_odd_names_and_missing_paths(alone, folder):
 
 
 def test_scrub_while_mail_comes_in(alone, folder):
-    """A file that grows while it is read is read again, not called damaged."""
+    """An mdbox file whose end is just being written is read again; if it stays so, it is named, not called damaged."""
     path = folder / "m.1"
-    data = dbox(*[seal(mail(200_000)) for _ in range(4)])
-    path.write_bytes(DBOX_HEADER)
-    stop = threading.Event()
+    whole = dbox(*[seal(mail(200_000)) for _ in range(3)])
+    path.write_bytes(whole[:-500])
 
-    def writer():
-        while not stop.is_set():
-            with path.open("wb") as f:
-                for i in range(0, len(data), 100_000):
-                    f.write(data[i:i + 100_000])
-                    f.flush()
-                    time.sleep(0.005)
-            time.sleep(0.4)
+    def finish():
+        time.sleep(0.25)
+        path.write_bytes(whole)
 
-    thread = threading.Thread(target=writer)
-    thread.start()
-    try:
-        for _ in range(10):
-            assert alone.json("scrub", str(path))["damaged"] == []
-    finally:
-        stop.set()
-        thread.join()
+    writer = threading.Thread(target=finish)
+    writer.start()
+    report = alone.json("scrub", str(path))
+    writer.join()
+    assert (report["damaged"], report["in_use"], report["sealed"]) == ([], [], 3)
+
+    path.write_bytes(whole[:-500])
+    report = alone.json("scrub", str(path))
+    assert (report["damaged"], report["in_use"], report["sealed"]) == ([], [str(path)], 2)
+    age(path)
+    report = alone.json("scrub", str(path), status=1)
+    assert len(report["damaged"]) == 1 and report["in_use"] == []
 
 
 def test_progress(alone, folder):
