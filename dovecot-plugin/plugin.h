@@ -30,8 +30,6 @@ struct basalt_user {
 
 	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
 	bool session_lost;
-	bool account_id_known;
-	uint8_t account_id[BS_ID_LEN];
 
 	struct bs_record record; /* verified, valid when record_until lies ahead */
 	int64_t record_until_ms;

@@ -66,7 +66,7 @@ enum copy_how { COPY_RAW, COPY_RESAVE, COPY_FAIL };
 
 /*
  * The file itself may be copied (linked, counted) only inside one account, and only when it is already what saving would
- * make of it. What is broken stays broken inside the account: it can be moved, though not read.
+ * make of it. A mail that can't be read, because it is broken or sealed for somebody else, can still be moved.
  */
 static enum copy_how
 copy_how(struct mailbox *box, struct mail *mail)
@@ -82,13 +82,7 @@ copy_how(struct mailbox *box, struct mail *mail)
 	state = basalt_mail_probe(mail, &prefix);
 	if (state == BASALT_PLAINTEXT)
 		return COPY_RESAVE;
-	if (state == BASALT_BROKEN)
-		return COPY_RAW;
-	if (!dest->account_id_known && record_for(box, &rec) < 0)
-		return COPY_FAIL;
-	if (memcmp(prefix->account_id, dest->account_id, BS_ID_LEN) != 0)
-		return COPY_RESAVE;
-	if (prefix->suite == BS_MSG_SUITE_X25519)
+	if (state == BASALT_BROKEN || prefix->suite == BS_MSG_SUITE_X25519)
 		return COPY_RAW;
 	if (record_for(box, &rec) < 0)
 		return COPY_FAIL;

@@ -96,8 +96,6 @@ record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char
 		return err;
 	bu->record = rec;
 	bu->record_until_ms = bs_now_ms() + RECORD_FRESH_MS;
-	memcpy(bu->account_id, rec.account_id, BS_ID_LEN);
-	bu->account_id_known = true;
 	return BS_OK;
 }
 
@@ -126,8 +124,6 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 		*error_r = t_strdup_printf("basalt: no session at %s: %s", path, bs_err_text(err));
 		return err;
 	}
-	memcpy(bu->account_id, info.account_id, BS_ID_LEN);
-	bu->account_id_known = true;
 	/* A record that can't be trusted stops saving, not reading. */
 	if (record_take(bu, info.record, info.record_len, &reason) != BS_OK)
 		e_error(bu->user->event, "basalt: %s", reason);

@@ -45,7 +45,7 @@ noted(const struct basalt_user *bu, const uint8_t *message_id)
 }
 
 static bool
-should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
+should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, uint32_t uid, enum bs_err err)
 {
 	int64_t now = bs_now_ms();
 	uint8_t digest[BS_HASH_LEN];
@@ -57,7 +57,9 @@ should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, 
 		return true;
 	}
 	if (message_id == NULL) {
-		bs_sha256(file, strlen(file), digest);
+		/* mdbox keeps many mails in one file. */
+		const char *what = t_strdup_printf("%s %u", file, uid);
+		bs_sha256(what, strlen(what), digest);
 		message_id = digest;
 	}
 	if (noted(bu, message_id))
@@ -69,7 +71,7 @@ should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, 
 int
 basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
 {
-	if (should_log(bu, message_id, file, err))
+	if (should_log(bu, message_id, file, mail->uid, err))
 		e_error(mail_event(mail), "basalt: can't read %s: %s", file,
 		    err == BS_ERR_PERM ? "no key: this process has no login session" : bs_err_text(err));
 	mail_storage_set_error(mail->box->storage,
@@ -83,7 +85,7 @@ basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err
 	struct basalt_user *bu = basalt_sealed_user(sm);
 	const uint8_t *message_id = basalt_sealed_prefix(sm)->message_id;
 
-	if (should_log(bu, message_id, file, err))
+	if (should_log(bu, message_id, file, 0, err))
 		e_error(bu->user->event, "basalt: can't read on in %s: %s", file, bs_err_text(err));
 	if (err == BS_ERR_AUTH || err == BS_ERR_FORMAT || err == BS_ERR_SHORT)
 		basalt_home_note_damaged(bu, message_id);

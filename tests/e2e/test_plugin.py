@@ -1,0 +1,372 @@
+"""The Dovecot plugin where things are not as they should be: damaged mails, mails of other origin, no keys, no keyd.
+The common way of mail, on all storages, is test_story.py's."""
+import glob
+import imaplib
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+import clients
+import messages
+import sealedfiles
+import systems
+
+STRANGER = "stranger@out.example"
+MIB = 1 << 20
+HOW = ["magic", "version", "suite", "account", "message-id", "key-id", "sealed-key", "commitment", "header", "trailer", "body", "zeros"]
+
+
+def deliver(system, account, *mails):
+    with system.lmtp() as lmtp:
+        for mail in mails:
+            (reply,) = lmtp.deliver(STRANGER, [account.address], mail)[account.address]
+            assert reply[0] == 250, reply
+
+
+def refusal(system, account, mail=None):
+    """The reply of an LMTP delivery that is not to succeed."""
+    before = system.suites(account)
+    with system.lmtp() as lmtp:
+        (reply,) = lmtp.deliver(STRANGER, [account.address], mail or messages.make(b"not to be stored\r\n"))[account.address]
+    assert system.suites(account) == before
+    return reply
+
+
+def logged(system, mark, since, count=1):
+    """Lines of Dovecot's log, which is written by a process of its own, a moment later."""
+    end = time.monotonic() + 5
+    while True:
+        lines = [line for line in system.log("dovecot")[since:].splitlines() if mark in line]
+        if len(lines) >= count or time.monotonic() > end:
+            return lines
+        time.sleep(0.05)
+
+
+def says_no(mail, uid, items):
+    """The text of a tagged NO."""
+    status, data = mail.c.uid("FETCH", str(uid), items)
+    assert status == "NO", (status, data)
+    return data[-1]
+
+
+# --- damaged mails ---
+
+def test_a_damaged_mail_is_one_bad_mail(every_system):
+    """Each kind of damage: listed, copied, moved and expunged as ever; reading it is a NO, and the session goes on."""
+    system, account = every_system, every_system.account("private")
+    body = messages.noise(30_000, seed=3)
+    deliver(system, account, *[messages.make(body, subject=how) for how in [*HOW, "good"]])
+    with system.imap(account) as mail:
+        mail.ok("create", "Copies")
+        mail.ok("create", "Moved")
+        mail.select()
+    files = sealedfiles.messages(system, account)
+    assert len(files) == len(HOW) + 1
+    for file, how in zip(files, HOW):
+        file.damage(how)
+    since = len(system.log("dovecot"))
+    with system.imap(account) as mail:
+        assert mail.select() == len(HOW) + 1
+        uids = mail.uids()
+        for uid, how in zip(uids, HOW):
+            assert mail.size(uid) > len(body)
+            assert b"PARSE" in says_no(mail, uid, "(BODY.PEEK[])"), how
+            if how == "body":
+                assert b"Subject: body" in mail.part(uid, "HEADER")
+            assert b"PARSE" in says_no(mail, uid, "(FLAGS BODY.PEEK[TEXT])"), how
+            mail.copy(uid, "Copies")
+        for uid in uids[:len(HOW)]:
+            mail.copy(uid, "Moved", verb="MOVE")
+        assert mail.part(uids[-1]).endswith(body)
+        assert mail.select("Moved") == len(HOW)
+        mail.ok("store", "1:*", "+FLAGS", "\\Deleted")
+        mail.ok("expunge")
+        assert mail.select("Moved") == 0
+    lines = logged(system, "basalt: can't read", since, count=len(HOW))
+    assert len(lines) == len(HOW), lines  # once a mail and session
+    assert all(str(system.home(account)) in line for line in lines)
+
+
+def test_a_large_mail_that_breaks_in_the_middle(every_system):
+    """Above 1 MiB only touched chunks are checked: the transfer breaks off once, later ones are a NO from the start."""
+    system, account = every_system, every_system.account("private")
+    deliver(system, account, messages.make(messages.noise(3 * MIB, seed=9), subject="large"))
+    with system.imap(account) as mail:
+        mail.select()
+        whole = mail.part(1)
+    (file,) = sealedfiles.messages(system, account)
+    file.flip(file.length * 2 // 3)
+    mail = system.imap(account)
+    mail.select()
+    assert b"Subject: large" in mail.part(1, "HEADER")
+    assert mail.part(1, "<1000.5000>") == whole[1000:6000]
+    with pytest.raises((imaplib.IMAP4.abort, OSError)):
+        mail.part(1)
+    for _ in range(2):
+        with system.imap(account) as mail:
+            mail.select()
+            assert b"PARSE" in says_no(mail, 1, "(BODY.PEEK[])")
+            assert b"Subject: large" in mail.part(1, "HEADER")
+            mail.ok("noop")
+
+
+def test_a_large_mail_that_was_mended_is_read_again(system):
+    account = system.account("private")
+    deliver(system, account, messages.make(messages.noise(2 * MIB, seed=10)))
+    (file,) = sealedfiles.messages(system, account)
+    file.flip(file.length // 2)
+    mail = system.imap(account)
+    mail.select()
+    with pytest.raises((imaplib.IMAP4.abort, OSError)):
+        mail.part(1)
+    file.flip(file.length // 2)
+    with system.imap(account) as mail:
+        mail.select()
+        assert len(mail.part(1)) > 2 * MIB
+
+
+def test_another_accounts_mail(system):
+    """A sealed file carried into another home says whose it is not."""
+    alice, eve = system.account("private"), system.account("private")
+    deliver(system, alice, messages.make(b"x" * 500 + b"\r\n"))
+    deliver(system, eve, messages.make(b"y" * 500 + b"\r\n"))
+    (theirs,), (mine,) = sealedfiles.messages(system, alice), sealedfiles.messages(system, eve)
+    stolen = theirs.read()
+    text = mine.path.read_bytes()
+    header = text[:mine.start].replace(b"%016X\n" % mine.length, b"%016X\n" % len(stolen))
+    mine.path.write_bytes(header + stolen + text[mine.start + mine.length:])
+    with system.imap(eve) as mail:
+        mail.select()
+        assert b"another account" in says_no(mail, 1, "(BODY.PEEK[])")
+        mail.ok("noop")
+
+
+# --- what lies beside the mails ---
+
+def test_home_copies(every_system):
+    """The record comes with the first delivery, the keyset with the first login; both for the mail user alone."""
+    system, account = every_system, every_system.account("private")
+    deliver(system, account, messages.make(b"first\r\n"))
+    home = system.home(account) / "basalt"
+    assert [p.name for p in home.iterdir()] == ["record"]
+    record = (home / "record").read_bytes()
+    system.imap(account).close()
+    assert sorted(p.name for p in home.iterdir()) == ["keyset", "record"]
+    assert record in (home / "keyset").read_bytes()
+    assert {p.stat().st_mode & 0o777 for p in home.iterdir()} == {0o600}
+    new = "another password 1"
+    system.ctl("account", "passwd", account.address, "--old-password-stdin", "--password-stdin",
+               stdin=f"{account.password}\n{new}\n".encode())
+    clients.Imap(system.port("imap"), account.address, new).close()
+    newer = (home / "record").read_bytes()
+    assert newer != record and newer in (home / "keyset").read_bytes()
+
+
+def test_a_record_in_the_home_that_is_not_to_be_trusted(system):
+    account = system.account("private")
+    deliver(system, account, messages.make(b"first\r\n"))
+    record = system.home(account) / "basalt" / "record"
+    good, since = record.read_bytes(), len(system.log("dovecot"))
+    for bad in (b"", b"junk", good[:-1] + bytes([good[-1] ^ 1]), good + b"x" * 5000):
+        record.write_bytes(bad)
+        assert refusal(system, account)[0] == 451
+    assert logged(system, "ALARM", since)
+    record.write_bytes(good)
+    deliver(system, account, messages.make(b"second\r\n"))
+
+
+def test_another_sites_key(system):
+    """A signature that the configured site key does not verify stops saving, for sealed and plain accounts."""
+    accounts = system.account("private"), system.account("plain")
+    key = system.path("etc", "site.key.pub")
+    good = key.read_text()
+    try:
+        for text in ("0" * 64 + "\n", good[:-2] + "\n", "", "not a key\n"):
+            key.write_text(text)
+            for account in accounts:
+                assert refusal(system, account)[0] == 451
+    finally:
+        key.write_text(good)
+    for account in accounts:
+        deliver(system, account, messages.make(b"with the right key\r\n"))
+
+
+def append(system, account, mail_file):
+    """doveadm save, which has no login."""
+    with open(mail_file, "rb") as f:
+        return subprocess.run(["doveadm", "-c", system.env["DOVECOT_CONF"], "save", "-u", account.address], stdin=f,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
+
+def test_doveadm_saves_but_does_not_read(every_system, tmp_path):
+    system, account = every_system, every_system.account("private")
+    file = tmp_path / "mail"
+    file.write_bytes(messages.make(b"by the hand of the admin\r\n" * 50))
+    p = append(system, account, file)
+    assert p.returncode == 0, p.stdout
+    assert system.suites(account) == [systems.SUITE_SEALED]
+    status, text = system.doveadm("fetch", "-u", account.address, "text", "all")
+    assert status != 0 and "no key" in text and "by the hand" not in text
+    status, text = system.doveadm("fetch", "-u", account.address, "uid flags size.physical", "all")
+    assert status == 0 and "uid: 1" in text
+    status, text = system.doveadm("mailbox", "create", "-u", account.address, "Archive")
+    status, text = system.doveadm("copy", "-u", account.address, "Archive", "mailbox", "INBOX", "all")
+    assert status == 0, text
+    with system.imap(account) as mail:
+        for folder in ("INBOX", "Archive"):
+            assert mail.select(folder) == 1
+            assert b"by the hand" in mail.part(1)
+
+
+# --- mails of other origin: maildir, where anybody may put a file ---
+
+@pytest.fixture
+def maildir(pool):
+    return pool.get("maildir", "mariadb")
+
+
+def put(system, account, data, name):
+    cur = system.home(account) / "Maildir" / "cur"
+    st = cur.stat()
+    path = cur / name
+    path.write_bytes(data)
+    os.chown(path, st.st_uid, st.st_gid)
+    return path
+
+
+def test_plaintext_beside_sealed(maildir):
+    """Plaintext from before Basalt is shown; copying it seals it."""
+    system, account = maildir, maildir.account("private")
+    old = messages.make(b"from the old days, in plaintext\r\n" * 9)
+    deliver(system, account, messages.make(b"sealed\r\n"))
+    put(system, account, old.replace(b"\r\n", b"\n"), "1500000000.M1P1.old:2,S")
+    with system.imap(account) as mail:
+        mail.ok("create", "Copies")
+        assert mail.select() == 2
+        texts = {uid: mail.part(uid) for uid in mail.uids()}
+        (uid,) = [u for u, text in texts.items() if text == old]
+        copy = mail.copy(uid, "Copies")
+        mail.select("Copies")
+        assert mail.part(copy) == old
+    assert system.suites(account, "Copies") == [systems.SUITE_SEALED]
+
+
+def test_sizes_without_names(maildir):
+    """A maildir name that carries no sizes: they come from the trailer, and the file keeps its name."""
+    system, account = maildir, maildir.account("private")
+    sent = messages.make(messages.text(200_000, seed=4))
+    deliver(system, account, sent, messages.make(b"other\r\n"))
+    (path, _) = [m.path for m in sealedfiles.messages(system, account)]
+    bare = path.with_name(re.sub(r",[SW]=\d+", "", path.name))
+    data = path.read_bytes()
+    path.unlink()
+    put(system, account, data, bare.name.split(":")[0] + ":2,")
+    with system.imap(account) as mail:
+        assert mail.select() == 2
+        assert sorted(mail.size(u) == len(mail.part(u)) for u in mail.uids()) == [True, True]
+    pop = system.pop3(account)
+    sizes = {int(line.split()[1]) for line in pop.list()[1]}
+    assert max(sizes) > 200_000 and max(sizes) == max(len(clients.retr(pop, n)) for n in (1, 2))
+    pop.quit()
+    assert glob.glob(f"{system.home(account)}/Maildir/cur/{bare.name.split(':')[0]}:*")
+
+
+# --- what a session may cost and hold ---
+
+def imap_pid(system, before):
+    (pid,) = set(system.pids("dovecot", "imap")) - before
+    return pid
+
+
+def bytes_read(pid):
+    with open(f"/proc/{pid}/io") as f:
+        return int(f.readline().split()[1])
+
+
+@pytest.mark.parametrize("storage,db", [("sdbox", "sqlite"), ("mdbox", "mariadb")])
+def test_a_large_mails_header_costs_kilobytes(pool, storage, db):
+    system = pool.get(storage, db)
+    account, sent = system.account("private"), messages.make(messages.noise(20 * MIB, seed=20))
+    with system.imap(account) as mail:
+        mail.select()
+        mail.append(sent)
+    for f in system.home(account).rglob("dovecot.index.cache"):
+        f.unlink()
+    before = set(system.pids("dovecot", "imap"))
+    with system.imap(account) as mail:
+        mail.select()
+        pid = imap_pid(system, before)
+        at = bytes_read(pid)
+        assert b"Subject: made to measure" in mail.part(1, "HEADER")
+        assert mail.size(1) == len(sent)
+        assert bytes_read(pid) - at < 128 * 1024
+
+
+def test_the_mail_process_leaves_no_core(system):
+    """Not dumpable: its /proc files are root's, though it runs as the mail user."""
+    account = system.account("private")
+    before = set(system.pids("dovecot", "imap"))
+    with system.imap(account) as mail:
+        mail.select()
+        pid = imap_pid(system, before)
+        status = open(f"/proc/{pid}/status").read()
+        assert not re.search(r"^Uid:\t0\t", status, re.M)
+        assert os.stat(f"/proc/{pid}/environ").st_uid == 0
+
+
+# --- no key daemon ---
+
+@pytest.mark.limit(180)
+def test_key_daemon_goes_and_comes_back(own_system):
+    system = own_system()
+    private, plain = system.account("private"), system.account("plain")
+    for account in (private, plain):
+        deliver(system, account, messages.make(b"before\r\n"))
+    mail = system.imap(private)
+    mail.select()
+    lmtp = system.lmtp()
+    assert lmtp.deliver(STRANGER, [plain.address], messages.make(b"two\r\n"))[plain.address][0][0] == 250
+    system.stop("keyd")
+    start = time.monotonic()
+    with system.lmtp() as other:
+        assert other.deliver(STRANGER, [private.address], messages.make(b"no\r\n"))[private.address][0][0] // 100 == 4
+    assert lmtp.deliver(STRANGER, [plain.address], messages.make(b"no\r\n"))[plain.address][0][0] // 100 == 4
+    status, data = mail.c.fetch("1", "(BODY.PEEK[])")
+    assert status == "NO", data
+    mail.ok("noop")
+    with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE|[Tt]emporary"):
+        clients.Imap(system.port("imap"), private.address, private.password)
+    assert time.monotonic() - start < 20
+    system.start()
+    reply = lmtp.deliver(STRANGER, [private.address, plain.address], messages.make(b"after\r\n"))
+    assert [r[0] for (r,) in reply.values()] == [250, 250]
+    mail.close()
+    for account, count in ((private, 2), (plain, 3)):
+        with system.imap(account) as mail:
+            assert mail.select() == count
+            assert mail.part(count).endswith(b"after\r\n")
+    assert system.suites(private) == [systems.SUITE_SEALED] * 2
+
+
+@pytest.mark.limit(180)
+def test_an_old_database_is_noticed(own_system):
+    """keyd's record is older than the one in the mail home: nothing is stored, and somebody should look."""
+    system = own_system()
+    account = system.account("private")
+    database = system.env["KEYS_DB_URL"].removeprefix("sqlite:")
+    system.stop("keyd")
+    old = {p: open(p, "rb").read() for p in glob.glob(database + "*")}
+    system.start()
+    system.ctl("account", "passwd", account.address, "--old-password-stdin", "--password-stdin",
+               stdin=f"{account.password}\nanother password 1\n".encode())
+    deliver(system, account, messages.make(b"sealed to the new record\r\n"))
+    system.stop("keyd")
+    for p in glob.glob(database + "*"):
+        os.unlink(p) if p not in old else open(p, "wb").write(old[p])
+    system.start()
+    since = len(system.log("dovecot"))
+    assert refusal(system, account)[0] == 451
+    assert logged(system, "ALARM", since)
