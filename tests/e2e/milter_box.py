@@ -1,5 +1,6 @@
 """A basalt-milter of its own with a policy database, and for some tests a real Postfix with a small LMTP server behind
 it. Dovecot and keyd are not needed for what the milter does; whole systems are tests/sandbox's."""
+import base64
 import json
 import os
 import pathlib
@@ -251,6 +252,39 @@ class LmtpSink(threading.Thread):
         self.server.close()
 
 
+class FakeSasl(threading.Thread):
+    """Dovecot's auth protocol for Postfix: PLAIN, and every password is right."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        os.chmod(path, 0o666)
+        self.server.listen()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        with client, client.makefile("rwb") as f:
+            f.write(b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t" + b"0" * 32 + b"\nDONE\n")
+            f.flush()
+            for line in f:
+                words = line.rstrip(b"\n").split(b"\t")
+                if words[0] == b"AUTH":
+                    login = base64.b64decode([w for w in words if w.startswith(b"resp=")][0][5:]).split(b"\0")[1]
+                    f.write(b"OK\t" + words[1] + b"\tuser=" + login + b"\n")
+                    f.flush()
+
+    def stop(self):
+        self.server.close()
+
+
 BASE_CF = """
 compatibility_level = 3.6
 queue_directory = {dir}/queue
@@ -307,7 +341,7 @@ class PostfixBox:
             (self.dir / name).mkdir(parents=True)
         os.chown(self.dir / "data", pwd.getpwnam("postfix").pw_uid, -1)
         (self.dir / "data").chmod(0o700)
-        values = {"MILTER": f"unix:{milter.socket}", "SOCKETMAP": f"unix:{milter.socketmap}", "SASL": self.dir / "nosasl",
+        values = {"MILTER": f"unix:{milter.socket}", "SOCKETMAP": f"unix:{milter.socketmap}", "SASL": self.dir / "sasl",
                   "LMTP": f"inet:127.0.0.1:{self.sink.port}", "CONFIG": self.dir / "etc",
                   "SMTP": f"127.0.0.1:{self.port}", "SUBMISSION": f"127.0.0.1:{self.submission}",
                   "SUBMISSION_TLS": "none"}
@@ -315,6 +349,8 @@ class PostfixBox:
         (self.dir / "etc/main.cf").write_text(main)
         (self.dir / "etc/master.cf").write_text(filled("master.cf", values) + BASE_MASTER)
         shutil.copy(ROOT / "postfix/header_checks", self.dir / "etc")
+        self.sasl = FakeSasl(self.dir / "sasl")
+        self.sasl.start()
 
     def start(self):
         p = subprocess.run(["postfix", "-c", self.dir / "etc", "start"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -350,6 +386,7 @@ class PostfixBox:
     def stop(self):
         subprocess.run(["postfix", "-c", self.dir / "etc", "stop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.sink.stop()
+        self.sasl.stop()
 
 
 def filled(name, values):

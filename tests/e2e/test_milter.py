@@ -1,5 +1,6 @@
 """basalt-milter by its sockets alone: milter protocol, socketmap and control, without Postfix."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -240,6 +241,24 @@ def test_many_recipients_are_all_in_the_log(box, m):
     assert [r["to"] for p in parts for r in p["rcpt"]] == [r.strip("<>") for r in rcpts]
 
 
+def test_the_longest_lines_are_whole(box):
+    """Every string from outside as long as it gets once it is quoted: no line may be cut."""
+    quotes = '"' * 300
+    c = mc.Milter(box.socket)
+    c.connect(quotes)
+    c.helo(quotes)
+    c.mail(f"<{quotes}@long.example>", login=quotes)
+    for i in range(30):
+        c.rcpt(f"<{quotes}{i}@elsewhere.example>", "4LONG")
+        c.rcpt("<all@example.org>", "4LONG")
+    c.header("Message-ID", quotes)
+    c.end("4LONG")
+    parts = milter_box.wait_for(lambda: [x for x in box.messages() if x.get("queue_id") == "4LONG"])
+    assert sum(len(p["rcpt"]) for p in parts) == 60 and len(parts) == parts[0]["part"][1]
+    assert all(len(ln) < 8100 for ln in box.log.read_text().splitlines())
+    c.quit()
+
+
 # --- socketmap ---
 
 @pytest.fixture
@@ -338,6 +357,33 @@ def test_control_too_long_a_line_closes(box):
 
 
 # --- the process ---
+
+def resident_kib(box):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{box.proc.pid}/status").read())[1])
+
+
+def test_nothing_grows(box):
+    def some(n):
+        for _ in range(n):
+            c = mc.Milter(box.socket)
+            c.connect()
+            c.helo()
+            for _ in range(5):
+                c.message(["<all@example.org>", "<nobody@example.org>"], [("Authentication-Results", " mx.example.org")] * 20)
+            c.mail()
+            c.rcpt("<alice@example.org>")
+            c.s.close()
+            s = mc.Socketmap(box.socketmap)
+            for key in ("all@example.org", "nobody@example.org", "alice@example.org"):
+                s.ask("aliases", key)
+            s.close()
+        return resident_kib(box)
+
+    before = some(100)
+    assert some(300) - before < 1024
+    sessions = milter_box.wait_for(lambda: mc.control(box.control, {"op": "status"})["counters"])["sessions_open"]
+    assert sessions <= 2
+
 
 def test_ids_and_sockets(box):
     status = open(f"/proc/{box.proc.pid}/status").read()

@@ -1,12 +1,12 @@
 """basalt-milter behind a real Postfix on the fragments of postfix/; mail is delivered to a small LMTP server here."""
 import re
-import socket
 import threading
 import time
 
 import pytest
 
 import milter_box
+import milter_client
 
 MAIL = b"From: a@example.net\r\nTo: b@example.org\r\nSubject: %s\r\nMessage-ID: <%s@example.net>\r\n\r\nHello %s\r\n"
 
@@ -119,6 +119,31 @@ def test_forged_results_are_gone_and_ours_stands_on_top(pair):
         assert ours[0] < received, "above the trace line of the server that added it"
 
 
+def test_submission_wants_a_login_and_names_it(pair):
+    b, p = pair
+    with p.client(p.submission) as c:
+        c.ehlo()
+        c.mail("alice@example.org")
+        assert c.rcpt("bob@example.org")[0] == 554
+    with p.client(p.submission) as c:
+        c.login("alice@example.org", "any")
+        c.mail("alice@example.org")
+        assert c.rcpt("nobody@example.org")[0] == 550
+        assert c.rcpt("bob@example.org")[0] == 250
+        assert c.data(b"Authentication-Results: mx.example.org; auth=pass smtp.auth=boss\r\n" + mail("by-login"))[0] == 250
+    got = headers_of(p.sink.mail_with("Hello by-login")[1])
+    assert [h for h in got if "smtp.auth" in h] == [
+        "Authentication-Results: mx.example.org; auth=pass (PLAIN) smtp.auth=alice@example.org"]
+    assert b.message(message_id="<by-login@example.net>")["auth"] == "alice@example.org"
+
+
+def test_the_inbound_port_offers_no_login(pair):
+    _, p = pair
+    with p.client() as c:
+        c.ehlo()
+        assert not c.has_extn("auth")
+
+
 def test_the_rest_of_a_message_is_untouched(pair):
     _, p = pair
     data = (b"Subject:  two blanks\r\nX-Fold: a\r\n   b\r\n\tc\r\nX-Empty:\r\nX-8bit: \xfc\xe4\r\nMessage-ID: <rest@x>\r\n"
@@ -177,6 +202,28 @@ def slowest(p, n, tag, rcpt="alice@example.org"):
     return codes, max(times)
 
 
+def straight_to_the_milter(b, n):
+    """The same without Postfix, whose own look-ups fail first: all of libmilter's threads in a look-up that hangs."""
+    codes, before = [], time.monotonic()
+
+    def one(i):
+        c = milter_client.Milter(b.socket, timeout=60)
+        c.connect()
+        c.helo()
+        c.mail()
+        code, text = c.rcpt(f"<straight{i}@example.org>")
+        codes.append(code + text[:9])
+        c.quit()
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert len(codes) == n
+    return codes, time.monotonic() - before
+
+
 def test_a_hung_database_defers_within_its_deadline_and_hangs_nobody():
     b, p = start(milter_box.Mariadb)
     try:
@@ -190,6 +237,8 @@ def test_a_hung_database_defers_within_its_deadline_and_hangs_nobody():
             assert set(codes) == {451} and seconds < 10, (codes, seconds)
             time.sleep(1)
         assert p.greets()
+        codes, seconds = straight_to_the_milter(b, 8)
+        assert set(codes) == {b"y451 4.3.0"} and seconds < 10, (codes, seconds)
         b.db.thaw()
         milter_box.wait_for(lambda: p.send(["alice@example.org"], mail("thawed"))[0]["alice@example.org"][0] == 250, 15, 0.5)
         p.sink.mail_with("Hello thawed")
