@@ -205,6 +205,18 @@ basalt_verify_plain(struct auth_request *request, const char *password, verify_p
 
 /* --- does a user exist? (userdb static, for lmtp) --- */
 
+/*
+ * Who sends mail to lmtp has asked before whether the recipient exists (Postfix: the milter's maps). If there are no keys
+ * now, somebody took them away: "unknown" would bounce the mail, and it has to wait instead.
+ */
+static bool
+is_loss(const struct basalt_auth *auth, enum bs_err status)
+{
+	const char *service = BASALT_AUTH_SERVICE(auth->request);
+
+	return status == BS_ERR_NOENT && service != NULL && strcmp(service, "lmtp") == 0;
+}
+
 /* passdb_client_fn */
 static void
 exists_answered(void *ctx, enum bs_err status, const uint8_t *payload ATTR_UNUSED, size_t len ATTR_UNUSED)
@@ -214,6 +226,9 @@ exists_answered(void *ctx, enum bs_err status, const uint8_t *payload ATTR_UNUSE
 
 	if (status == BS_OK)
 		result = PASSDB_RESULT_OK;
+	else if (is_loss(auth, status))
+		e_error(authdb_event(auth->request), "basalt: ALARM: mail for %s, and basalt-keyd has no keys of it: it waits",
+		    auth->request->fields.user);
 	else if (status == BS_ERR_NOENT || status == BS_ERR_ARG)
 		result = PASSDB_RESULT_USER_UNKNOWN;
 	else

@@ -281,9 +281,9 @@ def test_unknown_recipient_is_refused_in_the_dialogue(every_system):
     system.settle()
     with system.imap(account) as mail:
         assert mail.select() == 1
-    with system.lmtp() as lmtp:
+    with system.lmtp() as lmtp:  # Postfix asked before: an account without keys here has lost them, and its mail waits
         replies = lmtp.deliver(STRANGER, ["nobody-at-all@example.org"], messages.make(b"to nobody\r\n"))
-    assert replies["nobody-at-all@example.org"][0][0] == 550
+    assert replies["nobody-at-all@example.org"][0][0] == 451
 
 
 def test_wrong_password_opens_nothing(every_system):
