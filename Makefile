@@ -27,6 +27,10 @@ CTL_LIBS := -ljansson
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb
 
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)  $(2)")
+
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 COMMON := $(wildcard common/*.c)
 KEYD := $(wildcard keyd/*.c)
@@ -116,60 +120,74 @@ clean: ## removes all that was built
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Icommon -I$(firstword $(subst /, ,$<)) -c -o $@ $<
+	$(call say,CC ,$<)
+	$(Q)$(CC) $(CFLAGS) -Icommon -I$(firstword $(subst /, ,$<)) -c -o $@ $<
 
 $(B)/obj/dovecot-plugin/%.o: CFLAGS += $(DOVECOT_INC)
 $(B)/obj/common/sql_mariadb.o: CFLAGS += $(MARIADB_INC)
 
 $(B)/gen/sql_%.c: tools/embed-sql $(wildcard sql/keys/*.sql sql/policy/*.sql)
 	@mkdir -p $(@D)
-	tools/embed-sql $* sql/$*/*.sql >$@
+	$(call say,GEN,$@)
+	$(Q)tools/embed-sql $* sql/$*/*.sql >$@
 
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(CC) $(CFLAGS) -Icommon -c -o $@ $<
+	$(call say,CC ,$<)
+	$(Q)$(CC) $(CFLAGS) -Icommon -c -o $@ $<
 
 $(B)/libbasalt.a: $(call obj,$(COMMON)) $(GEN:.c=.o)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR ,$@)
+	$(Q)ar rcs $@ $^
 
 $(B)/libkeyd.a: $(call obj,$(filter-out keyd/main.c,$(KEYD)))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR ,$@)
+	$(Q)ar rcs $@ $^
 
 $(B)/libmilter.a: $(call obj,$(filter-out milter/main.c,$(MILTER)))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR ,$@)
+	$(Q)ar rcs $@ $^
 
 $(B)/basalt-keyd: $(B)/obj/keyd/main.o $(B)/libkeyd.a $(B)/libbasalt.a
-	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(KEYD_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(KEYD_LIBS)
 
 $(B)/basalt-milter: $(B)/obj/milter/main.o $(B)/libmilter.a $(B)/libbasalt.a
-	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(MILTER_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(MILTER_LIBS)
 
 $(B)/basaltctl: $(call obj,$(CTL)) $(B)/libbasalt.a
-	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(CTL_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(CTL_LIBS)
 
 $(B)/dovecot/lib10_basalt_plugin.so: $(call obj,$(PLUGIN)) $(B)/libbasalt.a
 	@mkdir -p $(@D)
-	$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
 
 $(B)/dovecot/auth/libauthdb_basalt.so: $(call obj,$(AUTHDB)) $(B)/libbasalt.a
 	@mkdir -p $(@D)
-	$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER),$(B)/libmilter.a) $(B)/libbasalt.a
 	@mkdir -p $(@D)
-	$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
 $(B)/bench_msgfmt: $(B)/obj/tests/bench/bench_msgfmt.o $(B)/libbasalt.a
-	$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS)
 
 $(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
 
 # Fuzzers are clang's: every source they need is compiled again with coverage.
 build-fuzz/%: tests/fuzz/%.c $(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) | $(GEN)
 	@mkdir -p $(@D)
-	clang -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	$(call say,FUZ,$@)
+	$(Q)clang -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-I. -Icommon -Ikeyd -Imilter $(MARIADB_INC) -o $@ $< $(filter-out $<,$(filter %.c,$^)) $(GEN) \
 		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
