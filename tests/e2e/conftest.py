@@ -15,6 +15,15 @@ POOL = systems.Pool()
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long this test may take (default 120)")
+    config.addinivalue_line("markers", "long: runs in `make test-long` alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Long tests are left out, not skipped, unless BASALT_LONG is set."""
+    if not os.environ.get("BASALT_LONG"):
+        left_out = [i for i in items if i.get_closest_marker("long")]
+        items[:] = [i for i in items if i not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +57,16 @@ def own_system():
     yield make
     for s in made:
         s.remove()
+
+
+@pytest.fixture(autouse=True)
+def no_sanitizer_report():
+    """With BASALT_BUILD=build-asan: what AddressSanitizer or UBSan wrote meanwhile fails the test."""
+    before = {s: s.sanitizer_reports() for s in POOL.systems.values()}
+    yield
+    for s in POOL.systems.values():
+        new = s.sanitizer_reports()
+        assert new == before.get(s, ""), new
 
 
 class TooSlow(Exception):
