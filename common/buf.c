@@ -45,10 +45,10 @@ grow(struct bs_buf *buf, size_t need)
 	base = malloc(size);
 	if (base == NULL)
 		return BS_ERR_NOMEM;
-	if (len > 0)
+	if (buf->base != NULL) {
 		memcpy(base, buf->base + buf->start, len);
-	if (buf->base != NULL)
 		explicit_bzero(buf->base, buf->size);
+	}
 	free(buf->base);
 	buf->base = base;
 	buf->size = size;

@@ -180,7 +180,7 @@ records_ask_once(const char *path, const char *account, uint8_t bytes[BS_RECORD_
 {
 	enum bs_err err;
 
-	if (records != NULL && strcmp(records_path, path) != 0)
+	if (records != NULL && null_strcmp(records_path, path) != 0)
 		records_close();
 	if (records == NULL) {
 		err = bs_keyclient_connect(path, TIMEOUT_MS, &records);

@@ -146,6 +146,7 @@ tokens_expire(struct tokens *tokens, int64_t now)
 {
 	struct token *token;
 
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that unlinking changes TAILQ_FIRST */
 	while ((token = TAILQ_FIRST(&tokens->age)) != NULL && now >= token->expires_ms) {
 		struct ring *ring = token->ring;
 

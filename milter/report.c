@@ -23,7 +23,7 @@ text(const char *from)
 	size_t n = 0;
 	json_t *value;
 
-	for (; from[n] != '\0' && n < TEXT_MAX; n++)
+	for (; n < TEXT_MAX && from[n] != '\0'; n++)
 		clean[n] = (char)((unsigned char)from[n] < 0x20 || from[n] == 0x7f ? '?' : from[n]);
 	clean[n] = '\0';
 	value = json_string(clean);
