@@ -21,7 +21,7 @@
 #include "resolve.h"
 #include "verdict.h"
 
-#define SESSION_BYTES_MAX (1024 * 1024)
+#define SESSION_BYTES_MAX ((size_t)1024 * 1024)
 #define SESSION_RECIPIENTS_MAX 1000
 #define SESSION_FORGED_MAX 500
 #define SESSION_NAMES_MAX 32 /* different header names of ours that one message may forge */
