@@ -1,6 +1,7 @@
 #include "compat.h"
 
 #include "keymem.h"
+#include "plugin.h"
 
 struct entry {
 	const struct basalt_user *owner; /* NULL: free */
@@ -13,13 +14,15 @@ struct entry {
 static struct entry *table;
 static uint64_t table_clock;
 
+/* By account: two mail users of one account, in lmtp, see each other's keys. */
 static struct entry *
-keymem_find(const struct basalt_user *owner, const uint8_t message_id[BS_ID_LEN])
+keymem_find(const struct basalt_user *reader, const uint8_t message_id[BS_ID_LEN])
 {
 	if (table == NULL)
 		return NULL;
 	for (size_t i = 0; i < BASALT_KEYMEM_MAX; i++) {
-		if (table[i].owner == owner && memcmp(table[i].message_id, message_id, BS_ID_LEN) == 0)
+		if (table[i].owner != NULL && memcmp(table[i].message_id, message_id, BS_ID_LEN) == 0 &&
+		    strcmp(table[i].owner->account, reader->account) == 0)
 			return &table[i];
 	}
 	return NULL;
@@ -51,18 +54,19 @@ basalt_keymem_put(const struct basalt_user *owner, const uint8_t message_id[BS_I
 			return;
 		memset(table, 0, BASALT_KEYMEM_MAX * sizeof(*table));
 	}
-	if (e == NULL)
+	if (e == NULL) {
 		e = keymem_oldest();
-	e->owner = owner;
+		e->owner = owner;
+	}
 	e->used = ++table_clock;
 	memcpy(e->message_id, message_id, BS_ID_LEN);
 	memcpy(e->data_key, data_key, BS_KEY_LEN);
 }
 
 bool
-basalt_keymem_get(const struct basalt_user *owner, const uint8_t message_id[BS_ID_LEN], uint8_t data_key[BS_KEY_LEN])
+basalt_keymem_get(const struct basalt_user *reader, const uint8_t message_id[BS_ID_LEN], uint8_t data_key[BS_KEY_LEN])
 {
-	struct entry *e = keymem_find(owner, message_id);
+	struct entry *e = keymem_find(reader, message_id);
 
 	if (e == NULL)
 		return false;

@@ -9,6 +9,7 @@
 #include <auth-request.h>
 #include <auth-settings.h>
 #include <hex-binary.h>
+#include <ioloop.h>
 #include <passdb.h>
 #include <str.h>
 
@@ -21,6 +22,8 @@
 #define EXPORT __attribute__((visibility("default")))
 #define LOGIN_TIMEOUT_MS 30000 /* Argon2id waits its turn when many log in at once */
 #define EXISTS_TIMEOUT_MS 10000
+#define BUSY_WAIT_MS 200 /* keyd queues few logins of one account at a time; a mail client opens five connections at once */
+#define BUSY_TRIES 50
 #define LOGIN_PAYLOAD_MAX (4 * 2 + BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
 #define TOKEN_FIELD "userdb_basalt_pass_token"
 
@@ -34,6 +37,8 @@ struct basalt_passdb {
 
 struct basalt_auth {
 	struct auth_request *request;
+	struct timeout *to_again;
+	unsigned int tries;
 	bool session;
 	union {
 		verify_plain_callback_t *verify_plain;
@@ -139,6 +144,8 @@ take_token(struct basalt_auth *auth, const uint8_t *payload, size_t len)
 	return BS_OK;
 }
 
+static void login_again(struct basalt_auth *auth);
+
 /* passdb_client_fn */
 static void
 login_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len)
@@ -146,6 +153,10 @@ login_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len
 	struct basalt_auth *auth = ctx;
 	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
 
+	if (status == BS_ERR_BUSY && ++auth->tries < BUSY_TRIES) {
+		auth->to_again = timeout_add_short(BUSY_WAIT_MS, login_again, auth);
+		return;
+	}
 	if (status == BS_OK)
 		status = take_token(auth, payload, len);
 	if (status == BS_OK) {
@@ -179,6 +190,14 @@ login_send(struct basalt_auth *auth, const char *password)
 		passdb_client_send(passdb_of(auth->request)->client, BS_OP_LOGIN, payload, wr.len, LOGIN_TIMEOUT_MS,
 		    login_answered, auth);
 	bs_wipe(payload, sizeof(payload));
+}
+
+static void
+login_again(struct basalt_auth *auth)
+{
+	timeout_remove(&auth->to_again);
+	/* Dovecot keeps the password for as long as the request lives. */
+	login_send(auth, auth->request->mech_password);
 }
 
 static void

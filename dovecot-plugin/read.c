@@ -86,6 +86,7 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 {
 	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
 	struct istream *ours = NULL;
+	int ret = 0;
 
 	mail_forget(bm);
 	if (!basalt_sealed_begins(*stream)) {
@@ -96,13 +97,16 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 		return -1;
 	} else {
 		ours = *stream;
+		/* A later plugin may let go of it, and another stream get its address. */
+		i_stream_ref(ours);
 	}
-	if (bm->module_ctx.super.istream_opened != NULL && bm->module_ctx.super.istream_opened(mail, stream) < 0)
-		return -1;
+	if (bm->module_ctx.super.istream_opened != NULL)
+		ret = bm->module_ctx.super.istream_opened(mail, stream);
 	/* Only if no plugin (zlib) made something else of it are our sizes the mail's. */
-	if (ours != NULL && *stream == ours && !bm->probing)
+	if (ret == 0 && ours != NULL && *stream == ours && !bm->probing)
 		prime_sizes(mail, basalt_sealed_sizes(bm->sm));
-	return 0;
+	i_stream_unref(&ours);
+	return ret;
 }
 
 static int

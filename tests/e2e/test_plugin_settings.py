@@ -1,0 +1,229 @@
+"""How the Dovecot modules are set up: what they refuse, what logins they take, and plugins beside them.
+
+One system of its own, whose extra configuration the tests rewrite.
+"""
+import imaplib
+import re
+import socket
+import time
+
+import pytest
+
+import clients
+import messages
+import systems
+from test_plugin import STRANGER, deliver, refusal
+
+
+class Configured:
+    """A system with a configuration file more, and what to do to it."""
+
+    def __init__(self, system, file):
+        self.system, self.file = system, file
+
+    def set(self, text):
+        self.file.write_text(text)
+        status, out = self.system.doveadm("reload")
+        assert status == 0, out
+        time.sleep(1)
+
+    def wait_log(self, mark, since, seconds=10):
+        end = time.monotonic() + seconds
+        while mark not in self.system.log("dovecot")[since:]:
+            assert time.monotonic() < end, self.system.log("dovecot")[since:]
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory, pool):
+    file = tmp_path_factory.mktemp("plugin") / "more.conf"
+    file.write_text("")
+    system = systems.System(["--set", f"dovecot.include={file}"])
+    yield Configured(system.start(), file)
+    system.remove()
+
+
+@pytest.fixture
+def site(configured):
+    yield configured
+    configured.set("")
+
+
+def login_fails(system, account, text=None):
+    with pytest.raises((imaplib.IMAP4.error, OSError), match=text):
+        clients.Imap(system.port("imap"), account.address, account.password)
+
+
+# --- what is refused ---
+
+@pytest.mark.parametrize("line", ["auth_debug_passwords = yes", "auth_verbose_passwords = sha1"])
+def test_passwords_in_logs(site, line):
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set(line + "\n")
+    socket.setdefaulttimeout(5)
+    try:
+        with pytest.raises((imaplib.IMAP4.error, OSError)):
+            c = imaplib.IMAP4("127.0.0.1", site.system.port("imap"), timeout=3)
+            c.login(account.address, account.password)
+    finally:
+        socket.setdefaulttimeout(None)
+    site.wait_log(line.split()[0], since)
+    assert account.password not in site.system.log("dovecot")
+    site.set("")
+    site.system.imap(account).close()
+
+
+@pytest.mark.parametrize("service", ["imap", "pop3"])
+def test_several_users_in_a_process(site, service):
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set(f"service {service} {{\n  client_limit = 5\n  service_count = 0\n}}\n")
+    with pytest.raises(Exception):
+        if service == "imap":
+            site.system.imap(account).select()
+        else:
+            site.system.pop3(account).stat()
+    site.wait_log("client_limit above 1", since)
+
+
+def test_attachments_beside_the_mail(site):
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set("mail_attachment_dir = ~/attachments\n")
+    assert refusal(site.system, account)[0] == 451
+    site.wait_log("mail_attachment_dir has to be empty", since)
+
+
+@pytest.mark.parametrize("text,mark", [
+    ("plugin {\n  basalt_keyd =\n}\n", "basalt_keyd } is not set"),
+    ("plugin {\n  basalt_site_key =\n}\n", "basalt_site_key } is not set"),
+    ("plugin {\n  basalt_site_key = /nowhere/site.key.pub\n}\n", "can't open /nowhere/site.key.pub"),
+    ("plugin {\n  basalt_keyd = /nowhere\n}\n", "no public record"),
+])
+def test_settings_missing(site, text, mark):
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set(text)
+    assert refusal(site.system, account)[0] == 451
+    site.wait_log(mark, since)
+
+
+def test_mbox_can_not_hold_it(site):
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set("mail_location = mbox:~/mbox\n")
+    assert refusal(site.system, account)[0] == 451
+    site.wait_log("storage mbox can't hold sealed mail", since)
+
+
+# --- logins ---
+
+def test_mechanism_login(configured):
+    account = configured.system.account("private")
+    mail = clients.Imap(configured.system.port("imap"), account.address, account.password, login=False)
+    answers = iter([account.address.encode(), account.password.encode()])
+    assert mail.c.authenticate("LOGIN", lambda _challenge: next(answers))[0] == "OK"
+    mail.select()
+    mail.close()
+
+
+def test_upper_case_login_is_the_same_account(configured):
+    account = configured.system.account("private")
+    deliver(configured.system, account, messages.make(b"one\r\n"))
+    with clients.Imap(configured.system.port("imap"), account.address.upper(), account.password) as mail:
+        assert mail.select() == 1
+        assert mail.part(1).endswith(b"one\r\n")
+
+
+@pytest.mark.parametrize("length", [1024, 1025, 5000])
+def test_long_passwords(configured, length):
+    """At and beyond BS_PASSWORD_MAX: wrong, not an error."""
+    account = configured.system.account("private")
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED|[Tt]oo long|Input buffer full"):
+        clients.Imap(configured.system.port("imap"), account.address, "p" * length)
+
+
+def test_master_user_opens_nothing(site):
+    """A master login that is to pass by the account's own passdb, too: the master's password is not the account's."""
+    account = site.system.account("private")
+    site.set("auth_master_user_separator = *\npassdb {\n  driver = static\n  args = password=mastersecret\n"
+             "  master = yes\n  pass = yes\n}\n")
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED|AUTHORIZATIONFAILED"):
+        clients.Imap(site.system.port("imap"), f"{account.address}*admin", "mastersecret")
+    site.system.imap(account).close()
+
+
+def test_other_mechanisms_bring_no_password(site):
+    account = site.system.account("private")
+    site.set("auth_mechanisms = plain login cram-md5\n")
+    mail = clients.Imap(site.system.port("imap"), account.address, "", login=False)
+    with pytest.raises(imaplib.IMAP4.error):
+        mail.c.login_cram_md5(account.address, account.password)
+    mail.c.shutdown()
+    site.system.imap(account).close()
+
+
+def test_many_logins_at_once(configured):
+    """Several requests under way on one connection; right and wrong passwords keep apart."""
+    accounts = [configured.system.account("private") for _ in range(4)]
+    opened = []
+    for n in range(12):
+        c = imaplib.IMAP4("127.0.0.1", configured.system.port("imap"), timeout=60)
+        a = accounts[n % 4]
+        password = a.password if n % 3 else "wrong"
+        c.send(f'a1 LOGIN {a.address} "{password}"\r\n'.encode())
+        opened.append((c, n % 3 != 0))
+    for c, right in opened:
+        line = c.readline()
+        while not line.startswith(b"a1 "):
+            line = c.readline()
+        assert line.startswith(b"a1 OK" if right else b"a1 NO"), line
+        c.shutdown()
+
+
+def test_tokens_stay_out_of_the_logs(site):
+    account = site.system.account("private")
+    site.set("auth_debug = yes\nmail_debug = yes\nauth_verbose = yes\n")
+    deliver(site.system, account, messages.make(b"debugged\r\n"))
+    with site.system.imap(account) as mail:
+        mail.select()
+        mail.part(1)
+    time.sleep(0.5)
+    logs = "".join(p.read_text(errors="replace") for p in site.system.path("log").glob("*.log"))
+    assert "basalt_pass_token" in logs  # it is mentioned, hidden
+    assert not re.search(r"basalt_pass_token=[0-9a-f]{16}", logs)
+    assert account.password not in logs
+
+
+# --- beside other plugins ---
+
+def test_zlib_beside_it(site):
+    account = site.system.account("private")
+    sent = messages.make(messages.text(300_000, seed=7))
+    deliver(site.system, account, sent)
+    site.set("mail_plugins = zlib basalt\nplugin {\n  zlib_save = lz4\n}\n")
+    deliver(site.system, account, sent)
+    with site.system.imap(account) as mail:
+        mail.select()
+        uid = mail.append(sent)
+        mail.ok("create", "Copies")
+        mail.select()
+        for u in (1, 2, uid):
+            assert mail.part(u).endswith(sent)
+            assert mail.size(u) == len(mail.part(u))
+            assert mail.part(u, "<150000.9000>") == mail.part(u)[150000:159000]
+            mail.copy(u, "Copies")
+        assert mail.select("Copies") == 3
+        assert all(mail.part(u).endswith(sent) for u in mail.uids())
+    assert set(site.system.suites(account)) == {systems.SUITE_SEALED}
+
+
+def test_mail_in_several_folders_by_detail(site):
+    """Delivery to a folder that is made on the way."""
+    account = site.system.account("private")
+    site.set("lmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = yes\nrecipient_delimiter = +\n")
+    address = account.address.replace("@", "+lists@")
+    with site.system.lmtp() as lmtp:
+        replies = lmtp.deliver(STRANGER, [address, account.address], messages.make(b"into a folder\r\n" * 99))
+    assert [code for r in replies.values() for code, _ in r] == [250, 250]
+    with site.system.imap(account) as mail:
+        for folder in ("lists", "INBOX"):
+            assert mail.select(folder) == 1
+            assert b"into a folder" in mail.part(1)
+    assert site.system.suites(account) == [systems.SUITE_SEALED] * 2
