@@ -258,6 +258,9 @@ def test_passwd(keyd, user):
         assert c.passwd(user, PASSWORD, "a new password") == 2
         assert [g for g, _blob in keyd.rows(user)] == [2, 1], "the old one stays until the new one was used"
         assert m.unwrap([prefix]) == [key], "an open session goes on"
+        before = keyd.status()["warm_logins"]
+        assert keyd.login_status(user, "a new password") == kp.OK
+        assert keyd.status()["warm_logins"] == before + 1, "its ring knows the new password at once"
     assert keyd.login_status(user, PASSWORD) == kp.DENIED
     with keyd.session(user, "a new password") as m:
         assert m.unwrap([prefix]) == [key]
