@@ -294,6 +294,105 @@ test_who_hung_up_costs_no_argon2(void **state)
 	assert_int_equal(v->jobs.count, 0);
 }
 
+/* A session on the mail socket, with keys of no one. */
+static void
+fake_session(struct world *w, uint64_t id)
+{
+	struct bs_keyset ks = { .record = { .name = "a@example.org", .generation = 1 }, .record_len = 10 };
+	struct bs_ring_key key = { .active = true };
+	uint8_t amk[BS_KEY_LEN] = { 1 };
+	struct ring *ring;
+
+	assert_int_equal(rings_open(w->v->rings, &ks, amk, &key, 1, w->v->now_ms, &ring), BS_OK);
+	send_open(w, MAIL, id);
+	conn_start_session(w->v, conn_find(w->v, MAIL, id), ring);
+}
+
+static uint64_t
+next_random(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	return *x ^= *x << 17;
+}
+
+/* A payload that is nearly right: a few strings, then noise. */
+static size_t
+make_payload(uint64_t *x, uint8_t *out, size_t size)
+{
+	struct bs_wr wr = bs_wr_init(out, size);
+	uint8_t noise[64];
+
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (uint8_t)next_random(x) & (i < 20 ? 0xff : 1);
+	for (uint64_t n = next_random(x) % 4; n > 0; n--)
+		bs_wr_str16(&wr, noise, 1 + next_random(x) % 12);
+	bs_wr_bytes(&wr, noise + 20, next_random(x) % 2 == 0 ? 0 : next_random(x) % 6);
+	return wr.len;
+}
+
+/* The keystore and the kdf worker answer what was asked, with anything. True when they had something to answer. */
+static bool
+answer_anything(struct world *w, uint64_t *x)
+{
+	struct job *job = TAILQ_FIRST(&w->v->jobs.store_sent);
+	uint8_t payload[200] = { 0 };
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+
+	if (job != NULL) {
+		bs_wr_u16(&wr, next_random(x) % 2 == 0 ? BS_OK : BS_ERR_NOENT);
+		bs_wr_u64(&wr, next_random(x) % 3);
+		bs_wr_str32(&wr, "BSK1\1 and what is no keyset", next_random(x) % 27);
+		return jobs_on_store(w->v, &(struct link_msg){ .type = job->store_type, .id = job->number, .payload = payload,
+		    .len = wr.len }) == BS_OK;
+	}
+	job = w->v->jobs.kdf_busy[0];
+	return job != NULL && jobs_on_kdf(w->v, 0, &(struct link_msg){ .type = LINK_KDF, .id = job->number,
+	    .payload = payload, .len = 2 + BS_KEY_LEN }) == BS_OK;
+}
+
+/* Whatever clients, keystore and kdf say: the vault neither breaks nor keeps anything. */
+static void
+test_noise(void **state)
+{
+	static const uint8_t codes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20 };
+	struct world *w = *state;
+	struct vault *v = w->v;
+	uint64_t x = 88172645463325252u;
+	unsigned answered = 0;
+	uint8_t payload[200];
+
+	for (uint64_t serial = 1; serial < 20000; serial++) {
+		unsigned front = (unsigned)(next_random(&x) % KEYD_SOCKETS);
+		uint8_t code;
+
+		do
+			code = codes[next_random(&x) % sizeof(codes)];
+		while ((bs_keyproto_permitted(code) & sockets[front].peer) == 0);
+		if (front == MAIL && next_random(&x) % 2 == 0)
+			fake_session(w, NUMBER(serial, 0));
+		else
+			send_open(w, front, NUMBER(serial, 0));
+		send_frame(w, front, NUMBER(serial, 0), code, payload, make_payload(&x, payload, sizeof(payload)));
+		for (int i = 0; i < 3; i++) {
+			jobs_pump(v);
+			answered += answer_anything(w, &x);
+		}
+		send_close(w, front, NUMBER(serial, 0));
+		while (next_status(w, front) >= 0)
+			;
+		v->now_ms += 50;
+		jobs_expire(v);
+		assert_false(v->broken);
+	}
+	assert_true(answered > 1000); /* noise gets that far */
+	v->now_ms += 1000000;
+	jobs_expire(v);
+	rings_expire(v->rings, v->now_ms);
+	assert_int_equal(arena_used(v->job_cells) + arena_used(v->ring_cells), 0);
+	assert_int_equal(v->session_count, 0);
+}
+
 static void
 test_selftest(void **state)
 {
@@ -337,6 +436,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_answers_that_nobody_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_requests_than_there_is_room_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_hung_up_costs_no_argon2, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_site_key_files, setup, teardown),
 		cmocka_unit_test(test_selftest),
 	};

@@ -1,0 +1,266 @@
+"""basalt-keyd when something dies or hangs, what its memory and files show, and what it refuses to start with."""
+import contextlib
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import time
+
+import keyproto as kp
+import pytest
+from keydserver import PROGRAM, ROOT, SANITIZED, UID_KEYSTORE, Keyd, record_fields, sealed_prefix, wait_for
+
+PASSWORD = "correct horse battery staple"
+USER = "alice@example.org"
+
+
+@pytest.fixture
+def keyd():
+    with Keyd() as k:
+        k.enrol(USER, PASSWORD)
+        yield k
+
+
+# --- roles that hang or die ---
+
+def test_a_hung_database_is_a_timeout(keyd):
+    pid, = keyd.pids("keystore")
+    with keyd.session(USER, PASSWORD) as m:
+        prefix = sealed_prefix(m.record(USER), bytes(range(32)))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with keyd.client("delivery") as d, keyd.client("auth") as a:
+                start = time.monotonic()
+                d.sock.sendall(kp.frame(kp.RECORD, kp.str16(USER)) * 40)
+                assert keyd.login_status(USER, PASSWORD) == kp.TIMEOUT
+                assert [d.read_frame()[1] for _ in range(16)] == [kp.TIMEOUT] * 16
+                assert time.monotonic() - start < 3.5
+                assert d.read_frame()[1] == kp.TIMEOUT
+                assert time.monotonic() - start > 3.5, "no more than 16 of one connection are under way at once"
+                assert m.unwrap([prefix]) == [bytes(range(32))], "what needs no database goes on"
+                assert a.call(kp.EXISTS, kp.str16(USER))[0] == kp.TIMEOUT
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert keyd.works_again()
+
+
+def test_a_locked_database_changes_nothing(keyd):
+    db = sqlite3.connect(keyd.db, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    with keyd.client("control") as c:
+        start = time.monotonic()
+        status, _ = c.call(kp.PASSWD, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("another password"))
+        assert status in (kp.TIMEOUT, kp.BUSY, kp.UNAVAIL, kp.CONFLICT) and time.monotonic() - start < 5
+    assert keyd.works(), "reading goes on"
+    db.execute("ROLLBACK")
+    db.close()
+    assert len(keyd.rows(USER)) == 1 and keyd.works()
+
+
+@pytest.mark.parametrize("role", ["keystore", "kdf", "vault", "front"])
+def test_a_killed_role_comes_back_with_all_others(keyd, role):
+    before = keyd.processes()
+    with keyd.client("auth") as a, keyd.client("mail") as m:
+        m.attach(a.login(USER, PASSWORD)[1], USER)
+        os.kill(keyd.pids(role)[0], signal.SIGKILL)
+        assert m.closes()
+    assert keyd.works_again()
+    after = keyd.processes()
+    assert sorted(after.values()) == sorted(before.values())
+    assert set(after) & set(before) == {keyd.process.pid}, "no process of the old set is left"
+
+
+def test_killed_supervisor_takes_all_with_it(keyd):
+    assert keyd.kill()
+    keyd.start()  # over the sockets that nobody unlinked
+    assert keyd.works()
+
+
+def test_sigterm_is_a_clean_end(keyd):
+    pids = keyd.processes()
+    assert keyd.stop() == 0
+    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+    assert list(keyd.run.iterdir()) == []
+
+
+def test_a_crash_in_a_password_change_leaves_one_password_that_opens(keyd):
+    """Killed at another moment each time: the old or the new password opens, and the keys are the same."""
+    key, old, new = os.urandom(32), PASSWORD, "the new password"
+    with keyd.client("delivery") as d:
+        prefix = sealed_prefix(d.record(USER), key)
+    changed = 0
+    for i in range(16):
+        with keyd.client("control") as c, contextlib.suppress(kp.Closed, OSError, kp.KeydError):
+            timer = threading.Timer(0.003 * i, os.kill, (keyd.pids("vault")[0], signal.SIGKILL))
+            timer.start()
+            c.passwd(USER, old, new)
+        timer.join()
+        assert keyd.kill()  # the quicker restart
+        keyd.start()
+        opens = [p for p in (old, new) if keyd.login_status(USER, p) == kp.OK]
+        assert len(opens) == 1
+        with keyd.session(USER, opens[0]) as m:
+            assert m.unwrap([prefix]) == [key]
+        changed += opens[0] == new
+        old, new = opens[0], f"password number {i}"
+    assert 0 < changed < 16, "some kills hit before and some after"
+
+
+# --- MariaDB ---
+
+@contextlib.contextmanager
+def mariadb():
+    """start(), which gives the settings of a private server, again after it died."""
+    tool, where = ROOT / "tests" / "tools" / "mariadb", pathlib.Path(tempfile.mkdtemp(prefix="basalt-keyd-maria-"))
+    where.chmod(0o755)
+
+    def start():
+        out = subprocess.run([tool, "start", where / "db"], check=True, capture_output=True, text=True).stdout
+        env = dict(word.split("=", 1) for word in shlex.split(out))
+        os.chown(env["KEYS_PASSWORD_FILE"], UID_KEYSTORE, 0)
+        return env
+
+    try:
+        yield start
+    finally:
+        subprocess.run([tool, "stop", where / "db"], check=True, capture_output=True)
+        shutil.rmtree(where)
+
+
+def test_mariadb_hangs_dies_and_comes_back():
+    with mariadb() as start:
+        env = start()
+        pid = int(env["MARIADB_PID"])
+        with Keyd(keyd={"database": env["KEYS_URL"], "database_password_file": env["KEYS_PASSWORD_FILE"]}) as keyd:
+            keyd.enrol(USER, PASSWORD)
+            roles = keyd.processes()
+            assert keyd.works()
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                assert keyd.login_status(USER, PASSWORD) in (kp.TIMEOUT, kp.UNAVAIL) and time.monotonic() - began < 4
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert keyd.works_again()
+            os.kill(pid, signal.SIGKILL)
+            assert wait_for(lambda: keyd.login_status(USER, PASSWORD) == kp.UNAVAIL)
+            assert keyd.status()["database"] != "ok"
+            start()
+            assert keyd.works_again() and keyd.processes() == roles, "no role died of it"
+
+
+# --- what leaks ---
+
+def memory(pid):
+    """All that root can read of a process."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in span.split("-"))
+            if rights[0] == "r" and "[v" not in line:
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    yield mem.read(end - start)
+
+
+def test_no_secret_outside_the_arena(keyd):
+    """Not in a command line, an environment, a log, a file, nor in the memory of any role, once a request is done."""
+    secret, new = "a unique pass phrase 4711", "another unique phrase 0815"
+    keyd.enrol("leak@example.org", secret)
+    with keyd.client("auth") as a, keyd.client("mail") as m, keyd.client("control") as c:
+        key = os.urandom(32)
+        m.attach(a.login("leak@example.org", secret)[1], "leak@example.org")
+        m.unwrap([sealed_prefix(m.record("leak@example.org"), key)])
+        c.passwd("leak@example.org", secret, new)
+        needles = [secret.encode(), new.encode(), key]
+        for pid, role in keyd.processes().items():
+            for name in "cmdline", "environ":
+                text = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+                assert not any(n in text for n in needles)
+            if not SANITIZED:
+                assert not any(n in part for part in memory(pid) for n in needles), role
+        for path in (p for p in keyd.dir.rglob("*") if p.is_file()):
+            assert not any(n in path.read_bytes() for n in needles), path
+
+
+def test_each_role_is_in_its_jail(keyd):
+    if SANITIZED:
+        return
+    for pid, role in keyd.processes().items():
+        if role == "supervisor":
+            continue
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2", role
+        assert fields["CapEff"] == fields["CapPrm"] == "0" * 16 and not fields["Groups"].strip(), role
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size\s+0\s+0", limits) and re.search(r"Max processes\s+0\s+0", limits)
+        fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        if role in ("vault", "kdf"):
+            allowed = ("socket:", "/dev/null", str(keyd.log))
+            others = [f for f in fds if not f.startswith(allowed)]
+            assert len(others) <= 1, (role, fds)  # standard error, as this test gave it
+    assert len(keyd.pids("front")) == 4 and len(keyd.pids("kdf")) == 2
+
+
+def test_another_process_of_the_same_user_cannot_read_the_vault(keyd):
+    if SANITIZED:
+        return
+    pid, = keyd.pids("vault")
+    assert os.stat(f"/proc/{pid}/mem").st_uid == 0, "not dumpable: root's, not the role user's"
+
+
+# --- start ---
+
+def test_syslog_that_is_not_there_kills_no_role():
+    with Keyd(keyd={"log": "syslog"}) as keyd:
+        pids = keyd.processes()
+        keyd.enrol(USER, PASSWORD)
+        assert keyd.login_status(USER, "wrong password") == kp.DENIED and keyd.works()
+        with keyd.client("auth") as a:
+            a.sock.sendall(b"\0\0\0\0")
+            assert a.read_frame()[1] == kp.FORMAT
+        assert keyd.processes() == pids
+
+
+def start_fails(keyd):
+    p = subprocess.run([PROGRAM, "-c", keyd.conf], capture_output=True, timeout=20)
+    return p.returncode, keyd.log_text() + p.stderr.decode()
+
+
+def test_refuses_a_site_key_that_others_may_read(keyd):
+    keyd.stop()
+    (keyd.dir / "site.key").chmod(0o640)
+    status, text = start_fails(keyd)
+    assert status == 78 and "chmod 600" in text
+    assert list(keyd.run.iterdir()) == []
+
+
+def test_refuses_a_damaged_site_key(keyd):
+    keyd.stop()
+    path = keyd.dir / "site.key"
+    text = path.read_text()
+    path.write_text(("1" if text[0] != "1" else "2") + text[1:])
+    assert start_fails(keyd)[0] == 78
+
+
+def test_refuses_a_second_daemon_on_its_sockets(keyd):
+    status, text = start_fails(keyd)
+    assert status == 1 and "another basalt-keyd" in text
+    assert keyd.works()
+
+
+def test_another_site_key_makes_every_record_a_forgery(keyd):
+    keyd.stop()
+    for name in "site.key", "site.key.pub":
+        (keyd.dir / name).unlink()
+    subprocess.run([PROGRAM, "--make-site-key", keyd.dir / "site.key"], check=True, stdout=subprocess.DEVNULL)
+    keyd.start()
+    assert keyd.login_status(USER, PASSWORD) == kp.AUTH
+    assert keyd.alarms() and record_fields(keyd.rows(USER)[0][1][7:])[4] == kp.SEALED
