@@ -214,6 +214,7 @@ class Pool:
         if key not in self.systems:
             self.systems[key] = System([*CHEAP_KDF, *options], storage=storage, db=db)
             self.systems[key].start()
+        assert self.systems[key].env, "it did not start: see the first test that wanted it"
         return self.systems[key]
 
     def close(self):

@@ -20,6 +20,11 @@ def environment(b):
             "UBSAN_OPTIONS": f"log_path={b.path('log', 'asan', 'report')}:print_stacktrace=1:halt_on_error=1"}
 
 
+def dovecot_conf(b):
+    """Its shadow memory is far beyond Dovecot's limits of address space."""
+    return [("default_vsz_limit", "0")] if library(b) else []
+
+
 def preload(b):
     """The same for Dovecot, which is not built with it."""
     return {**environment(b), "LD_PRELOAD": library(b)} if library(b) else {}

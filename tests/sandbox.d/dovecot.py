@@ -81,7 +81,7 @@ def write_config(b):
         "DIR": b.dir, "INSTANCE": proc.instance(b.dir), "IMPORT": " ".join(f"{k}={v}" for k, v in asan.preload(b).items()), "MAIL_UID": boxes.UID_MAIL,
         "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
         "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
-        "MORE": "\n".join(line(k, v) for k, v in b.settings("dovecot")),
+        "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
     }
     text = TEMPLATE.read_text()
     for name, value in values.items():
