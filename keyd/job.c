@@ -229,7 +229,9 @@ pump_kdf(struct vault *v, unsigned worker)
 	struct jobs *jobs = &v->jobs;
 	struct job *job;
 
-	while (jobs->kdf_busy[worker] == NULL && (job = TAILQ_FIRST(&jobs->kdf_queue)) != NULL) {
+	if (jobs->kdf_busy[worker] != NULL)
+		return;
+	while ((job = TAILQ_FIRST(&jobs->kdf_queue)) != NULL) {
 		enum bs_err err;
 
 		unqueue(jobs, job);
@@ -245,6 +247,7 @@ pump_kdf(struct vault *v, unsigned worker)
 		}
 		job->wait = JOB_KDF_SENT;
 		jobs->kdf_busy[worker] = job;
+		return;
 	}
 }
 

@@ -79,6 +79,8 @@ class Keyd(contextlib.AbstractContextManager):
         before = self.log_text().count("processes serve")
         self.process = subprocess.Popen([PROGRAM, "-c", self.conf], stdin=subprocess.DEVNULL, env={"LANG": "C"})
         if not wait_for(lambda: self.log_text().count("processes serve") > before or self.logs_elsewhere(), 15):
+            self.process.kill()
+            self.process.wait()
             raise RuntimeError("basalt-keyd does not start:\n" + self.log_text())
 
     def logs_elsewhere(self):
