@@ -89,6 +89,11 @@ def sealed_only(system, account):
     return len(found)
 
 
+def queued(system, account):
+    """Does mail for it wait in Postfix's queue?"""
+    return account.address in system.postfix("postqueue", "-p")
+
+
 def alarms(system, account):
     """Lines of the logs that should wake somebody."""
     lines = (system.log("keyd") + system.log("dovecot")).splitlines()

@@ -117,13 +117,13 @@ def deferred_not_stored(system, alice, bob, before):
     assert len(probes.alarms(system, alice)) > before
     assert probes.sealed_only(system, alice) == 1 and not probes.traces(system, alice, sent)
     assert probes.shown(system, bob) == [probes.word(sent)]
-    assert len(system.queue()) == 1
+    assert probes.queued(system, alice)
     return sent
 
 
 def arrives_after_all(system, account, *expected):
     system.flush()
-    system.settle()
+    probes.wait_for(lambda: not probes.queued(system, account))
     assert sorted(probes.shown(system, account)) == sorted(map(probes.word, expected))
     assert probes.sealed_only(system, account) == len(expected)
 
