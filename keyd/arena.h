@@ -1,3 +1,5 @@
+/* What arena_new() would lock, in bytes. */
+size_t arena_size(size_t cell_len, size_t cells);
 /*
  * arena: the one place where the vault keeps secrets: a fixed number of equal cells in one locked, guarded mapping.
  *

@@ -35,6 +35,7 @@ vault_alarm(struct vault *v, const char *user, const char *what, enum bs_err err
 
 /* What the limit must leave for the buffers of key operations, which are locked one by one when ids are dropped. */
 #define LOCK_SPARE (1u << 20)
+#define RINGS_A_SESSION 3 /* cells: the account's root, its active key, an older one */
 
 /* False when the arenas alone use up what this process may lock once it is no longer root. */
 static bool
@@ -49,8 +50,10 @@ spare_is_left(const struct vault *v, uint64_t limit)
 static void
 explain_limit(uint64_t limit, size_t sessions, char *errbuf, size_t errbuf_size)
 {
-	uint64_t fixed = JOB_SECRETS_MAX * sizeof(struct job_secret) + LOCK_SPARE + 3 * 4096;
-	uint64_t room = limit > fixed ? (limit - fixed) / (3 * sizeof(struct ring_cell)) : 0;
+	uint64_t fixed = LOCK_SPARE + arena_size(sizeof(struct job_secret), JOB_SECRETS_MAX)
+	    + arena_size(sizeof(struct vault_secret), 1) + arena_size(1, 1);
+	size_t each = RINGS_A_SESSION * arena_size(sizeof(struct ring_cell), 1024) / 1024;
+	uint64_t room = limit > fixed ? (limit - fixed) / each : 0;
 
 	(void)snprintf(errbuf, errbuf_size,
 	    "cannot lock the memory for the keys of session.max = %zu, only %llu KiB may be locked: raise the limit "
@@ -69,7 +72,7 @@ make_arenas(struct vault *v, char *errbuf, size_t errbuf_size)
 	if (err == BS_OK)
 		err = arena_new(sizeof(struct job_secret), JOB_SECRETS_MAX, &v->job_cells);
 	if (err == BS_OK)
-		err = arena_new(sizeof(struct ring_cell), 3 * sessions, &v->ring_cells);
+		err = arena_new(sizeof(struct ring_cell), RINGS_A_SESSION * sessions, &v->ring_cells);
 	(void)getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (err == BS_OK && !spare_is_left(v, lim.rlim_cur))
 		err = BS_ERR_LIMIT;
