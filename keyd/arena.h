@@ -1,5 +1,3 @@
-/* What arena_new() would lock, in bytes. */
-size_t arena_size(size_t cell_len, size_t cells);
 /*
  * arena: the one place where the vault keeps secrets: a fixed number of equal cells in one locked, guarded mapping.
  *
@@ -22,6 +20,8 @@ size_t arena_size(size_t cell_len, size_t cells);
 
 struct arena;
 
+/* What arena_new() would lock, in bytes. */
+size_t arena_size(size_t cell_len, size_t cells);
 enum bs_err arena_new(size_t cell_len, size_t cells, struct arena **out) BS_MUST_USE;
 /* Wipes all cells and unmaps; NULL is legal. */
 void arena_free(struct arena *arena);
