@@ -103,7 +103,7 @@ test_headers_are_counted_by_name(void **state)
 {
 	struct session *s = *state;
 	struct header_ref ref;
-	char name[20];
+	char name[24];
 
 	assert_int_equal(session_begin_message(s, "<>", NULL), BS_OK);
 	assert_int_equal(session_count_header(s, "Authentication-Results", &ref), BS_OK);
