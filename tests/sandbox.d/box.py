@@ -9,7 +9,7 @@ import shlex
 import socket
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False,
+DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "cores": False,
             "build": str(ROOT / "build")}
 FIXED = ("db", "storage", "plain")  # what the data in DIR depends on
 

@@ -48,6 +48,7 @@ def start(b, given):
         if names and all(running(b, n) for n in names):
             return f"{b.dir}: already running"
         b.take_options(given)
+        proc.CORES = b.cores
         b.dir.chmod(0o755)
         b.check_access()
         healing = b.exists() and any(running(b, n) for n in wanted(b) if n not in ("tmpfs",))

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 MARK = "BASALT_SANDBOX"
+CORES = False  # tests/sandbox start --cores
 
 
 def start_time(pid):
@@ -34,8 +35,11 @@ def remember(pid):
 
 
 def limits():
-    """In the child: no core files (they would hold plaintext), as many descriptors as allowed."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """In the child: no core files (they would hold plaintext) unless CORES, as many descriptors as allowed."""
+    if not CORES:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    else:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     os.umask(0o022)
