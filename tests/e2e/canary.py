@@ -14,11 +14,15 @@ import quopri
 import random
 import re
 import stat
+import subprocess
+import tempfile
 
 Find = collections.namedtuple("Find", "where token encoding")
 
 WINDOW = 8 << 20
 OVERLAP = 4096
+BATCH = 32 << 20
+PATH = {"PATH": "/usr/bin:/bin"}
 
 
 def make_tokens(names, seed=None):
@@ -79,37 +83,81 @@ def find_in_bytes(data, tokens):
     return hits
 
 
-def find_in_file(fp, tokens):
-    """The same for an open binary file of any length."""
-    hits, tail = set(), b""
-    while True:
-        block = fp.read(WINDOW)
-        if not block:
-            return hits
-        hits |= find_in_bytes(tail + block, tokens)
-        tail = block[-OVERLAP:]
+class Sieve:
+    """Many tokens in much data: every needle at once through `grep -F`. Feed it (where, data), then read finds."""
+
+    def __init__(self, tokens):
+        self.meaning = {n.lower(): (t, e) for t, token in reversed(tokens.items()) for e, n in reversed(needles(token))}
+        self.pieces, self.waiting, self.found = [], 0, {}
+
+    def feed(self, where, data):
+        if data.strip(b"\0"):
+            for form in {data, _BREAKS.sub(b"", data), _SOFT_BREAKS.sub(b"", data)}:
+                self.pieces.append((where, form.replace(b"\n", b"\1")))
+                self.waiting += len(form)
+        if self.waiting > BATCH:
+            self._grep()
+
+    def feed_file(self, where, fp):
+        """A whole file, in overlapping windows."""
+        tail = b""
+        while block := fp.read(WINDOW):
+            self.feed(where, tail + block)
+            tail = block[-OVERLAP:]
+
+    def _grep(self):
+        """One line of input a piece, so that the line's number says where a needle stands."""
+        with tempfile.NamedTemporaryFile() as patterns:
+            patterns.write(b"\n".join(self.meaning) + b"\n")
+            patterns.flush()
+            p = subprocess.run(["grep", "--text", "-n", "-o", "-i", "-F", "-f", patterns.name], stdout=subprocess.PIPE,
+                               input=b"".join(form + b"\n" for _, form in self.pieces), env={"LC_ALL": "C", **PATH})
+        if p.returncode > 1:
+            raise RuntimeError("grep failed")
+        for line in p.stdout.splitlines():
+            number, _, needle = line.partition(b":")
+            self.found[Find(self.pieces[int(number) - 1][0], *self.meaning[needle.lower()])] = True
+        self.pieces, self.waiting = [], 0
+
+    def finds(self):
+        if self.pieces:
+            self._grep()
+        return list(self.found)
 
 
-def scan_tree(root, tokens, skip=()):
-    """Every regular file and every file name below root; skip holds path prefixes to leave out."""
-    finds = []
+def walk(root, skip=(), newer=0):
+    """Every path below root, but what begins with one of skip. With newer (s): only what has changed since, and no mounts."""
+    skip, device = tuple(map(str, skip)), os.stat(root).st_dev
     for folder, dirs, files in os.walk(root):
-        dirs[:] = [d for d in dirs if not os.path.join(folder, d).startswith(tuple(skip))] if skip else dirs
-        for name in dirs + files:
+        for name in list(dirs) + files:
             path = os.path.join(folder, name)
-            finds += [Find(path + " (its name)", t, e) for t, e in find_in_bytes(os.fsencode(name), tokens)]
-        for name in files:
-            path = os.path.join(folder, name)
-            if skip and path.startswith(tuple(skip)):
-                continue
             try:
-                if not stat.S_ISREG(os.lstat(path).st_mode):
-                    continue
-                with open(path, "rb") as fp:
-                    finds += [Find(path, t, e) for t, e in find_in_file(fp, tokens)]
+                info = os.lstat(path)
             except FileNotFoundError:
                 continue  # went away meanwhile: nothing is left there
-    return finds
+            if skip and path.startswith(skip) or newer and info.st_dev != device:
+                if name in dirs:
+                    dirs.remove(name)
+            elif info.st_ctime >= newer:
+                yield path
+
+
+def feed_tree(sieve, root, skip=(), newer=0):
+    """Every regular file and every name below root."""
+    for path in walk(root, skip, newer):
+        sieve.feed(path + " (its name)", os.fsencode(os.path.basename(path)))
+        try:
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                with open(path, "rb") as fp:
+                    sieve.feed_file(path, fp)
+        except FileNotFoundError:
+            continue
+
+
+def scan_tree(root, tokens, skip=(), newer=0):
+    sieve = Sieve(tokens)
+    feed_tree(sieve, root, skip, newer)
+    return sieve.finds()
 
 
 def descendants(pid):
@@ -130,9 +178,8 @@ def descendants(pid):
     return seen
 
 
-def scan_open_deleted(pids, tokens):
+def feed_open_deleted(sieve, pids):
     """Files that are deleted but still held open by one of pids, and memory files."""
-    finds = []
     for pid in pids:
         folder = f"/proc/{pid}/fd"
         try:
@@ -145,8 +192,30 @@ def scan_open_deleted(pids, tokens):
                 target = os.readlink(link)
                 if not target.endswith(" (deleted)") or not stat.S_ISREG(os.stat(link).st_mode):
                     continue
+                if target.startswith("/secretmem"):
+                    continue  # memfd_secret: no other process can read it
                 with open(link, "rb") as fp:
-                    finds += [Find(f"{link} -> {target}", t, e) for t, e in find_in_file(fp, tokens)]
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                    sieve.feed_file(f"{link} -> {target}", fp)
+            except (FileNotFoundError, ProcessLookupError):
                 continue
-    return finds
+
+
+def scan_open_deleted(pids, tokens):
+    sieve = Sieve(tokens)
+    feed_open_deleted(sieve, pids)
+    return sieve.finds()
+
+
+def feed_arguments(sieve):
+    """The command line and the environment of every process; returns the files that can't be read."""
+    closed = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for name in (f"/proc/{pid}/cmdline", f"/proc/{pid}/environ"):
+            try:
+                with open(name, "rb") as fp:
+                    sieve.feed(name, fp.read())
+            except PermissionError:
+                closed.append(name)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return closed

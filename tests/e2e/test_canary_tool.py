@@ -2,6 +2,7 @@
 import base64
 import os
 import quopri
+import subprocess
 
 import pytest
 
@@ -53,3 +54,36 @@ def test_deleted_but_open_files_count(tmp_path):
         path.unlink()
         finds = canary.scan_open_deleted([os.getpid()], TOKENS)
     assert [f for f in finds if "gone (deleted)" in f.where]
+
+
+@pytest.mark.parametrize("encode", [
+    lambda b: b, bytes.upper, lambda b: b.decode().encode("utf-16-le"), lambda b: b.decode().encode("utf-16-be"),
+    lambda b: base64.encodebytes(b"a" * 50 + b), lambda b: quopri.encodestring(b"x" * 60 + b + b"y" * 40),
+    lambda b: b.hex().encode(), lambda b: b.decode().encode("latin-1"), lambda b: b.split("ü".encode())[0],
+])
+def test_the_sieve_of_many_tokens_finds_the_same(tmp_path, encode):
+    many = canary.make_tokens(range(300), seed=3)
+    noise = os.urandom(300_000)
+    (tmp_path / "one").write_bytes(noise + encode(many[7].encode()) + b"\n" + noise)
+    (tmp_path / "two").write_bytes(noise)
+    (tmp_path / "three").write_bytes(b"line\n" * 9 + encode(many[8].encode()))
+    found = {(os.path.basename(f.where), f.token) for f in canary.scan_tree(tmp_path, many)}
+    assert found == {("one", 7), ("three", 8)}
+
+
+def test_memory_files_and_arguments_count():
+    name = canary.ascii_tokens(["memory"], seed=4)
+    fd = os.memfd_create("canary")
+    os.write(fd, b"." * 9000 + name["memory"].encode())
+    child = subprocess.Popen(["sleep", "60"], env={"CANARY": name["memory"]})
+    try:
+        sieve = canary.Sieve(name)
+        canary.feed_open_deleted(sieve, [os.getpid()])
+        canary.feed_arguments(sieve)
+        found = {f.where for f in sieve.finds()}
+        assert f"/proc/{child.pid}/environ" in found
+        assert [w for w in found if "/memfd:canary" in w]
+    finally:
+        os.close(fd)
+        child.kill()
+        child.wait()
