@@ -75,6 +75,18 @@ map_cells(struct arena *arena)
 	return BS_OK;
 }
 
+static size_t
+round_up(size_t len, size_t to)
+{
+	return (len + to - 1) / to * to;
+}
+
+size_t
+arena_size(size_t cell_len, size_t cells)
+{
+	return round_up(round_up(cell_len, CELL_ALIGN) * cells, (size_t)sysconf(_SC_PAGESIZE));
+}
+
 enum bs_err
 arena_new(size_t cell_len, size_t cells, struct arena **out)
 {
@@ -88,9 +100,9 @@ arena_new(size_t cell_len, size_t cells, struct arena **out)
 	if (arena == NULL)
 		return BS_ERR_NOMEM;
 	arena->page = page;
-	arena->cell_len = (cell_len + CELL_ALIGN - 1) / CELL_ALIGN * CELL_ALIGN;
+	arena->cell_len = round_up(cell_len, CELL_ALIGN);
 	arena->cells = cells;
-	arena->bytes = (arena->cell_len * cells + page - 1) / page * page;
+	arena->bytes = arena_size(cell_len, cells);
 	arena->map_len = arena->bytes + 2 * page;
 	arena->next_free = calloc(cells, sizeof(*arena->next_free));
 	if (arena->next_free == NULL)

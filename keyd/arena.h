@@ -20,6 +20,8 @@
 
 struct arena;
 
+/* What arena_new() would lock, in bytes. */
+size_t arena_size(size_t cell_len, size_t cells);
 enum bs_err arena_new(size_t cell_len, size_t cells, struct arena **out) BS_MUST_USE;
 /* Wipes all cells and unmaps; NULL is legal. */
 void arena_free(struct arena *arena);

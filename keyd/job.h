@@ -77,7 +77,7 @@ struct job {
 	bool have_ks;
 	struct bs_keyset ks;
 	size_t slot;
-	bool tried; /* Argon2id ran at least once */
+	unsigned tried; /* how often Argon2id ran */
 	job_fn unlocked;
 	/* newgen.h: a new generation on its way */
 	struct bs_slot new_slot;

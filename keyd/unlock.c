@@ -4,6 +4,8 @@
 
 /* What a slot from the database may cost a kdf worker; nobody's slot is larger (keydconf.c bounds what we make). */
 #define SLOT_MEMORY_KIB_MAX 262144u
+/* And how many of them one wrong password may cost: an account has one, two while it is being changed. */
+#define PASSWORD_SLOTS_MAX 4
 
 static enum bs_err
 reject(struct vault *v, const struct job *job, const char *what, enum bs_err err)
@@ -136,16 +138,18 @@ try_slot(struct vault *v, struct job *job)
 
 	while (job->slot < job->ks.slot_count && slots[job->slot].kind != BS_SLOT_PASSWORD)
 		job->slot++;
-	if (job->slot == job->ks.slot_count && !job->tried) {
+	if (job->slot == job->ks.slot_count && job->tried == 0) {
 		run_dummy(v, job);
 	} else if (job->slot == job->ks.slot_count) {
 		job->unlocked(v, job, BS_ERR_DENIED);
 	} else if (slots[job->slot].memory_kib > SLOT_MEMORY_KIB_MAX || slots[job->slot].passes > BS_ARGON2_PASSES_MAX) {
 		job->unlocked(v, job, reject(v, job, "a slot has impossible Argon2id parameters", BS_ERR_LIMIT));
+	} else if (job->tried == PASSWORD_SLOTS_MAX) {
+		job->unlocked(v, job, reject(v, job, "more password slots than an account can have", BS_ERR_LIMIT));
 	} else {
 		const struct bs_slot *slot = &slots[job->slot];
 
-		job->tried = true;
+		job->tried++;
 		job_kdf(v, job, job->sec->password, job->sec->password_len, slot->salt, slot->memory_kib, slot->passes, on_seed);
 	}
 }

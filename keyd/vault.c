@@ -33,26 +33,51 @@ vault_alarm(struct vault *v, const char *user, const char *what, enum bs_err err
 	bs_log(BS_LOG_ALARM, "account %s: %s: %s", user, what, bs_err_text(err));
 }
 
+/* What the limit must leave for the buffers of key operations, which are locked one by one when ids are dropped. */
+#define LOCK_SPARE (1u << 20)
+#define RINGS_A_SESSION 3 /* cells: the account's root, its active key, an older one */
+
+/* False when the arenas alone use up what this process may lock once it is no longer root. */
+static bool
+spare_is_left(const struct vault *v, uint64_t limit)
+{
+	uint64_t used = arena_bytes(v->secrets) + arena_bytes(v->job_cells) + arena_bytes(v->ring_cells);
+
+	return limit == RLIM_INFINITY || (limit >= LOCK_SPARE && used <= limit - LOCK_SPARE);
+}
+
+/* Says how many sessions the limit has room for. */
+static void
+explain_limit(uint64_t limit, size_t sessions, char *errbuf, size_t errbuf_size)
+{
+	uint64_t fixed = LOCK_SPARE + arena_size(sizeof(struct job_secret), JOB_SECRETS_MAX)
+	    + arena_size(sizeof(struct vault_secret), 1) + arena_size(1, 1);
+	size_t each = RINGS_A_SESSION * arena_size(sizeof(struct ring_cell), 1024) / 1024;
+	uint64_t room = limit > fixed ? (limit - fixed) / each : 0;
+
+	(void)snprintf(errbuf, errbuf_size,
+	    "cannot lock the memory for the keys of session.max = %zu, only %llu KiB may be locked: raise the limit "
+	    "(LimitMEMLOCK=infinity in the unit, \"ulimit -l\" in a shell) or set session.max = %llu",
+	    sessions, (unsigned long long)limit / 1024, (unsigned long long)room);
+}
+
 /* The locked memory, its size fixed now. */
 static enum bs_err
 make_arenas(struct vault *v, char *errbuf, size_t errbuf_size)
 {
-	size_t rings = 3 * (size_t)v->conf->sessions_max;
+	size_t sessions = (size_t)v->conf->sessions_max;
 	struct rlimit lim = { 0 };
 	enum bs_err err = arena_new(sizeof(struct vault_secret), 1, &v->secrets);
 
 	if (err == BS_OK)
 		err = arena_new(sizeof(struct job_secret), JOB_SECRETS_MAX, &v->job_cells);
 	if (err == BS_OK)
-		err = arena_new(sizeof(struct ring_cell), rings, &v->ring_cells);
-	if (err == BS_OK)
-		return BS_OK;
+		err = arena_new(sizeof(struct ring_cell), RINGS_A_SESSION * sessions, &v->ring_cells);
 	(void)getrlimit(RLIMIT_MEMLOCK, &lim);
-	(void)snprintf(errbuf, errbuf_size,
-	    "cannot lock %zu KiB of memory for keys, the limit is %llu KiB: raise it (LimitMEMLOCK=infinity in the unit, "
-	    "\"ulimit -l\" in a shell) or lower session.max",
-	    (rings * sizeof(struct ring_cell) + JOB_SECRETS_MAX * sizeof(struct job_secret)) / 1024 + 8,
-	    (unsigned long long)lim.rlim_cur / 1024);
+	if (err == BS_OK && !spare_is_left(v, lim.rlim_cur))
+		err = BS_ERR_LIMIT;
+	if (err != BS_OK)
+		explain_limit(lim.rlim_cur, sessions, errbuf, errbuf_size);
 	return err;
 }
 

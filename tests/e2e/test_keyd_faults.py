@@ -264,3 +264,21 @@ def test_another_site_key_makes_every_record_a_forgery(keyd):
     keyd.start()
     assert keyd.login_status(USER, PASSWORD) == kp.AUTH
     assert keyd.alarms() and record_fields(keyd.rows(USER)[0][1][7:])[4] == kp.SEALED
+
+
+def test_refuses_to_lock_more_than_is_left_for_work(keyd):
+    """What the arena leaves must do for the buffers of an enrolment, or keyd says so before it serves."""
+    limited = ["setpriv", "--bounding-set=-sys_resource", "prlimit", "--memlock=8388608:8388608", PROGRAM, "-c", keyd.conf]
+    keyd.stop()
+    text = keyd.conf.read_text()
+    keyd.conf.write_text(text.replace("max = 2000", "max = 18000"))
+    p = subprocess.run(limited, capture_output=True, timeout=20)
+    room = re.search(r"set session.max = (\d+)", keyd.log_text())
+    assert p.returncode == 78 and room and 2000 < int(room[1]) < 18000, (p.returncode, keyd.log_text()[-500:])
+
+    keyd.conf.write_text(text.replace("max = 2000", f"max = {room[1]}"))
+    served = keyd.log_text().count("processes serve")
+    keyd.process = subprocess.Popen(limited, stdin=subprocess.DEVNULL)
+    assert wait_for(lambda: keyd.log_text().count("processes serve") > served)
+    keyd.enrol("new@example.org", PASSWORD)
+    assert keyd.works("new@example.org", PASSWORD)
