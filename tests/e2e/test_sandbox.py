@@ -1,5 +1,6 @@
 """tests/sandbox itself: side by side, twice, after a crash, and nothing left over."""
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -141,6 +142,23 @@ def test_closed_parent_and_long_path_are_refused():
     status, text = run("start", closed + "/in", "--plain")
     assert status == 2 and "can't be entered" in text
     systems.shutil.rmtree(closed)
+
+
+def test_foreign_directories_are_left_alone():
+    """Neither modes nor files change in what is not ours: full, or open to others as /tmp is."""
+    for name, mode in (("letters", 0o755), ("letters", 0o1777), (None, 0o1777), (None, 0o777)):
+        foreign = pathlib.Path(systems.tempfile.mkdtemp(prefix=systems.PREFIX))
+        if name:
+            (foreign / name).mkdir(mode=0o700)
+        foreign.chmod(mode)
+        before = sorted(foreign.rglob("*"))
+        status, text = run("start", foreign, "--plain")
+        assert status == 2 and "choose a DIR of its own" in text
+        assert run("stop", foreign)[0] == 0
+        assert foreign.stat().st_mode & 0o7777 == mode and sorted(foreign.rglob("*")) == before
+        systems.shutil.rmtree(foreign)
+    status, text = run("start", __file__, "--plain")
+    assert status == 2 and "is no directory" in text
 
 
 def test_dns_answers_from_the_zone(own_system, tmp_path):

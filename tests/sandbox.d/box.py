@@ -7,6 +7,7 @@ import pathlib
 import random
 import shlex
 import socket
+import stat
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "cores": False,
@@ -54,7 +55,7 @@ class Box:
         return self.path("state.json").exists()
 
     def load(self):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self.state = json.loads(self.path("state.json").read_text())
             self.state["options"] = {**DEFAULTS, **self.state["options"]}
 
@@ -66,6 +67,7 @@ class Box:
     @contextlib.contextmanager
     def lock(self):
         """One start or stop at a time; what the other one wrote is read again."""
+        self.check_own()
         self.dir.mkdir(parents=True, exist_ok=True)
         with open(self.path("lock"), "w") as f:
             fcntl.flock(f, fcntl.LOCK_EX)
@@ -101,6 +103,20 @@ class Box:
         for d in [self.dir, *self.dir.parents]:
             if d.exists() and not d.stat().st_mode & 0o001:
                 raise Trouble(f"{d} can't be entered by other users, and the mail servers must: choose another DIR", 2)
+
+    def check_own(self):
+        """DIR is made here, or empty, or a sandbox: modes of what belongs to somebody else are never touched."""
+        for d in [self.dir, *self.dir.parents]:
+            if d.exists() and not d.is_dir():
+                raise Trouble(f"{d} is no directory: choose another DIR", 2)
+        if self.exists() or not self.dir.exists():
+            return
+        if {p.name for p in self.dir.iterdir()} - {"lock"}:
+            raise Trouble(f"{self.dir} is neither empty nor a sandbox: choose a DIR of its own, such as "
+                          f"{self.dir / 'box'}", 2)
+        at = self.dir.stat()
+        if at.st_uid != 0 or at.st_mode & (stat.S_ISVTX | stat.S_IWOTH):
+            raise Trouble(f"{self.dir} belongs to others, too: choose a DIR of its own, such as {self.dir / 'box'}", 2)
 
     def make_dir(self, *names, uid=0, gid=0, mode=0o755):
         d = self.path(*names)

@@ -49,7 +49,7 @@ def start(b, given):
             return f"{b.dir}: already running"
         b.take_options(given)
         proc.CORES = b.cores
-        b.dir.chmod(0o755)
+        b.dir.chmod(b.dir.stat().st_mode & 0o7777 | 0o055)
         b.check_access()
         healing = b.exists() and any(running(b, n) for n in wanted(b) if n not in ("tmpfs",))
         for attempt in range(4):
