@@ -12,10 +12,18 @@
 
 #define PROGRESS_STEPS 4000 /* virtual machine steps between two looks at the clock */
 
+#define KEPT_MAX 16         /* statements that stay prepared; there are about that many */
+
+struct kept {
+	sqlite3_stmt *stmt; /* NULL: free */
+	bool running;
+};
+
 struct conn {
 	sqlite3 *db;
 	int timeout_ms;
 	int64_t deadline_ms;
+	struct kept kept[KEPT_MAX];
 };
 
 static enum bs_err
@@ -80,6 +88,52 @@ past_deadline(void *arg)
 	return bs_now_ms() > conn->deadline_ms;
 }
 
+/* Parsing and planning a statement takes longer than running it, so those with parameters are kept. One that is running
+ * already (a row function asks again) gets a second place. NULL: no place is left. */
+static struct kept *
+find_place(struct conn *conn, const char *sql)
+{
+	struct kept *empty = NULL;
+
+	for (size_t i = 0; i < KEPT_MAX; i++) {
+		struct kept *k = &conn->kept[i];
+
+		if (k->stmt != NULL && !k->running && strcmp(sqlite3_sql(k->stmt), sql) == 0)
+			return k;
+		if (k->stmt == NULL && empty == NULL)
+			empty = k;
+	}
+	return empty;
+}
+
+/* *k_r: where the statement is kept, or NULL. */
+static int
+prepare(struct conn *conn, const char *sql, bool keep, struct kept **k_r, sqlite3_stmt **stmt_r)
+{
+	struct kept *k = *k_r = keep ? find_place(conn, sql) : NULL;
+	int rc = SQLITE_OK;
+
+	if (k == NULL)
+		return sqlite3_prepare_v2(conn->db, sql, -1, stmt_r, NULL);
+	if (k->stmt == NULL)
+		rc = sqlite3_prepare_v3(conn->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &k->stmt, NULL);
+	k->running = rc == SQLITE_OK;
+	*stmt_r = k->stmt;
+	return rc;
+}
+
+static void
+release(struct kept *k, sqlite3_stmt *stmt)
+{
+	if (k == NULL) {
+		sqlite3_finalize(stmt);
+		return;
+	}
+	(void)sqlite3_reset(k->stmt); /* says again what the last step said */
+	(void)sqlite3_clear_bindings(k->stmt);
+	k->running = false;
+}
+
 static void
 sqlite_disconnect(void *arg)
 {
@@ -87,6 +141,8 @@ sqlite_disconnect(void *arg)
 
 	if (conn == NULL)
 		return;
+	for (size_t i = 0; i < KEPT_MAX; i++)
+		sqlite3_finalize(conn->kept[i].stmt);
 	sqlite3_close_v2(conn->db);
 	free(conn);
 }
@@ -192,11 +248,12 @@ sqlite_run(void *arg, const char *sql, const struct bs_sql_arg *args, size_t n, 
 {
 	struct conn *conn = arg;
 	sqlite3_stmt *stmt = NULL;
+	struct kept *k;
 	enum bs_err err;
 	int rc;
 
 	conn->deadline_ms = bs_now_ms() + conn->timeout_ms;
-	rc = sqlite3_prepare_v2(conn->db, sql, -1, &stmt, NULL);
+	rc = prepare(conn, sql, n > 0, &k, &stmt);
 	for (size_t i = 0; rc == SQLITE_OK && i < n; i++)
 		rc = bind(stmt, (int)i + 1, &args[i]);
 	if (rc != SQLITE_OK) {
@@ -206,7 +263,7 @@ sqlite_run(void *arg, const char *sql, const struct bs_sql_arg *args, size_t n, 
 	outcome->started = true;
 	err = step_all(conn, stmt, row, ctx, outcome);
 out:
-	sqlite3_finalize(stmt);
+	release(k, stmt);
 	return err;
 }
 

@@ -222,6 +222,60 @@ test_callback_ends_the_statement(void **state)
 	bs_sql_close(db);
 }
 
+#define BY_NUMBER "SELECT k FROM t WHERE i = ? ORDER BY k"
+
+static enum bs_err
+count_rows(void *ctx, const struct bs_sql_col *cols, size_t n)
+{
+	(void)cols;
+	(void)n;
+	++*(int *)ctx;
+	return BS_OK;
+}
+
+/* A statement that was kept begins anew each time: after one that was left in its middle, and after one that failed. */
+static void
+test_the_same_statement_again(void **state)
+{
+	struct bs_sql *db = open_with_table();
+	struct bs_sql_arg one[] = { BS_SQL_INT(1) }, two[] = { BS_SQL_INT(2) };
+	int left = 0, rows = 0;
+
+	(void)state;
+	assert_int_equal(insert(db, "a", 1, "", 0), BS_OK);
+	assert_int_equal(insert(db, "b", 1, "", 0), BS_OK);
+	assert_int_equal(insert(db, "b", 1, "", 0), BS_ERR_EXISTS);
+	assert_int_equal(insert(db, "c", 2, "", 0), BS_OK);
+	assert_int_equal(bs_sql_run(db, BY_NUMBER, one, 1, stop_at_once, &left), BS_ERR_LIMIT);
+	assert_int_equal(bs_sql_run(db, BY_NUMBER, one, 1, count_rows, &rows), BS_OK);
+	assert_int_equal(rows, 2);
+	assert_int_equal(bs_sql_run(db, BY_NUMBER, two, 1, count_rows, &rows), BS_OK);
+	assert_int_equal(rows, 3);
+	must_run(db, "ALTER TABLE t ADD COLUMN more BIGINT");
+	assert_int_equal(bs_sql_run(db, BY_NUMBER, one, 1, count_rows, &rows), BS_OK);
+	assert_int_equal(rows, 5);
+	bs_sql_close(db);
+}
+
+/* More different statements than an engine keeps. */
+static void
+test_many_statements(void **state)
+{
+	struct bs_sql *db = open_with_table();
+	struct bs_sql_arg one[] = { BS_SQL_INT(1) };
+	char sql[64];
+	int rows = 0;
+
+	(void)state;
+	assert_int_equal(insert(db, "a", 1, "", 0), BS_OK);
+	for (int i = 0; i < 80; i++) {
+		snprintf(sql, sizeof(sql), "SELECT k, %d FROM t WHERE i = ?", i % 40);
+		assert_int_equal(bs_sql_run(db, sql, one, 1, count_rows, &rows), BS_OK);
+	}
+	assert_int_equal(rows, 80);
+	bs_sql_close(db);
+}
+
 static void
 test_bad_sql_is_transient(void **state)
 {
@@ -599,6 +653,7 @@ main(void)
 	cmocka_unit_test(test_values_come_back), cmocka_unit_test(test_null_is_not_empty),                                 \
 	    cmocka_unit_test(test_strings_are_never_sql), cmocka_unit_test(test_case_counts),                              \
 	    cmocka_unit_test(test_duplicate_key), cmocka_unit_test(test_callback_ends_the_statement),                      \
+	    cmocka_unit_test(test_the_same_statement_again), cmocka_unit_test(test_many_statements),                       \
 	    cmocka_unit_test(test_bad_sql_is_transient), cmocka_unit_test(test_commit_and_rollback),                       \
 	    cmocka_unit_test(test_closing_rolls_back), cmocka_unit_test(test_two_writers_conflict_in_time),                \
 	    cmocka_unit_test(test_slow_statement_is_cut), cmocka_unit_test(test_migrate_step_by_step),                     \
