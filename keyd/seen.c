@@ -10,6 +10,7 @@ struct entry {
 	uint64_t generation;
 	uint64_t created;
 	uint8_t account_id[BS_ID_LEN];
+	uint8_t verified[BS_HASH_LEN]; /* all zero: none */
 };
 
 struct seen {
@@ -103,6 +104,8 @@ seen_check(struct seen *seen, const struct bs_record *rec)
 	} else if (rec->created < e->created) {
 		return BS_ERR_ROLLBACK; /* an enrolment from before the one that we know */
 	}
+	if (e->name != name)
+		memset(e, 0, sizeof(*e));
 	e->name = name;
 	e->generation = rec->generation;
 	e->created = rec->created;
@@ -114,6 +117,23 @@ bool
 seen_knows(const struct seen *seen, const char *name)
 {
 	return find(seen, hash_name(seen, name)) != NULL;
+}
+
+void
+seen_note_verified(struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN])
+{
+	struct entry *e = find(seen, hash_name(seen, name));
+
+	if (e != NULL)
+		memcpy(e->verified, digest, BS_HASH_LEN);
+}
+
+bool
+seen_is_verified(const struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN])
+{
+	const struct entry *e = find(seen, hash_name(seen, name));
+
+	return e != NULL && memcmp(e->verified, digest, BS_HASH_LEN) == 0;
 }
 
 void

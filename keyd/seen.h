@@ -22,6 +22,10 @@ void seen_free(struct seen *seen);
 /* Compares, and remembers what is newer. */
 enum bs_err seen_check(struct seen *seen, const struct bs_record *rec) BS_MUST_USE;
 bool seen_knows(const struct seen *seen, const char *name);
+/* The SHA-256 of a whole signed record whose signature was good, and whether it is this one: the same bytes need not be
+ * verified again. _note changes nothing for a name that seen_check() has not taken. */
+void seen_note_verified(struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN]);
+bool seen_is_verified(const struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN]);
 /* After an account was removed on purpose. */
 void seen_forget(struct seen *seen, const char *name);
 

@@ -287,6 +287,34 @@ test_seen(void **state)
 	seen_free(NULL);
 }
 
+/* Only the very bytes that were verified last need no second look. */
+static void
+test_seen_verified(void **state)
+{
+	static const uint8_t key[BS_KEY_LEN] = { 1 }, one[BS_HASH_LEN] = { 1 }, two[BS_HASH_LEN] = { 2 };
+	struct seen *seen = seen_new(64, key);
+	struct bs_record rec = { .name = "a@example.org", .generation = 5, .created = 100, .account_id = { 1 } };
+
+	(void)state;
+	assert_int_equal(bs_crypto_init(), BS_OK);
+	assert_non_null(seen);
+	seen_note_verified(seen, rec.name, one); /* not seen yet: nothing to note it at */
+	assert_false(seen_is_verified(seen, rec.name, one));
+	assert_int_equal(seen_check(seen, &rec), BS_OK);
+	assert_false(seen_is_verified(seen, rec.name, one));
+	seen_note_verified(seen, rec.name, one);
+	assert_true(seen_is_verified(seen, rec.name, one));
+	assert_false(seen_is_verified(seen, rec.name, two));
+	assert_false(seen_is_verified(seen, "b@example.org", one));
+	rec.generation = 6;
+	assert_int_equal(seen_check(seen, &rec), BS_OK);
+	seen_note_verified(seen, rec.name, two);
+	assert_false(seen_is_verified(seen, rec.name, one));
+	seen_forget(seen, rec.name);
+	assert_false(seen_is_verified(seen, rec.name, two));
+	seen_free(seen);
+}
+
 /* However many names come, the table does not grow, and the last ones are remembered. */
 static void
 test_seen_is_bounded(void **state)
@@ -319,7 +347,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_token_expires, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tokens_of_a_closed_account, setup, teardown),
 		cmocka_unit_test(test_seen),
-		cmocka_unit_test(test_seen_is_bounded),
+		cmocka_unit_test(test_seen_verified), cmocka_unit_test(test_seen_is_bounded),
 	};
 
 	return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
