@@ -41,7 +41,7 @@ enum bs_op {
 	BS_OP_UNWRAP = 4,
 	/* M after ATTACH: u8 purpose, 16 mailbox GUID, u64 epoch -> 32 subkey */
 	BS_OP_SUBKEY = 5,
-	/* M, D, C: str16 user -> str16 record (signed; the caller verifies). BS_ERR_NOENT, BS_ERR_AUTH. */
+	/* A, M, D, C: str16 user -> str16 record (signed; the caller verifies). BS_ERR_NOENT, BS_ERR_AUTH. */
 	BS_OP_RECORD = 6,
 	/* M after ATTACH: -> str32 keyset, all sealed, for the copy in the mail home */
 	BS_OP_KEYSET = 7,

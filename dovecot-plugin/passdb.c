@@ -21,11 +21,12 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define LOGIN_TIMEOUT_MS 30000 /* Argon2id waits its turn when many log in at once */
-#define EXISTS_TIMEOUT_MS 10000
+#define RECORD_TIMEOUT_MS 10000
 #define BUSY_WAIT_MS 200 /* keyd queues few logins of one account at a time; a mail client opens five connections at once */
 #define BUSY_TRIES 50
 #define LOGIN_PAYLOAD_MAX (4 * 2 + BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
 #define TOKEN_FIELD "userdb_basalt_pass_token"
+#define RECORD_FIELD "userdb_basalt_record"
 
 void authdb_basalt_init(void);
 void authdb_basalt_deinit(void);
@@ -236,13 +237,29 @@ is_loss(const struct basalt_auth *auth, enum bs_err status)
 	return status == BS_ERR_NOENT && service != NULL && strcmp(service, "lmtp") == 0;
 }
 
+/* The mail process needs the public record to store a mail: it travels with the answer, so that nobody asks twice. */
+static enum bs_err
+take_record(struct basalt_auth *auth, const uint8_t *payload, size_t len)
+{
+	struct bs_rd rd = bs_rd_init(payload, len);
+	size_t record_len;
+	const uint8_t *record = bs_rd_str16(&rd, &record_len);
+
+	if (!bs_rd_done(&rd) || record_len > BS_RECORD_MAX)
+		return BS_ERR_FORMAT;
+	auth_request_set_field(auth->request, RECORD_FIELD, binary_to_hex(record, record_len), NULL);
+	return BS_OK;
+}
+
 /* passdb_client_fn */
 static void
-exists_answered(void *ctx, enum bs_err status, const uint8_t *payload ATTR_UNUSED, size_t len ATTR_UNUSED)
+record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len)
 {
 	struct basalt_auth *auth = ctx;
 	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
 
+	if (status == BS_OK)
+		status = take_record(auth, payload, len);
 	if (status == BS_OK)
 		result = PASSDB_RESULT_OK;
 	else if (is_loss(auth, status))
@@ -273,10 +290,10 @@ basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callb
 	auth->callback.lookup_credentials = callback;
 	bs_wr_str16(&wr, user, strlen(user));
 	if (wr.failed)
-		exists_answered(auth, BS_ERR_NOENT, NULL, 0);
+		record_answered(auth, BS_ERR_NOENT, NULL, 0);
 	else
-		passdb_client_send(passdb_of(request)->client, BS_OP_EXISTS, payload, wr.len, EXISTS_TIMEOUT_MS,
-		    exists_answered, auth);
+		passdb_client_send(passdb_of(request)->client, BS_OP_RECORD, payload, wr.len, RECORD_TIMEOUT_MS,
+		    record_answered, auth);
 }
 
 static struct passdb_module_interface basalt_passdb = {

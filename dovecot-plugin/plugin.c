@@ -14,12 +14,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "crypto.h"
 #include "keymem.h"
 #include "plugin.h"
 #include "read.h"
 #include "save.h"
 #include "session.h"
+#include "sock.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -148,6 +150,7 @@ basalt_user_created(struct mail_user *user)
 		return;
 	bu = p_new(user->pool, struct basalt_user, 1);
 	bu->user = user;
+	bu->created_ms = bs_now_ms();
 	bu->account = str_lcase(p_strdup(user->pool, user->username));
 	bu->module_ctx.super = *v;
 	user->vlast = &bu->module_ctx.super;
@@ -164,6 +167,7 @@ basalt_user_created(struct mail_user *user)
 
 static struct mail_storage_hooks hooks = {
 	.mail_user_created = basalt_user_created,
+	.mailbox_allocated = basalt_ahead_mailbox_allocated,
 	.mail_allocated = basalt_mail_allocated,
 };
 

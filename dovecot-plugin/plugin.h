@@ -20,6 +20,8 @@ struct mailbox;
 
 /* How many unreadable mails a session remembers, so that each is logged once. */
 #define BASALT_UNREADABLE_MAX 64
+/* How many mails are open ahead of the one that is being read, and share a request for data keys. */
+#define BASALT_AHEAD_MAX 16
 
 struct basalt_user {
 	union mail_user_module_context module_ctx;
@@ -30,7 +32,11 @@ struct basalt_user {
 
 	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
 	bool session_lost;
+	const struct bs_msg_prefix *expected[BASALT_AHEAD_MAX]; /* of mails whose keys will be wanted soon */
+	unsigned int expected_count;
 
+	int64_t created_ms;
+	bool record_given; /* the record in the userdb fields was looked at */
 	struct bs_record record; /* verified, valid when record_until lies ahead */
 	int64_t record_until_ms;
 

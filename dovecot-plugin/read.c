@@ -13,6 +13,8 @@ struct basalt_mail {
 	struct basalt_sealed *sm; /* NULL: not open, or not ours */
 	bool plaintext;           /* open, and not ours */
 	bool probing;             /* open only to see what it is */
+	bool ahead;               /* is being opened ahead: nothing is decoded yet */
+	bool outermost;           /* no other plugin (zlib) made something else of our stream */
 	bool want_body;           /* get_stream() was called for the body, too */
 	char *file;               /* for the log */
 };
@@ -31,6 +33,7 @@ mail_forget(struct basalt_mail *bm)
 {
 	basalt_sealed_unref(&bm->sm);
 	bm->plaintext = false;
+	bm->outermost = false;
 	i_free_and_null(bm->file);
 }
 
@@ -40,15 +43,6 @@ fail(struct mail *mail, struct basalt_mail *bm, enum bs_err err)
 	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
 
 	return basalt_unreadable(mail, bu, bm->sm == NULL ? NULL : basalt_sealed_prefix(bm->sm)->message_id, bm->file, err);
-}
-
-/* Key, sizes and as many chunks as must be good before anything is handed out. */
-static int
-make_ready(struct mail *mail, struct basalt_mail *bm)
-{
-	enum bs_err err = bm->want_body ? basalt_sealed_check(bm->sm) : basalt_sealed_open(bm->sm);
-
-	return err == BS_OK ? 0 : fail(mail, bm, err);
 }
 
 /* The trailer knows the sizes: Dovecot need not read the mail to count. */
@@ -62,6 +56,26 @@ prime_sizes(struct mail *mail, const struct bs_msg_sizes *sizes)
 		data->physical_size = sizes->physical_len;
 	if (data->virtual_size == UOFF_T_MAX)
 		data->virtual_size = sizes->virtual_len;
+}
+
+/* Key, sizes and as many chunks as must be good before anything is handed out. */
+static int
+make_ready(struct mail *mail, struct basalt_mail *bm)
+{
+	enum bs_err err = bm->want_body ? basalt_sealed_check(bm->sm) : basalt_sealed_open(bm->sm);
+
+	if (err != BS_OK)
+		return fail(mail, bm, err);
+	if (bm->outermost)
+		prime_sizes(mail, basalt_sealed_sizes(bm->sm));
+	return 0;
+}
+
+/* Opened only to be looked at, or ahead: decoding waits. */
+static bool
+may_wait(const struct basalt_mail *bm)
+{
+	return bm->probing || bm->ahead;
 }
 
 /* One of our files: puts the plaintext stream in the place of the file's. */
@@ -78,7 +92,7 @@ wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 		return fail(mail, bm, err);
 	*stream = basalt_istream_create(input, bm->sm);
 	i_stream_unref(&input);
-	return bm->probing ? 0 : make_ready(mail, bm);
+	return may_wait(bm) ? 0 : make_ready(mail, bm);
 }
 
 static int
@@ -103,7 +117,8 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 	if (bm->module_ctx.super.istream_opened != NULL)
 		ret = bm->module_ctx.super.istream_opened(mail, stream);
 	/* Only if no plugin (zlib) made something else of it are our sizes the mail's. */
-	if (ret == 0 && ours != NULL && *stream == ours && !bm->probing)
+	bm->outermost = ret == 0 && ours != NULL && *stream == ours;
+	if (bm->outermost && !may_wait(bm))
 		prime_sizes(mail, basalt_sealed_sizes(bm->sm));
 	i_stream_unref(&ours);
 	return ret;
@@ -119,13 +134,28 @@ basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_siz
 	int ret;
 
 	bm->want_body = get_body || outer;
-	/* Open already, perhaps only for its header, or for a probe. */
-	if (bm->sm != NULL && imail->data.stream != NULL && !bm->probing && make_ready(mail, bm) < 0)
+	/* Open already, perhaps only for its header, for a probe, or ahead. */
+	if (bm->sm != NULL && imail->data.stream != NULL && !may_wait(bm) && make_ready(mail, bm) < 0)
 		ret = -1;
 	else
 		ret = bm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
 	bm->want_body = outer;
 	return ret;
+}
+
+static bool
+basalt_prefetch(struct mail *mail)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	bool ready;
+
+	/* Another plugin (zlib) may read from our stream, or drop it for one that it kept. */
+	bm->ahead = bm->module_ctx.super.istream_opened == index_mail_opened;
+	ready = bm->module_ctx.super.prefetch(mail);
+	bm->ahead = false;
+	if (bm->sm != NULL)
+		basalt_sealed_expect(bm->sm);
+	return ready;
 }
 
 static void
@@ -170,6 +200,7 @@ basalt_mail_allocated(struct mail *mail)
 	pmail->vlast = &bm->module_ctx.super;
 	v->istream_opened = basalt_istream_opened;
 	v->get_stream = basalt_get_stream;
+	v->prefetch = basalt_prefetch;
 	v->close = basalt_mail_close;
 	MODULE_CONTEXT_SET(pmail, basalt_mail_module, bm);
 }

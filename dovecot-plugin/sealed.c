@@ -36,6 +36,17 @@ struct basalt_sealed {
 	enum bs_err body_failed; /* the check of all chunks, for good */
 };
 
+/* i_malloc() without its zeros, which cost as much as decryption: all of it is written at once. */
+static void *
+must_malloc(size_t size)
+{
+	void *p = malloc(size);
+
+	if (p == NULL)
+		i_fatal_status(FATAL_OUTOFMEM, "basalt: out of memory (%zu bytes)", size);
+	return p;
+}
+
 /* --- bytes of the file --- */
 
 /* The descriptor that holds the stream's bytes as they are, or -1. */
@@ -156,7 +167,7 @@ basalt_sealed_new(struct basalt_user *bu, struct istream *input, struct basalt_s
 	sm->bu = bu;
 	sm->input = input;
 	sm->file_size = size;
-	sm->window = i_malloc(I_MIN(size, WINDOW_MAX) + 1);
+	sm->window = must_malloc(I_MIN(size, WINDOW_MAX) + 1);
 	if (size <= WINDOW_MAX) {
 		err = fetch(input, 0, (size_t)size, sm->window);
 		sm->whole_file = true;
@@ -185,11 +196,12 @@ basalt_sealed_unref(struct basalt_sealed **_sm)
 	*_sm = NULL;
 	if (sm == NULL || --sm->refcount > 0)
 		return;
+	basalt_session_unexpect(sm->bu, &sm->prefix);
 	for (uint32_t i = 0; i < sm->kept_count; i++)
-		i_free(sm->kept[i].plain);
+		free(sm->kept[i].plain);
 	i_free(sm->kept);
 	bs_msg_reader_free(sm->reader);
-	i_free(sm->window);
+	free(sm->window);
 	i_free(sm);
 }
 
@@ -218,6 +230,13 @@ basalt_sealed_sizes(const struct basalt_sealed *sm)
 }
 
 /* --- opening --- */
+
+void
+basalt_sealed_expect(struct basalt_sealed *sm)
+{
+	if (sm->reader == NULL && sm->failed == BS_OK)
+		basalt_session_expect(sm->bu, &sm->prefix);
+}
 
 static enum bs_err
 make_reader(struct basalt_sealed *sm, struct bs_msg_reader **out)
@@ -303,14 +322,14 @@ chunk_plain(struct basalt_sealed *sm, const struct bs_msg_span *span, const uint
 	err = file_bytes(sm, span->file_off, span->file_len, &data);
 	if (err != BS_OK)
 		return err;
-	out = i_malloc(span->plain_len + 1);
+	out = must_malloc(span->plain_len + 1);
 	err = bs_msg_reader_chunk(sm->reader, span, data, span->file_len, out);
 	if (err != BS_OK) {
-		i_free(out);
+		free(out);
 		return err;
 	}
 	k = keep_where(sm);
-	i_free(k->plain);
+	free(k->plain);
 	*k = (struct kept){ .plain = out, .index = span->index, .used = ++sm->clock };
 	*plain = out;
 	return BS_OK;

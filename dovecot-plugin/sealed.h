@@ -39,6 +39,8 @@ struct basalt_user *basalt_sealed_user(const struct basalt_sealed *sm);
 enum bs_err basalt_sealed_open(struct basalt_sealed *sm) BS_MUST_USE;
 /* Opens, and checks all chunks if the mail is small or is known to be damaged. */
 enum bs_err basalt_sealed_check(struct basalt_sealed *sm) BS_MUST_USE;
+/* It will probably be opened soon: its key is asked for together with the next one. */
+void basalt_sealed_expect(struct basalt_sealed *sm);
 /* After _open. */
 const struct bs_msg_sizes *basalt_sealed_sizes(const struct basalt_sealed *sm);
 /* Plaintext from byte off to the end of its chunk, valid until the next call. len is 0 at the end, which has been checked. */

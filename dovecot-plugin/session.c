@@ -7,10 +7,12 @@
 #include "keymem.h"
 #include "session.h"
 #include "sock.h"
+#include "verified.h"
 
 #define TIMEOUT_MS 10000
 #define RECORD_FRESH_MS 60000
 #define TOKEN_FIELD "basalt_pass_token="
+#define RECORD_FIELD "basalt_record="
 
 /* A process's connection for public records; kept from one delivery to the next. */
 static struct bs_keyclient *records;
@@ -30,12 +32,13 @@ socket_path(const struct basalt_user *bu, const char *name)
 
 /* --- the session of a login --- */
 
+/* What the auth module put into the userdb's answer; name ends in "=". */
 static const char *
-find_token(const struct mail_user *user)
+find_field(const struct mail_user *user, const char *name)
 {
 	for (const char *const *f = user->userdb_fields; f != NULL && *f != NULL; f++) {
-		if (basalt_begins(*f, TOKEN_FIELD))
-			return *f + strlen(TOKEN_FIELD);
+		if (basalt_begins(*f, name))
+			return *f + strlen(name);
 	}
 	return NULL;
 }
@@ -84,7 +87,7 @@ static enum bs_err
 record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char **reason_r)
 {
 	struct bs_record rec;
-	enum bs_err err = bs_record_open(bytes, len, bu->site_pub, bu->account, &rec);
+	enum bs_err err = basalt_verified_open(bytes, len, bu->site_pub, bu->account, &rec);
 
 	if (err != BS_OK) {
 		*reason_r = t_strdup_printf("ALARM: the public record of %s is not to be trusted: %s (basalt_site_key may also "
@@ -102,7 +105,7 @@ record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char
 enum bs_err
 basalt_session_start(struct basalt_user *bu, const char **error_r)
 {
-	const char *hex = find_token(bu->user), *path, *reason;
+	const char *hex = find_field(bu->user, TOKEN_FIELD), *path, *reason;
 	uint8_t token[BS_TOKEN_LEN];
 	struct bs_session_info info;
 	enum bs_err err;
@@ -140,29 +143,64 @@ basalt_session_end(struct basalt_user *bu)
 	basalt_keymem_forget(bu);
 }
 
+void
+basalt_session_expect(struct basalt_user *bu, const struct bs_msg_prefix *prefix)
+{
+	if (bu->expected_count < BASALT_AHEAD_MAX && prefix->suite == BS_MSG_SUITE_X25519)
+		bu->expected[bu->expected_count++] = prefix;
+}
+
+void
+basalt_session_unexpect(struct basalt_user *bu, const struct bs_msg_prefix *prefix)
+{
+	for (unsigned int i = 0; i < bu->expected_count; i++) {
+		if (bu->expected[i] == prefix)
+			bu->expected[i--] = bu->expected[--bu->expected_count];
+	}
+}
+
+/* prefixes[0] is the message whose key is wanted now; the keys of the others wait in keymem. */
+static enum bs_err
+unwrap_together(struct basalt_user *bu, const struct bs_msg_prefix *prefixes, size_t n, uint8_t data_key[BS_KEY_LEN])
+{
+	uint8_t keys[1 + BASALT_AHEAD_MAX][BS_KEY_LEN];
+	enum bs_err status[1 + BASALT_AHEAD_MAX], err;
+
+	err = bs_keyclient_unwrap(bu->session, prefixes, n, status, keys);
+	if (connection_died(err)) {
+		session_lose(bu);
+		return BS_ERR_UNAVAIL;
+	}
+	if (err != BS_OK)
+		return err;
+	/* The wanted one last: it must not give way to the others. */
+	for (size_t i = n; i-- > 0;) {
+		if (status[i] == BS_OK)
+			basalt_keymem_put(bu, prefixes[i].message_id, keys[i]);
+	}
+	if (status[0] == BS_OK)
+		memcpy(data_key, keys[0], BS_KEY_LEN);
+	bs_wipe(keys, sizeof(keys));
+	return status[0];
+}
+
 enum bs_err
 basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
 {
-	uint8_t keys[1][BS_KEY_LEN];
-	enum bs_err status = BS_ERR_INTERNAL, err;
+	struct bs_msg_prefix prefixes[1 + BASALT_AHEAD_MAX];
+	size_t n = 1;
 
 	if (basalt_keymem_get(bu, prefix->message_id, data_key))
 		return BS_OK;
 	if (bu->session == NULL)
 		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;
-	err = bs_keyclient_unwrap(bu->session, prefix, 1, &status, keys);
-	if (err != BS_OK) {
-		if (!connection_died(err))
-			return err;
-		session_lose(bu);
-		return BS_ERR_UNAVAIL;
+	prefixes[0] = *prefix;
+	for (unsigned int i = 0; i < bu->expected_count; i++) {
+		if (memcmp(bu->expected[i]->message_id, prefix->message_id, BS_ID_LEN) != 0)
+			prefixes[n++] = *bu->expected[i];
 	}
-	if (status == BS_OK) {
-		memcpy(data_key, keys[0], BS_KEY_LEN);
-		basalt_keymem_put(bu, prefix->message_id, data_key);
-	}
-	bs_wipe(keys, sizeof(keys));
-	return status;
+	bu->expected_count = 0;
+	return unwrap_together(bu, prefixes, n, data_key);
 }
 
 /* --- public records --- */
@@ -216,6 +254,21 @@ record_ask(struct basalt_user *bu, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
 	return err;
 }
 
+/* The record that came with the userdb's answer for a delivery, as fresh as the mail user; once. */
+static enum bs_err
+record_given(struct basalt_user *bu)
+{
+	const char *hex = bu->record_given ? NULL : find_field(bu->user, RECORD_FIELD), *reason;
+	buffer_t *bytes = t_buffer_create(BS_RECORD_MAX);
+
+	bu->record_given = true;
+	if (hex == NULL || bs_now_ms() - bu->created_ms > RECORD_FRESH_MS)
+		return BS_ERR_NOENT;
+	if (hex_to_binary(hex, bytes) < 0)
+		return BS_ERR_FORMAT;
+	return record_take(bu, bytes->data, bytes->used, &reason);
+}
+
 enum bs_err
 basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, const char **reason_r)
 {
@@ -223,7 +276,8 @@ basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, co
 	size_t len = 0;
 	enum bs_err err;
 
-	if (bs_now_ms() < bu->record_until_ms) {
+	/* What is wrong with the given one is found again by asking keyd, whose answer counts. */
+	if (bs_now_ms() < bu->record_until_ms || record_given(bu) == BS_OK) {
 		*rec_r = &bu->record;
 		return BS_OK;
 	}

@@ -30,6 +30,10 @@ enum bs_err basalt_session_record(struct basalt_user *bu, const struct bs_record
 enum bs_err basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
     BS_MUST_USE;
 
+/* The key of this message will be wanted soon: it is asked for with the next one. prefix stays where it is until _unexpect. */
+void basalt_session_expect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
+void basalt_session_unexpect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
+
 /* Closes the connection that the process keeps. */
 void basalt_session_deinit(void);
 

@@ -12,7 +12,7 @@ from keydserver import SANITIZED, Keyd, record_fields, wait_for
 
 PASSWORD = "correct horse battery staple"
 USER, OTHER = "alice@example.org", "bob@example.org"
-SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS},
+SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD},
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
            "delivery": {kp.EXISTS, kp.RECORD},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS}}

@@ -96,13 +96,23 @@ def test_attachments_beside_the_mail(site):
     ("plugin {\n  basalt_keyd =\n}\n", "basalt_keyd } is not set"),
     ("plugin {\n  basalt_site_key =\n}\n", "basalt_site_key } is not set"),
     ("plugin {\n  basalt_site_key = /nowhere/site.key.pub\n}\n", "can't open /nowhere/site.key.pub"),
-    ("plugin {\n  basalt_keyd = /nowhere\n}\n", "no public record"),
 ])
 def test_settings_missing(site, text, mark):
     account, since = site.system.account("private"), len(site.system.log("dovecot"))
     site.set(text)
     assert refusal(site.system, account)[0] == 451
     site.wait_log(mark, since)
+
+
+def test_delivery_needs_no_connection_of_its_own(site):
+    """The record comes with the answer that there is such a recipient. A login does need keyd's socket."""
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set("plugin {\n  basalt_keyd = /nowhere\n}\n")
+    deliver(site.system, account, messages.make(b"sealed all the same\r\n"))
+    assert site.system.suites(account) == [1]
+    with pytest.raises(imaplib.IMAP4.abort):
+        site.system.imap(account).select()
+    site.wait_log("no session at /nowhere/mail", since)
 
 
 def test_mbox_can_not_hold_it(site):
