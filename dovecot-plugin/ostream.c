@@ -37,17 +37,16 @@ emit(void *ctx, const uint8_t *data, size_t len)
 	struct basalt_ostream *bs = ctx;
 	ssize_t n = o_stream_send(bs->ostream.parent, data, len);
 
-	if (n < 0) {
-		o_stream_copy_error_from_parent(&bs->ostream);
-		return BS_ERR_IO;
-	}
 	/* Mail is written to files, which take all or fail. */
-	return (size_t)n == len ? BS_OK : BS_ERR_IO;
+	return n >= 0 && (size_t)n == len ? BS_OK : BS_ERR_IO;
 }
 
+/* Not to be called while the encoder works: taking over the parent's error may close this stream, and free the encoder. */
 static int
 stream_fail(struct basalt_ostream *bs, enum bs_err err)
 {
+	if (bs->ostream.parent->stream_errno != 0)
+		o_stream_copy_error_from_parent(&bs->ostream);
 	if (bs->ostream.ostream.stream_errno == 0) {
 		io_stream_set_error(&bs->ostream.iostream, "basalt: sealing: %s", bs_err_text(err));
 		bs->ostream.ostream.stream_errno = EIO;
