@@ -91,19 +91,35 @@ reply_generation(struct vault *v, struct job *job, const char *what, enum bs_err
 /* --- ENROL --- */
 
 static void
-on_enrolled(struct vault *v, struct job *job, enum bs_err err)
+reply_enrolled(struct vault *v, struct job *job, enum bs_err err)
 {
 	uint8_t payload[BS_ID_LEN + 8];
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 
-	/* Somebody else enrolled the same name meanwhile: there is one row for generation 1. */
-	if (err == BS_ERR_CONFLICT)
-		err = BS_ERR_EXISTS;
 	log_change(job, "enrolled", err);
 	v->stats.enrolled += err == BS_OK;
 	bs_wr_bytes(&wr, job->ks.record.account_id, BS_ID_LEN);
 	bs_wr_u64(&wr, job->ks.record.generation);
 	job_finish(v, job, err, payload, wr.len);
+}
+
+static void
+on_conflict_row(struct vault *v, struct job *job, enum bs_err err)
+{
+	err = unlock_read(v, job, err);
+	if (err == BS_OK)
+		err = BS_ERR_EXISTS;
+	reply_enrolled(v, job, err == BS_ERR_NOENT ? BS_ERR_BUSY : err);
+}
+
+/* A conflict is somebody who enrolled the same name meanwhile, or a database that is locked: the row tells. */
+static void
+on_enrolled(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_ERR_CONFLICT)
+		job_store(v, job, LINK_GET, 0, on_conflict_row);
+	else
+		reply_enrolled(v, job, err);
 }
 
 /* A new account's first record and first key; the AMK and the key lie in job->sec. */
