@@ -14,6 +14,7 @@ POOL = systems.Pool()
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by a signal", 1))
     config.addinivalue_line("markers", "limit(seconds): how long this test may take (default 120)")
     config.addinivalue_line("markers", "long: runs in `make test-long` alone")
 

@@ -1,5 +1,6 @@
 """Jobs of a test run: a command with a time limit of its own, two at a time; what each one's tests said."""
 import concurrent.futures
+import ctypes
 import os
 import pathlib
 import re
@@ -30,7 +31,7 @@ class Job:
         began = time.monotonic()
         with open(log, "wb") as out:
             p = subprocess.Popen(self.argv, cwd=ROOT, env={**env, **self.env}, stdin=subprocess.DEVNULL, stdout=out,
-                                 stderr=subprocess.STDOUT, start_new_session=True)
+                                 stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_run)
             try:
                 status = p.wait(self.limit)
             except subprocess.TimeoutExpired:
@@ -42,6 +43,11 @@ class Job:
         if status is None:
             return [results.Result(self.name, "failed", seconds, f"took longer than {self.limit} s\n{output}")]
         return self.read(status, seconds, output)
+
+
+def die_with_run():
+    """In the child: a run that is killed takes its jobs along (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def end_session(p):
