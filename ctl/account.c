@@ -105,7 +105,7 @@ account_add(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
-		rc = ctl_read_password((ctl->args.given & CTL_PASSWORD) != 0, "Password", true, &password);
+		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password", true, &password);
 	if (rc == CTL_OK)
 		rc = make_keys(ctl, address, password, plan_flags(&plan));
 	if (rc == CTL_OK)
@@ -250,9 +250,9 @@ account_passwd(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
-		rc = ctl_read_password((ctl->args.given & CTL_OLD_PASSWORD) != 0, "Old password", false, &old_password);
+		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Old password", false, &old_password);
 	if (rc == CTL_OK)
-		rc = ctl_read_password((ctl->args.given & CTL_PASSWORD) != 0, "New password", true, &new_password);
+		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &new_password);
 	if (rc == CTL_OK) {
 		err = bs_keyclient_passwd(ctl->keyd, address, old_password, new_password);
 		if (err == BS_ERR_DENIED)
@@ -270,7 +270,7 @@ static int
 change_flags(struct ctl *ctl, const char *address, uint32_t flags)
 {
 	char *password = NULL;
-	int rc = ctl_read_password((ctl->args.given & CTL_PASSWORD) != 0, "Password of the account", false, &password);
+	int rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password of the account", false, &password);
 	enum bs_err err;
 
 	if (rc != CTL_OK)

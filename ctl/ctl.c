@@ -124,7 +124,7 @@ ctl_keyd_text(enum bs_err err)
 {
 	switch (err) {
 	case BS_ERR_WEAK:
-		return "the password is too weak: take a longer one";
+		return "the password is too weak: take 8 characters or more";
 	case BS_ERR_TIMEOUT:
 		return "basalt-keyd did not answer in time; its log says why";
 	case BS_ERR_IO:

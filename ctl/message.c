@@ -25,6 +25,14 @@ suite_name(uint8_t suite)
 	return suite == BS_MSG_SUITE_PLAIN ? "not encrypted, SHA-256 digests" : "X25519, HKDF-SHA256, AES-256-GCM";
 }
 
+static const char *
+what_name(const struct ctl_look *look)
+{
+	if (look->what != CTL_SEALED)
+		return "plaintext, not one of our files";
+	return look->have_prefix && look->prefix.suite == BS_MSG_SUITE_PLAIN ? "not encrypted, with a digest" : "sealed";
+}
+
 static enum bs_err
 append_chunk(void *ctx, const struct ctl_chunk *chunk)
 {
@@ -107,7 +115,7 @@ as_text(struct inspection *in, const struct ctl_mail *mail, const struct ctl_loo
 	enum bs_err err = BS_OK;
 
 	printf("message at offset %llu, %llu bytes: %s\n", (unsigned long long)mail->off, (unsigned long long)mail->len,
-	    look->what == CTL_SEALED ? "sealed" : "plaintext, not one of our files");
+	    what_name(look));
 	if (look->what == CTL_SEALED)
 		printf("  digest          %s%s\n", look->damage == NULL ? "ok" : "DAMAGED: ", look->damage == NULL ? "" : look->damage);
 	if (look->have_prefix) {

@@ -73,15 +73,17 @@ ask(int tty, const char *prompt, bool confirm)
 }
 
 int
-ctl_read_password(bool from_stdin, const char *prompt, bool confirm, char **out)
+ctl_read_password(unsigned given, unsigned option, const char *prompt, bool confirm, char **out)
 {
+	bool from_stdin = (given & option) != 0;
 	int tty = -1;
 	char *line;
 
 	if (!from_stdin) {
 		tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 		if (tty < 0) {
-			ctl_fail(BS_ERR_ARG, "there is no terminal to ask for a password: give --password-stdin");
+			ctl_fail(BS_ERR_ARG, "there is no terminal to ask for a password: give %s",
+			    option == CTL_OLD_PASSWORD ? "--old-password-stdin" : "--password-stdin");
 			return CTL_USAGE;
 		}
 	}

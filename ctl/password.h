@@ -3,14 +3,15 @@
  *
  * The text is in locked memory: the caller frees it by bs_secret_free(). It says itself what is wrong.
  *
- *     rc = ctl_read_password(ctl->args.given & CTL_PASSWORD, "New password", true, &password);
+ *     rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &password);
  */
 #ifndef CTL_PASSWORD_H
 #define CTL_PASSWORD_H
 
 #include <stdbool.h>
 
-/* from_stdin: the next line of standard input; else the terminal is asked, twice if confirm. An exit status. */
-int ctl_read_password(bool from_stdin, const char *prompt, bool confirm, char **out);
+/* With option (CTL_PASSWORD or CTL_OLD_PASSWORD) in given: the next line of standard input; else the terminal is asked,
+ * twice if confirm. An exit status. */
+int ctl_read_password(unsigned given, unsigned option, const char *prompt, bool confirm, char **out);
 
 #endif

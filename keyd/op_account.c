@@ -7,7 +7,7 @@
 #include "newgen.h"
 #include "unlock.h"
 
-#define PASSWORD_MIN 8
+#define PASSWORD_MIN 8 /* ctl/ctl.c says so */
 #define KNOWN_FLAGS (BS_RECORD_FLAG_SEALED | BS_RECORD_FLAG_NOCOMPRESS)
 
 /* As all parts of Basalt spell it: there are no two names for one account. */

@@ -56,7 +56,8 @@ write_file(const char *path, mode_t mode, const char *hex, size_t len, char *err
 	bool ok;
 
 	if (fd < 0) {
-		(void)snprintf(errbuf, size, "%s: %s", path, strerror(errno));
+		(void)snprintf(errbuf, size, "%s: %s%s", path, strerror(errno),
+		    errno == EEXIST ? "; it is kept, since a new key would make every account look forged" : "");
 		return errno == EEXIST ? BS_ERR_EXISTS : BS_ERR_IO;
 	}
 	ok = fchmod(fd, mode) == 0 && write(fd, hex, len) == (ssize_t)len && write(fd, "\n", 1) == 1 && fsync(fd) == 0;

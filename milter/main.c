@@ -107,7 +107,8 @@ listen_on(const char *path, mode_t mode, gid_t group, const struct settings *s, 
 	if (err == BS_ERR_EXISTS)
 		bs_log(BS_LOG_FATAL, "%s: another basalt-milter listens there", path);
 	else if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", path, bs_err_text(err));
+		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s: its folder must exist, and root must start this", path,
+		    bs_err_text(err));
 	return err;
 }
 
@@ -279,6 +280,7 @@ main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (options.check) {
+		(void)printf("%s: no errors\n", options.config);
 		settings_clear(&m.settings);
 		return EXIT_SUCCESS;
 	}

@@ -214,6 +214,8 @@ def test_account_life(ctl, keyd, name):
     assert keyd.login_status(name, "another good one") == keyproto.OK
 
     ctl.fails(1, "account", "remove", name, says="--yes")
+    ctl.fails(2, "account", "passwd", name, "--password-stdin", says="give --old-password-stdin")
+    ctl.fails(2, "account", "plan", name, "plain", says="give --password-stdin")
     ctl.ok("account", "remove", name, "--yes")
     assert keyd.rows(name) == [] and ctl.json("account", "list") == []
     ctl.fails(1, "account", "remove", name, "--yes", says="does not exist")
