@@ -72,8 +72,11 @@ class System:
                        stdout=subprocess.DEVNULL, check=True, timeout=180)
 
     def remove(self):
+        """Returns what sanitizers reported, the leaks of the ending programs too."""
         self.stop()
+        reports = self.sanitizer_reports()
         shutil.rmtree(self.dir, ignore_errors=True)
+        return reports
 
     def port(self, name):
         return int(self.env[f"{name.upper()}_PORT"])
@@ -218,11 +221,13 @@ class Pool:
         return self.systems[key]
 
     def close(self):
+        reports = ""
         for s in self.systems.values():
             if os.environ.get("BASALT_KEEP"):
                 print(f"kept: {s.dir}", file=sys.stderr)
             else:
-                s.remove()
+                reports += s.remove()
+        assert not reports, reports
 
 
 def clean_stale():
