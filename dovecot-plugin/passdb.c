@@ -18,6 +18,7 @@
 
 #include "crypto.h"
 #include "passdb_client.h"
+#include "sock.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define LOGIN_TIMEOUT_MS 30000 /* Argon2id waits its turn when many log in at once */
@@ -247,7 +248,9 @@ take_record(struct basalt_auth *auth, const uint8_t *payload, size_t len)
 
 	if (!bs_rd_done(&rd) || record_len > BS_RECORD_MAX)
 		return BS_ERR_FORMAT;
-	auth_request_set_field(auth->request, RECORD_FIELD, binary_to_hex(record, record_len), NULL);
+	/* With its time: between RCPT and DATA a client may let minutes pass. */
+	auth_request_set_field(auth->request, RECORD_FIELD,
+	    t_strdup_printf("%jd,%s", (intmax_t)bs_now_ms(), binary_to_hex(record, record_len)), NULL);
 	return BS_OK;
 }
 

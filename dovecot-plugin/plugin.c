@@ -21,7 +21,6 @@
 #include "read.h"
 #include "save.h"
 #include "session.h"
-#include "sock.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -150,7 +149,6 @@ basalt_user_created(struct mail_user *user)
 		return;
 	bu = p_new(user->pool, struct basalt_user, 1);
 	bu->user = user;
-	bu->created_ms = bs_now_ms();
 	bu->account = str_lcase(p_strdup(user->pool, user->username));
 	bu->module_ctx.super = *v;
 	user->vlast = &bu->module_ctx.super;

@@ -35,7 +35,6 @@ struct basalt_user {
 	const struct bs_msg_prefix *expected[BASALT_AHEAD_MAX]; /* of mails whose keys will be wanted soon */
 	unsigned int expected_count;
 
-	int64_t created_ms;
 	bool record_given; /* the record in the userdb fields was looked at */
 	struct bs_record record; /* verified, valid when record_until lies ahead */
 	int64_t record_until_ms;

@@ -11,6 +11,7 @@
 
 #define TIMEOUT_MS 10000
 #define RECORD_FRESH_MS 60000
+#define RECORD_GIVEN_FRESH_MS 10000
 #define TOKEN_FIELD "basalt_pass_token="
 #define RECORD_FIELD "basalt_record="
 
@@ -254,18 +255,23 @@ record_ask(struct basalt_user *bu, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
 	return err;
 }
 
-/* The record that came with the userdb's answer for a delivery, as fresh as the mail user; once. */
+/* The record that came with the userdb's answer for a delivery ("milliseconds,hex"), unless that is some time ago; once. */
 static enum bs_err
 record_given(struct basalt_user *bu)
 {
-	const char *hex = bu->record_given ? NULL : find_field(bu->user, RECORD_FIELD), *reason;
+	const char *text = bu->record_given ? NULL : find_field(bu->user, RECORD_FIELD), *hex, *reason;
 	buffer_t *bytes = t_buffer_create(BS_RECORD_MAX);
+	intmax_t asked_ms;
+	int64_t now_ms = bs_now_ms();
 
 	bu->record_given = true;
-	if (hex == NULL || bs_now_ms() - bu->created_ms > RECORD_FRESH_MS)
+	if (text == NULL)
 		return BS_ERR_NOENT;
-	if (hex_to_binary(hex, bytes) < 0)
+	if (str_parse_intmax(text, &asked_ms, &hex) < 0 || *hex != ',' || hex_to_binary(hex + 1, bytes) < 0)
 		return BS_ERR_FORMAT;
+	/* The clock is the machine's: this process and auth read the same. */
+	if (asked_ms > now_ms || now_ms - asked_ms > RECORD_GIVEN_FRESH_MS)
+		return BS_ERR_NOENT;
 	return record_take(bu, bytes->data, bytes->used, &reason);
 }
 

@@ -58,5 +58,6 @@ def messages(system, account, folder=None):
 
 
 def by_age(path):
-    tail = path.name[2:]
-    return (0, int(tail)) if tail.isdigit() else (1, path.name.split(",")[0])
+    """u.N and m.N by number; maildir's SECONDS.MmicrosecondsP... by time."""
+    m = re.match(r"(\d+)\.M(\d+)", path.name)
+    return (int(m[1]), int(m[2])) if m else (0, int(path.name[2:]) if path.name[2:].isdigit() else 0)
