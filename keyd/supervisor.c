@@ -73,7 +73,8 @@ listen_all(struct supervisor *sup)
 	const struct keydconf *conf = sup->conf;
 	char path[4096];
 
-	if (mkdir(conf->run_dir, 0755) != 0 && errno != EEXIST) {
+	/* Dovecot's users walk through it, whatever our umask is; a folder that was there keeps its mode. */
+	if (mkdir(conf->run_dir, 0755) == 0 ? chmod(conf->run_dir, 0755) != 0 : errno != EEXIST) {
 		bs_log(BS_LOG_FATAL, "keyd.run_dir: %s: %s", conf->run_dir, strerror(errno));
 		return false;
 	}

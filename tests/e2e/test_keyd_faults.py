@@ -250,6 +250,10 @@ def test_refuses_a_damaged_site_key(keyd):
     assert start_fails(keyd)[0] == 78
 
 
+def test_the_folder_it_makes_lets_dovecot_in(keyd):
+    assert keyd.run.stat().st_mode & 0o777 == 0o755
+
+
 def test_refuses_a_second_daemon_on_its_sockets(keyd):
     status, text = start_fails(keyd)
     assert status == 1 and "another basalt-keyd" in text
