@@ -179,3 +179,26 @@ def test_settings_reach_dovecot_and_postfix(own_system):
         ["doveconf", "-c", s.env["DOVECOT_CONF"], "plugin/my_key"], capture_output=True, text=True).stdout
     with clients.smtp(s.port("smtp")) as c:
         assert b"other.example" in c.ehlo()[1]
+
+
+def groups(pid):
+    """Supplementary groups and ids of a process."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    ids = {k: v.split() for k, v in (line.split(":", 1) for line in status.splitlines())}
+    return {int(g) for g in ids["Groups"]}, int(ids["Uid"][1])
+
+
+def test_imap_and_lmtp_reach_one_socket_of_keyd_each(system):
+    """imap is in the group of keyd's mail socket, not in that of delivery; both run as the mail user."""
+    run = system.path("run", "keyd")
+    gids = {name: (run / name).stat().st_gid for name in ("mail", "delivery", "control", "auth")}
+    assert len(set(gids.values())) == 4
+    assert all((run / name).stat().st_mode & 0o777 == 0o660 for name in gids)
+    with system.imap(system.account("private")):
+        found, uid = groups(system.pids("dovecot", "imap")[0])
+    assert gids["mail"] in found and not found & {gids["delivery"], gids["control"], gids["auth"]} and uid == 62000
+
+
+def test_unknown_section_of_a_setting_is_refused():
+    status, text = run("start", f"/tmp/{systems.PREFIX}{os.getpid()}-none", "--set", "keys.max=1")
+    assert status == 2 and "no section keys" in text

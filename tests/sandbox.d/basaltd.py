@@ -1,7 +1,6 @@
 """basalt-keyd, basalt-milter and basaltctl: their configuration files, and the two daemons as parts of a sandbox."""
 import grp
 import pathlib
-import pwd
 import types
 
 import asan
@@ -37,14 +36,13 @@ class Name(str):
 
 def keyd_conf(b):
     url, password_file = database.keys(b)
-    mail = Name(boxes.UID_MAIL)
     return conf_text(b, {
         "keyd": {"run_dir": b.path("run", "keyd"), "database": url, "database_password_file": password_file,
                  "site_key": b.path("etc", "site.key"), "log": "stderr"},
         "roles": {"vault_user": Name(boxes.UID_VAULT), "kdf_user": Name(boxes.UID_KDF),
                   "keystore_user": Name(boxes.UID_KEYSTORE), "front_user": Name(boxes.UID_FRONT)},
-        "sockets": {"auth_group": Name(pwd.getpwnam("dovecot").pw_gid), "mail_group": mail, "delivery_group": mail,
-                    "control_group": Name(0)},
+        "sockets": {"auth_group": boxes.GROUP_KEYD_AUTH, "mail_group": Name(boxes.GID_KEYD_MAIL),
+                    "delivery_group": Name(boxes.GID_KEYD_DELIVERY), "control_group": Name(0)},
         "kdf": {}, "session": {"max": 4000},  # its locked memory fits into the usual limit of 8 MiB
     })
 

@@ -12,10 +12,16 @@ import stat
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "cores": False,
             "build": str(ROOT / "build")}
+SECTIONS = ("keyd", "roles", "sockets", "kdf", "session", "milter", "ctl", "postfix", "dovecot")
 FIXED = ("db", "storage", "plain")  # what the data in DIR depends on
 
 # Numeric ids, without passwd entries, of what runs (docs/ARCHITECTURE.md).
 UID_MAIL, UID_VAULT, UID_KDF, UID_KEYSTORE, UID_FRONT, UID_MILTER = range(62000, 62006)
+# Groups that open one socket of keyd each: mail (imap, pop3), delivery (lmtp, doveadm), auth (Dovecot's auth). The
+# group dovecot would not do for the last: Dovecot's mail processes are in it, too. Dovecot wants a group with a name
+# there, and Debian's group mail has no member in a sandbox; a real system makes one.
+GID_KEYD_MAIL, GID_KEYD_DELIVERY = 62006, 62007
+GROUP_KEYD_AUTH = "mail"
 DIR_MAX = 60  # a UNIX socket's path ends at 107 bytes
 
 
@@ -86,8 +92,11 @@ class Box:
                 given[k] = os.path.abspath(given[k])
         self.state["options"] = {**old, **given}
         for item in self.set:
-            if "." not in item.partition("=")[0] or "=" not in item:
+            section, dot, _ = item.partition("=")[0].partition(".")
+            if not dot or "=" not in item:
                 raise Trouble(f"--set {item}: must be SECTION.KEY=VALUE", 2)
+            if section not in SECTIONS:
+                raise Trouble(f"--set {item}: no section {section}; there are: {' '.join(SECTIONS)}", 2)
 
     def settings(self, section):
         """What --set gave for one section, in order: [(key, value)]."""

@@ -78,7 +78,10 @@ def line(key, value):
 def write_config(b):
     plugins = {"none": "", "basalt": "" if b.plain else "basalt"}.get(b.plugins, b.plugins)
     values = {
-        "DIR": b.dir, "INSTANCE": proc.instance(b.dir), "IMPORT": " ".join(f"{k}={v}" for k, v in asan.preload(b).items()), "MAIL_UID": boxes.UID_MAIL,
+        "DIR": b.dir, "INSTANCE": proc.instance(b.dir), "MAIL_UID": boxes.UID_MAIL,
+        "IMPORT": " ".join(f"{k}={v}" for k, v in asan.preload(b).items()),
+        "GID_KEYD_MAIL": boxes.GID_KEYD_MAIL, "GID_KEYD_DELIVERY": boxes.GID_KEYD_DELIVERY,
+        "GROUP_KEYD_AUTH": boxes.GROUP_KEYD_AUTH,
         "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
         "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
         "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
