@@ -205,7 +205,9 @@ class Scene:
     def place(self, where):
         """A path below the system's folder, an account's home as @sealed or @plain; "fd: TARGET" of what is deleted."""
         if where.startswith("/proc/") and " -> " in where:
-            return "fd: " + self.place(where.partition(" -> ")[2])
+            target = where.partition(" -> ")[2]
+            before, folder, inside = target.partition(str(self.system.dir))  # in a chroot the kernel shows the way to it
+            return "fd: " + self.place(folder + inside if folder else before)
         for who, account in self.accounts.items():
             where = where.replace(str(self.system.home(account)), f"@{who}")
         return where.replace(f"{self.system.dir}/", "")
