@@ -275,6 +275,13 @@ record_given(struct basalt_user *bu)
 	return record_take(bu, bytes->data, bytes->used, &reason);
 }
 
+/* A record that lets mail lie in plaintext is asked for anew each time: the account may have been sealed since. */
+static bool
+record_will_do(const struct basalt_user *bu)
+{
+	return bs_now_ms() < bu->record_until_ms && (bu->record.flags & BS_RECORD_FLAG_SEALED) != 0;
+}
+
 enum bs_err
 basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, const char **reason_r)
 {
@@ -283,7 +290,7 @@ basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, co
 	enum bs_err err;
 
 	/* What is wrong with the given one is found again by asking keyd, whose answer counts. */
-	if (bs_now_ms() < bu->record_until_ms || record_given(bu) == BS_OK) {
+	if (record_will_do(bu) || (record_given(bu) == BS_OK && record_will_do(bu))) {
 		*rec_r = &bu->record;
 		return BS_OK;
 	}

@@ -21,7 +21,7 @@ void basalt_session_end(struct basalt_user *bu);
 
 /*
  * The verified public record: signed by the site key, of this account, and not older than the copy in the mail home.
- * Asked of keyd at most once a minute. On failure reason_r says what an admin must know; nothing may be saved then.
+ * Asked of keyd at most once a minute, of a plain account at each save. On failure reason_r says what an admin must know; nothing may be saved then.
  */
 enum bs_err basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, const char **reason_r)
     BS_MUST_USE;

@@ -254,6 +254,22 @@ def test_plaintext_beside_sealed(maildir):
     assert system.suites(account, "Copies") == [systems.SUITE_SEALED]
 
 
+def test_an_account_that_is_sealed_meanwhile(system):
+    """A session and a delivery that began while the account was plain: what they store afterwards is sealed."""
+    account = system.account("plain")
+    first, second, third = (messages.make(b"number %d\r\n" % n) for n in (1, 2, 3))
+    with system.imap(account) as mail, system.lmtp() as lmtp:
+        mail.append(first)
+        for line in ("LHLO test.example", f"MAIL FROM:<{STRANGER}>", f"RCPT TO:<{account.address}>"):
+            assert lmtp.command(line)[0] == 250
+        system.ctl("account", "plan", account.address, "private", "--password-stdin", stdin=f"{account.password}\n".encode())
+        mail.append(second)
+        assert lmtp.command("DATA")[0] == 354
+        lmtp.s.sendall(clients.dot_stuffed(third) + b".\r\n")
+        assert lmtp.reply()[0] == 250
+    assert system.suites(account) == [systems.SUITE_PLAIN, systems.SUITE_SEALED, systems.SUITE_SEALED]
+
+
 def test_sizes_without_names(maildir):
     """A maildir name that carries no sizes: they come from the trailer, and the file keeps its name."""
     system, account = maildir, maildir.account("private")
