@@ -57,7 +57,7 @@ basalt_box_is_binary(struct mailbox *box)
 /* --- settings --- */
 
 static int
-read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
+read_site_key_file(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
 {
 	char text[BS_SIGN_PUB_LEN * 2];
 	buffer_t *bytes = t_buffer_create(BS_SIGN_PUB_LEN);
@@ -75,6 +75,23 @@ read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error
 		return -1;
 	}
 	memcpy(pub, bytes->data, BS_SIGN_PUB_LEN);
+	return 0;
+}
+
+/* Read once a process: lmtp makes a mail user for each delivery. */
+static int
+read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
+{
+	static char *known_path;
+	static uint8_t known_pub[BS_SIGN_PUB_LEN];
+
+	if (known_path == NULL || strcmp(known_path, path) != 0) {
+		if (read_site_key_file(path, known_pub, error_r) < 0)
+			return -1;
+		i_free(known_path);
+		known_path = i_strdup(path);
+	}
+	memcpy(pub, known_pub, BS_SIGN_PUB_LEN);
 	return 0;
 }
 

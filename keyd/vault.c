@@ -185,12 +185,12 @@ out:
 	return err;
 }
 
-/* One round of a front's messages. True: there are more already. */
+/* One round of a front's messages, those of earlier reads first. True: there are more already. */
 static bool
-serve_front(struct vault *v, unsigned i)
+serve_front(struct vault *v, unsigned i, bool readable)
 {
 	struct link_msg msg;
-	enum bs_err err = chan_read(&v->fronts[i]);
+	enum bs_err err = readable ? chan_read(&v->fronts[i]) : BS_ERR_SHORT;
 
 	if (err != BS_OK && err != BS_ERR_SHORT)
 		v->broken = true;
@@ -271,7 +271,7 @@ turn(struct vault *v, bool more)
 	more = false;
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		if (chan_queued(&v->fronts[i]) < FRONT_OUT_MARK)
-			more = serve_front(v, i) || more;
+			more = serve_front(v, i, (pfd[i].revents & come) != 0) || more;
 	}
 	jobs_pump(v);
 	jobs_expire(v);
