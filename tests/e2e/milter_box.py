@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 
+import systems
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BASALT_BUILD", ROOT / "build"))
 MILTER_UID = 62005
@@ -114,7 +116,7 @@ class Mariadb:
         self.script(sql)
 
     def freeze(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        systems.proc.freeze(self.pid)
 
     def thaw(self):
         os.kill(self.pid, signal.SIGCONT)

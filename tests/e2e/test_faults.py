@@ -67,7 +67,7 @@ def stopped(pids):
     """Processes that hang."""
     assert pids
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        systems.proc.freeze(pid)
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import time
 
 import keyproto as kp
 import pytest
+import systems
 from keydserver import PROGRAM, ROOT, SANITIZED, UID_KEYSTORE, Keyd, record_fields, sealed_prefix, wait_for
 
 PASSWORD = "correct horse battery staple"
@@ -33,7 +34,7 @@ def test_a_hung_database_is_a_timeout(keyd):
     pid, = keyd.pids("keystore")
     with keyd.session(USER, PASSWORD) as m:
         prefix = sealed_prefix(m.record(USER), bytes(range(32)))
-        os.kill(pid, signal.SIGSTOP)
+        systems.proc.freeze(pid)
         try:
             with keyd.client("delivery") as d, keyd.client("auth") as a:
                 start = time.monotonic()
@@ -141,7 +142,7 @@ def test_mariadb_hangs_dies_and_comes_back():
             keyd.enrol(USER, PASSWORD)
             roles = keyd.processes()
             assert keyd.works()
-            os.kill(pid, signal.SIGSTOP)
+            systems.proc.freeze(pid)
             try:
                 began = time.monotonic()
                 assert keyd.login_status(USER, PASSWORD) in (kp.TIMEOUT, kp.UNAVAIL) and time.monotonic() - began < 4

@@ -69,6 +69,18 @@ def signal_entry(entry, sig):
             pass
 
 
+def freeze(pid, seconds=5):
+    """SIGSTOP, and waits until every thread has stopped: kill() comes back before that."""
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        states = [t.read_text().rpartition(")")[2].split()[0] for t in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+        if set(states) <= set("TZX"):
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"process {pid} does not stop")
+
+
 def wait_gone(entries, seconds):
     """True when all have ended within the time."""
     end = time.monotonic() + seconds

@@ -95,6 +95,14 @@ fixture_server_kill(void)
 		usleep(10000);
 }
 
+/* A hung server. kill() comes back before all of its threads have stopped: one might still answer. */
+static inline void
+fixture_freeze(void)
+{
+	assert_int_equal(kill(fx.server, SIGSTOP), 0);
+	(void)usleep(200000);
+}
+
 static int
 fixture_folder(void)
 {

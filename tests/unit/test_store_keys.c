@@ -193,7 +193,7 @@ test_hung_server(void **state)
 
 	(void)state;
 	assert_int_equal(bs_store_keys_put(store, "a@b", 1, blob, 10), BS_OK);
-	assert_int_equal(kill(fx.server, SIGSTOP), 0);
+	fixture_freeze();
 	start = bs_now_ms();
 	assert_true(bs_err_is_transient(bs_store_keys_put(store, "a@b", 2, blob, 20)));
 	assert_in_range(bs_now_ms() - start, 0, FIXTURE_DEADLINE_MS);
