@@ -166,6 +166,36 @@ grow(void **items, size_t n, size_t size, size_t max)
 	return BS_OK;
 }
 
+/* "alice"@example.org is alice@example.org; what needs its quotes keeps them. */
+static void
+unquote(char *address)
+{
+	static const char bare[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-/=?^_`{|}~";
+	const char *end = address[0] == '"' ? strstr(address, "\"@") : NULL;
+	size_t len = end == NULL ? 0 : (size_t)(end - address) - 1;
+
+	if (len == 0 || strspn(address + 1, bare) != len)
+		return;
+	memmove(address, address + 1, len);
+	memmove(address + len, end + 1, strlen(end + 1) + 1);
+}
+
+/* As Postfix reads it: without source route (RFC 5321 appendix C), idle quotes, and the dot behind the domain. */
+static void
+simplify(struct session *session, char *address)
+{
+	size_t before = strlen(address), len;
+	const char *route = address[0] == '@' ? strchr(address, ':') : NULL;
+
+	if (route != NULL)
+		memmove(address, route + 1, strlen(route + 1) + 1);
+	unquote(address);
+	len = strlen(address);
+	if (len > 0 && address[len - 1] == '.')
+		address[--len] = '\0';
+	session->bytes -= before - len;
+}
+
 enum bs_err
 session_add_recipient(struct session *session, const char *address, struct recipient **out)
 {
@@ -187,6 +217,7 @@ session_add_recipient(struct session *session, const char *address, struct recip
 		recipient_free(session, recipient);
 		return err;
 	}
+	simplify(session, recipient->address);
 	msg->recipients[msg->n_recipients++] = recipient;
 	*out = recipient;
 	return BS_OK;

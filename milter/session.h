@@ -83,6 +83,7 @@ enum bs_err session_set(struct session *session, char **where, const char *text)
 /* Forgets the last message and opens a new one. address and args are those of MAIL FROM. */
 enum bs_err session_begin_message(struct session *session, const char *address, char *const *args) BS_MUST_USE;
 void session_end_message(struct session *session);
+/* address is that of RCPT TO; kept as Postfix reads it: no source route, no idle quotes, no dot behind the domain. */
 enum bs_err session_add_recipient(struct session *session, const char *address, struct recipient **out) BS_MUST_USE;
 /* Counts a header of this name and returns which one of its name it is, from 1. */
 enum bs_err session_count_header(struct session *session, const char *name, struct header_ref *out) BS_MUST_USE;

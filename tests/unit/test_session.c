@@ -55,6 +55,29 @@ test_sender_and_size(void **state)
 }
 
 static void
+test_recipients_as_postfix_reads_them(void **state)
+{
+	static const struct {
+		const char *given, *address;
+	} list[] = {
+		{ "<\"alice\"@example.org>", "alice@example.org" }, { "<\"a b\"@example.org>", "\"a b\"@example.org" },
+		{ "<\"a\"b\"@example.org>", "\"a\"b\"@example.org" }, { "<\"\"@example.org>", "\"\"@example.org" },
+		{ "<@r.org,@s.org:alice@example.org>", "alice@example.org" }, { "<@r.org>", "@r.org" },
+		{ "<@r.org:\"al.ice\"@example.org.>", "al.ice@example.org" }, { "<@:>", "" }, { "<.>", "" }, { "<\">", "\"" },
+	};
+	struct session *s = *state;
+	struct recipient *r = NULL;
+
+	assert_int_equal(session_begin_message(s, "<>", NULL), BS_OK);
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		assert_int_equal(session_add_recipient(s, list[i].given, &r), BS_OK);
+		assert_string_equal(r->address, list[i].address);
+	}
+	session_end_message(s);
+	assert_int_equal(s->bytes, 0);
+}
+
+static void
 test_recipients_stay_where_they_are(void **state)
 {
 	struct session *s = *state;
@@ -142,6 +165,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sender_and_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_recipients_as_postfix_reads_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recipients_stay_where_they_are, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_headers_are_counted_by_name, setup, teardown),
