@@ -21,10 +21,12 @@ struct walk {
 	struct bs_store_policy *store;
 	int64_t deadline_ms;
 	struct list targets;
+	struct list logins; /* the accounts among them, without extension */
 	struct visit *visits;
 	size_t n_visits;
 	size_t unknown, disabled;
 	bool alias;   /* the first address is one */
+	bool account; /* and an account, too: the only one that sends as it */
 	bool foreign; /* the first address's domain is not ours */
 	const char *broken;
 };
@@ -133,7 +135,21 @@ walk_account(struct walk *walk, const char *address, const char *base)
 		walk->disabled++;
 		return BS_OK;
 	}
-	return list_add(&walk->targets, address);
+	err = list_add(&walk->targets, address);
+	return err == BS_OK && !walk->account ? list_add(&walk->logins, base) : err;
+}
+
+/* The first address is an alias: is base an account, too? */
+static enum bs_err
+find_own_account(struct walk *walk, const char *base)
+{
+	struct bs_account account;
+	enum bs_err err = bs_account_get(walk->store, base, &account);
+
+	if (err != BS_OK)
+		return err == BS_ERR_NOENT ? BS_OK : err;
+	walk->account = true;
+	return account.enabled ? list_add(&walk->logins, base) : BS_OK;
 }
 
 /* Notes that address is being looked at. *skip: it was before (a loop if it still is). */
@@ -180,8 +196,10 @@ walk_local(struct walk *walk, const char *address, unsigned depth)
 		err = walk_account(walk, address, base);
 		goto out;
 	}
-	if (depth == 0)
+	if (depth == 0) {
 		walk->alias = true;
+		err = find_own_account(walk, base);
+	}
 	for (size_t i = 0; i < next.n && err == BS_OK && walk->broken == NULL; i++)
 		err = walk_address(walk, next.items[i], address, depth + 1);
 out:
@@ -249,6 +267,18 @@ walk_state(const struct walk *walk)
 	return walk->disabled > 0 ? RESOLVE_DISABLED : RESOLVE_UNKNOWN;
 }
 
+/* The items with ", " between them, for the caller to free; NULL when out of memory. */
+static char *
+list_join(const struct list *list)
+{
+	size_t size = list->n * (BS_ADDRESS_MAX + 2) + 1, len = 0;
+	char *text = calloc(1, size);
+
+	for (size_t i = 0; text != NULL && i < list->n; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s", i > 0 ? ", " : "", list->items[i]);
+	return text;
+}
+
 /* The walk's outcome; takes its targets. */
 static struct resolution *
 walk_result(struct walk *walk)
@@ -259,6 +289,13 @@ walk_result(struct walk *walk)
 
 	if (res == NULL)
 		return NULL;
+	if (state != RESOLVE_BROKEN && walk->logins.n > 0) {
+		res->logins = list_join(&walk->logins);
+		if (res->logins == NULL) {
+			free(res);
+			return NULL;
+		}
+	}
 	atomic_init(&res->refs, 1);
 	res->state = state;
 	res->why = walk->broken;
@@ -288,7 +325,8 @@ expand_odd(struct bs_store_policy *store, const char *address, struct resolution
 enum bs_err
 expand_address(struct bs_store_policy *store, const char *address, int64_t deadline_ms, struct resolution **out)
 {
-	struct walk walk = { .store = store, .deadline_ms = deadline_ms, .targets = { .max = RESOLVE_TARGETS_MAX } };
+	struct walk walk = { .store = store, .deadline_ms = deadline_ms, .targets = { .max = RESOLVE_TARGETS_MAX },
+		.logins = { .max = RESOLVE_TARGETS_MAX } };
 	char clean[BS_ADDRESS_MAX + 1];
 	struct resolution *res;
 	enum bs_err err;
@@ -309,6 +347,7 @@ expand_address(struct bs_store_policy *store, const char *address, int64_t deadl
 		*out = res;
 out:
 	list_clear(&walk.targets);
+	list_clear(&walk.logins);
 	free(walk.visits);
 	return err;
 }

@@ -48,6 +48,7 @@ resolution_unref(struct resolution *res)
 		return;
 	for (size_t i = 0; i < res->n; i++)
 		free(res->targets[i]);
+	free(res->logins);
 	free(res);
 }
 

@@ -6,6 +6,8 @@
  * extension is carried over to each target); then the account. An alias may name itself to say "and the account of this
  * name". Expansion is bounded in depth and width; targets that do not exist or are
  * disabled are left out.
+ * Who may send as an address: the account of that name and nobody else, even where its mail is diverted; for an alias that
+ * is no account, every enabled account that its mail reaches.
  * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's
  * smtpd keeps a failed look-up of a domain for as long as it lives, and no mail is let in by a domain alone.
  * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out; and no
@@ -47,6 +49,7 @@ struct resolution {
 	atomic_uint refs;
 	enum resolve_state state;
 	const char *why; /* RESOLVE_BROKEN: a static text; else NULL */
+	char *logins;    /* "a@x.org, b@x.org": the accounts that may send as this address; NULL: nobody */
 	size_t n;
 	char *targets[]; /* final addresses, lower-case, each once */
 };

@@ -10,7 +10,7 @@
 #define CLIENTS_MAX 1000
 #define IDLE_MS (10 * 60 * 1000)
 
-static const char *const names[] = { "domains", "recipients", "aliases" };
+static const char *const names[] = { "domains", "recipients", "aliases", "senders" };
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 
 static enum bs_err
@@ -47,6 +47,20 @@ say(struct bs_buf *reply, const char *text)
 }
 
 static enum bs_err
+say_logins(struct bs_buf *reply, const char *logins)
+{
+	struct bs_buf *line = bs_buf_new(REPLY_MAX);
+	enum bs_err err = line != NULL ? bs_buf_append(line, "OK ", 3) : BS_ERR_NOMEM;
+
+	if (err == BS_OK)
+		err = bs_buf_append(line, logins, strlen(logins));
+	if (err == BS_OK)
+		err = netstring_append(reply, bs_buf_data(line), bs_buf_len(line));
+	bs_buf_free(line);
+	return err;
+}
+
+static enum bs_err
 say_targets(struct bs_buf *reply, const struct resolution *res)
 {
 	struct bs_buf *line = bs_buf_new(REPLY_MAX);
@@ -78,6 +92,10 @@ socketmap_answer(enum socketmap_name name, const struct resolution *res, struct 
 	case SOCKETMAP_ALIASES:
 		if (res->state == RESOLVE_ALIAS)
 			return say_targets(reply, res);
+		break;
+	case SOCKETMAP_SENDERS:
+		if (res->logins != NULL)
+			return say_logins(reply, res->logins);
 		break;
 	case SOCKETMAP_DOMAINS:
 		found = res->state == RESOLVE_DOMAIN;

@@ -6,8 +6,9 @@
  *   recipients  is KEY, without its extension, an account of ours?      virtual_mailbox_maps
  *               A disabled one is: the milter then refuses it with the right words.
  *   aliases     the final addresses behind KEY, separated by ", "       virtual_alias_maps
+ *   senders     the logins that may send as KEY, separated by ", "      smtpd_sender_login_maps
  * The store in trouble, a broken alias, or no answer within SOCKETMAP_REQUEST_MS: TEMP, and Postfix answers 451.
- * Keys that Postfix asks for catch-alls ("@domain", a bare domain in recipients or aliases) are not found, for now.
+ * Keys that Postfix asks for catch-alls ("@domain", a bare domain in the others but domains) are not found, for now.
  *
  *     err = socketmap_start(fd, &map, &server);
  */
@@ -30,7 +31,7 @@ struct socketmap {
 /* listen_fd is taken; map is borrowed until server_stop(). */
 enum bs_err socketmap_start(int listen_fd, struct socketmap *map, struct server **out) BS_MUST_USE;
 
-enum socketmap_name { SOCKETMAP_DOMAINS, SOCKETMAP_RECIPIENTS, SOCKETMAP_ALIASES };
+enum socketmap_name { SOCKETMAP_DOMAINS, SOCKETMAP_RECIPIENTS, SOCKETMAP_ALIASES, SOCKETMAP_SENDERS };
 
 struct socketmap_query {
 	enum socketmap_name name;

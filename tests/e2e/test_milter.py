@@ -293,6 +293,11 @@ def maps(box):
     ("aliases", "half@example.org", "OK bob@example.org"),
     ("aliases", "stale@example.org", "NOTFOUND "),
     ("aliases", "ring1@example.org", "TEMP alias loop"),
+    ("senders", "alice+x@example.org", "OK alice@example.org"),
+    ("senders", "team@example.org", "OK alice@example.org, bob@example.org"),
+    ("senders", "off@example.org", "NOTFOUND "),
+    ("senders", "out@elsewhere.example", "NOTFOUND "),
+    ("senders", "@example.org", "NOTFOUND "),
     ("nosuchmap", "alice@example.org", "PERM no such map"),
 ])
 def test_socketmap(maps, name, key, expected):

@@ -21,6 +21,8 @@ def fill(b):
         b.account(f"{name}@example.org")
     b.account("off@example.org", enabled=False)
     b.alias("team@example.org", "alice@example.org", "bob@example.org")
+    b.account("lent@example.org")
+    b.alias("lent@example.org", "alice@example.org")
     b.alias("ring1@example.org", "ring2@example.org")
     b.alias("ring2@example.org", "ring1@example.org")
     b.alias("stale@example.org", "gone@example.org")
@@ -135,6 +137,30 @@ def test_submission_wants_a_login_and_names_it(pair):
     assert [h for h in got if "smtp.auth" in h] == [
         "Authentication-Results: mx.example.org; auth=pass (PLAIN) smtp.auth=alice@example.org"]
     assert b.message(message_id="<by-login@example.net>")["auth"] == "alice@example.org"
+
+
+@pytest.mark.parametrize("login,sender,code", [
+    ("alice@example.org", "alice@example.org", 250),
+    ("Alice@example.org", "ALICE+tag@example.org", 250),
+    ("alice@example.org", "team@example.org", 250),
+    ("alice@example.org", "", 250),
+    ("alice@example.org", "bob@example.org", 553),
+    ("alice@example.org", "lent@example.org", 553),
+    ("lent@example.org", "lent@example.org", 250),
+    ("off@example.org", "off@example.org", 553),
+    ("alice@example.org", "nobody@example.org", 553),
+    ("alice@example.org", "alice@elsewhere.example", 553),
+    ("alice@example.org", "alice", 553),
+    ("alice@example.org", "ring1@example.org", 451),
+])
+def test_who_may_send_as_whom(pair, login, sender, code):
+    _, p = pair
+    with p.client(p.submission) as c:
+        c.login(login, "any")
+        c.mail(sender)
+        got, words = c.rcpt("bob@example.org")
+        assert got == code, words
+        assert code != 553 or b"not owned by user" in words
 
 
 def test_the_inbound_port_offers_no_login(pair):

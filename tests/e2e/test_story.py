@@ -273,6 +273,20 @@ def test_five_recipients_in_one_lmtp_dialogue(every_system):
     assert not [p for p in pieces if sum(p in raw for raw in sealed) > 1]
 
 
+def test_nobody_sends_as_somebody_else(system):
+    alice, bob = system.account(), system.account()
+    alias = alice.address.replace("@", "-alias@")
+    system.ctl("alias", "add", alias, alice.address)
+    message = b"Subject: who\r\n\r\nwho\r\n"
+    with system.submission(alice) as s:
+        for sender in (alice.address, alias, alice.address.replace("@", "+tag@"), ""):
+            assert s.sendmail(sender, [bob.address], message) == {}
+        for sender in (bob.address, "alice@out.example"):
+            with pytest.raises(clients.smtplib.SMTPRecipientsRefused) as refused:
+                s.sendmail(sender, [bob.address], message)
+            assert refused.value.recipients[bob.address][0] == 553
+
+
 def test_unknown_recipient_is_refused_in_the_dialogue(every_system):
     system = every_system
     account = system.account("private")

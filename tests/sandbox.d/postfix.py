@@ -31,7 +31,7 @@ postlog unix-dgram n - n - 1 postlogd
 """
 # Of --plain: everybody in two domains exists, and there is no milter.
 PLAIN = {"smtpd_milters": "", "virtual_mailbox_domains": "example.org, example.net",
-         "virtual_mailbox_maps": "static:ok", "virtual_alias_maps": ""}
+         "virtual_mailbox_maps": "static:ok", "virtual_alias_maps": "", "smtpd_sender_login_maps": ""}
 
 
 def wanted(b):

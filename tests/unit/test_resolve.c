@@ -83,6 +83,10 @@ fill(void **state)
 	alias("nested@x.org", "out@elsewhere.example");
 	alias("bob@x.org", "bob@x.org");
 	alias("bob@x.org", "alice@x.org");
+	account("lent@x.org", true);
+	alias("lent@x.org", "alice@x.org");
+	account("left@x.org", false);
+	alias("left@x.org", "alice@x.org");
 	alias("loop1@x.org", "loop2@x.org");
 	alias("loop2@x.org", "loop3@x.org");
 	alias("loop3@x.org", "loop1@x.org");
@@ -182,6 +186,40 @@ test_expand(void **state)
 		assert_int_equal(expand_address(store, table[i].address, bs_now_ms() + 5000, &res), BS_OK);
 		if (strcmp(describe(res), table[i].expected) != 0)
 			fail_msg("%s: %s, not %s", table[i].address, describe(res), table[i].expected);
+		resolution_unref(res);
+	}
+}
+
+static const struct {
+	const char *address, *logins; /* NULL: nobody may send as it */
+} senders[] = {
+	{ "Alice+f@x.org", "alice@x.org" },
+	{ "bob+f@x.org", "bob@x.org" }, /* an account whose copies go to alice, too: still his own name */
+	{ "nested+f@x.org", "alice@x.org, bob@x.org" },
+	{ "folder@x.org", "alice@x.org" },
+	{ "half@x.org", "alice@x.org" },
+	{ "lent@x.org", "lent@x.org" },
+	{ "left@x.org", NULL }, /* a disabled account that is diverted to alice */
+	{ "wide@x.org", NULL },
+	{ "off@x.org", NULL },
+	{ "asleep@x.org", NULL },
+	{ "gone@x.org", NULL },
+	{ "loop1@x.org", NULL },
+	{ "alice@elsewhere.example", NULL },
+};
+
+static void
+test_senders(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(senders) / sizeof(senders[0]); i++) {
+		struct resolution *res = NULL;
+		const char *expected = senders[i].logins != NULL ? senders[i].logins : "nobody", *got;
+
+		assert_int_equal(expand_address(store, senders[i].address, bs_now_ms() + 5000, &res), BS_OK);
+		got = res->logins != NULL ? res->logins : "nobody";
+		if (strcmp(got, expected) != 0)
+			fail_msg("%s: %s, not %s", senders[i].address, got, expected);
 		resolution_unref(res);
 	}
 }
@@ -333,6 +371,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_expand),
+		cmocka_unit_test(test_senders),
 		cmocka_unit_test(test_widest),
 		cmocka_unit_test(test_a_passed_deadline_ends_the_walk),
 		cmocka_unit_test(test_domain),

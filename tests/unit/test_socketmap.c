@@ -114,24 +114,27 @@ test_answers(void **state)
 	static const char *const two[] = { "a@x.org", "b@y.org", NULL };
 	static const struct {
 		enum resolve_state state;
-		const char *domains, *recipients, *aliases;
+		const char *domains, *recipients, *aliases, *senders;
 	} table[] = {
-		{ RESOLVE_FOREIGN, "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ," },
-		{ RESOLVE_DOMAIN, "4:OK 1,", "9:NOTFOUND ,", "9:NOTFOUND ," },
-		{ RESOLVE_ACCOUNT, "9:NOTFOUND ,", "4:OK 1,", "9:NOTFOUND ," },
-		{ RESOLVE_ALIAS, "9:NOTFOUND ,", "9:NOTFOUND ,", "19:OK a@x.org, b@y.org," },
-		{ RESOLVE_UNKNOWN, "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ," },
-		{ RESOLVE_DISABLED, "9:NOTFOUND ,", "4:OK 1,", "9:NOTFOUND ," },
-		{ RESOLVE_BROKEN, "9:TEMP loop,", "9:TEMP loop,", "9:TEMP loop," },
+		{ RESOLVE_FOREIGN, "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ," },
+		{ RESOLVE_DOMAIN, "4:OK 1,", "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ," },
+		{ RESOLVE_ACCOUNT, "9:NOTFOUND ,", "4:OK 1,", "9:NOTFOUND ,", "13:OK a@x, b@x.y," },
+		{ RESOLVE_ALIAS, "9:NOTFOUND ,", "9:NOTFOUND ,", "19:OK a@x.org, b@y.org,", "13:OK a@x, b@x.y," },
+		{ RESOLVE_UNKNOWN, "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ,", "9:NOTFOUND ," },
+		{ RESOLVE_DISABLED, "9:NOTFOUND ,", "4:OK 1,", "9:NOTFOUND ,", "9:NOTFOUND ," },
+		{ RESOLVE_BROKEN, "9:TEMP loop,", "9:TEMP loop,", "9:TEMP loop,", "9:TEMP loop," },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		const char *expected[] = { table[i].domains, table[i].recipients, table[i].aliases };
+		const char *expected[] = { table[i].domains, table[i].recipients, table[i].aliases, table[i].senders };
 		bool alias = table[i].state == RESOLVE_ALIAS;
 		struct resolution *res = make(table[i].state, "loop", alias ? two : NULL);
 
-		for (unsigned name = SOCKETMAP_DOMAINS; name <= SOCKETMAP_ALIASES; name++) {
+		if (alias || table[i].state == RESOLVE_ACCOUNT)
+			res->logins = strdup("a@x, b@x.y");
+
+		for (unsigned name = SOCKETMAP_DOMAINS; name <= SOCKETMAP_SENDERS; name++) {
 			struct bs_buf *buf = bs_buf_new(1000);
 
 			assert_int_equal(socketmap_answer((enum socketmap_name)name, res, buf), BS_OK);
