@@ -42,6 +42,7 @@ struct basalt_user {
 	uint8_t unreadable[BASALT_UNREADABLE_MAX][BS_ID_LEN];
 	unsigned int unreadable_count; /* ever noted: the table is a ring */
 	int64_t trouble_logged_ms;     /* when transient trouble was logged last */
+	bool clear_logged;             /* a mail that is not encrypted was */
 };
 
 /* NULL for a user that this plugin leaves alone. */

@@ -90,6 +90,8 @@ wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 	err = basalt_sealed_new(bu, input, &bm->sm);
 	if (err != BS_OK)
 		return fail(mail, bm, err);
+	if (basalt_sealed_prefix(bm->sm)->suite == BS_MSG_SUITE_PLAIN)
+		basalt_in_the_clear(mail, bu, bm->file);
 	*stream = basalt_istream_create(input, bm->sm);
 	i_stream_unref(&input);
 	return may_wait(bm) ? 0 : make_ready(mail, bm);
@@ -105,6 +107,7 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 	mail_forget(bm);
 	if (!basalt_sealed_begins(*stream)) {
 		bm->plaintext = true;
+		basalt_in_the_clear(mail, basalt_user_get(mail->box->storage->user), i_stream_get_name(*stream));
 	} else if (wrap_stream(mail, bm, stream) < 0) {
 		/* dbox does not release the stream when this fails. */
 		i_stream_unref(stream);

@@ -80,6 +80,16 @@ basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *mess
 }
 
 void
+basalt_in_the_clear(struct mail *mail, struct basalt_user *bu, const char *file)
+{
+	if (bu->clear_logged || (bu->record.flags & BS_RECORD_FLAG_SEALED) == 0)
+		return;
+	bu->clear_logged = true;
+	e_warning(mail_event(mail), "basalt: %s is not encrypted, in a sealed account; copied, it will be. Others like it are not "
+	    "logged before the next login", file);
+}
+
+void
 basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err err)
 {
 	struct basalt_user *bu = basalt_sealed_user(sm);

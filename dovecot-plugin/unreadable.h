@@ -14,5 +14,7 @@
 int basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err);
 /* The same in the middle of a stream, where Dovecot itself reports: logs, and remembers the mail for later sessions. */
 void basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err err);
+/* A mail that can be read by anybody, plaintext or suite 0: if the account is sealed, the first of a session is logged. */
+void basalt_in_the_clear(struct mail *mail, struct basalt_user *bu, const char *file);
 
 #endif

@@ -259,10 +259,14 @@ def put(system, account, data, name):
 
 
 def test_plaintext_beside_sealed(maildir):
-    """Plaintext from before Basalt is shown; copying it seals it."""
+    """Plaintext from before Basalt is shown, with a warning in the log; copying it seals it."""
     system, account = maildir, maildir.account("private")
     old = messages.make(b"from the old days, in plaintext\r\n" * 9)
     deliver(system, account, messages.make(b"sealed\r\n"))
+    since, mark = len(system.log("dovecot")), "not encrypted, in a sealed account"
+    with system.imap(account) as mail:
+        mail.select()
+        assert b"sealed" in mail.part(1)
     put(system, account, old.replace(b"\r\n", b"\n"), "1500000000.M1P1.old:2,S")
     with system.imap(account) as mail:
         mail.ok("create", "Copies")
@@ -273,6 +277,23 @@ def test_plaintext_beside_sealed(maildir):
         mail.select("Copies")
         assert mail.part(copy) == old
     assert system.suites(account, "Copies") == [systems.SUITE_SEALED]
+    assert len(logged(system, mark, since)) == 1
+
+
+def test_suite_0_beside_sealed(maildir):
+    """So is what a plain account's file would be, put into a sealed account's mailbox; a plain account's own is no matter."""
+    system, account, plain = maildir, maildir.account("private"), maildir.account("plain")
+    deliver(system, account, messages.make(b"sealed\r\n"))
+    deliver(system, plain, messages.make(b"not sealed\r\n"))
+    (file,) = system.mail_files(plain)
+    put(system, account, file.read_bytes(), "1500000000.M1P1.old:2,S")
+    since = len(system.log("dovecot"))
+    for reader, count in ((plain, 1), (account, 2)):
+        with system.imap(reader) as mail:
+            assert mail.select() == count
+            assert any(b"not sealed" in mail.part(uid) for uid in mail.uids())
+    (line,) = logged(system, "not encrypted, in a sealed account", since)
+    assert account.address in line
 
 
 def test_an_account_that_is_sealed_meanwhile(system):
