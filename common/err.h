@@ -38,7 +38,7 @@ enum bs_err {
 	BS_ERR_PERM = 17,     /* not permitted on this socket or in this state */
 	BS_ERR_TOKEN = 18,    /* login token unknown, used or expired */
 	BS_ERR_ROLLBACK = 19, /* an older generation than one that was already seen */
-	BS_ERR_WEAK = 20,     /* a new password below the minimum strength */
+	BS_ERR_WEAK = 20,     /* a new password that is too weak, or that clients could not send */
 	BS_ERR_CONF = 21,     /* configuration is wrong */
 	BS_ERR_CRYPTO = 22,   /* a primitive failed where it never should */
 	BS_ERR_INTERNAL = 23, /* a bug */

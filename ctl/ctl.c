@@ -124,7 +124,8 @@ ctl_keyd_text(enum bs_err err)
 {
 	switch (err) {
 	case BS_ERR_WEAK:
-		return "the password is too weak: take 8 characters or more";
+		return "this password is too weak or not possible: take 8 characters or more, no control characters, UTF-8, not the "
+		       "account's name, and none of the most common passwords";
 	case BS_ERR_TIMEOUT:
 		return "basalt-keyd did not answer in time; its log says why";
 	case BS_ERR_IO:

@@ -5,9 +5,9 @@
 
 #include "address.h"
 #include "newgen.h"
+#include "newpass.h"
 #include "unlock.h"
 
-#define PASSWORD_MIN 8 /* ctl/ctl.c says so */
 #define KNOWN_FLAGS (BS_RECORD_FLAG_SEALED | BS_RECORD_FLAG_NOCOMPRESS)
 
 /* As all parts of Basalt spell it: there are no two names for one account. */
@@ -182,7 +182,7 @@ op_enrol(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 
 	if (job == NULL)
 		return err;
-	if (job->sec->password_len < PASSWORD_MIN) {
+	if (!newpass_is_good(job->user, job->sec->password, job->sec->password_len)) {
 		job_drop(v, job);
 		return BS_ERR_WEAK;
 	}
@@ -241,7 +241,7 @@ op_passwd(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 
 	if (job == NULL)
 		return err;
-	if (job->sec->new_password_len < PASSWORD_MIN) {
+	if (!newpass_is_good(job->user, job->sec->new_password, job->sec->new_password_len)) {
 		job_drop(v, job);
 		return BS_ERR_WEAK;
 	}

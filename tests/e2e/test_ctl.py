@@ -241,6 +241,8 @@ def test_account_add_refusals(ctl, keyd, name):
     ctl.fails(1, "account", "add", "a@other.example", "--password-stdin", stdin=PASSWORD, says="domain add other.example")
     ctl.fails(1, "account", "add", name, "--plan", "none", "--password-stdin", stdin=PASSWORD, says="plan list")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="short", says="too weak")
+    for bad in ("password", name.upper(), name.split("@")[0], "with\ttab", b"Latin-1 \xe4\n"):
+        ctl.fails(1, "account", "add", name, "--password-stdin", stdin=bad, says="no control characters")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="", says="nothing was given")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="\nsecond line\n", says="nothing was given")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="x" * 1025, says="too long")

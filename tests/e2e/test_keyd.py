@@ -255,6 +255,8 @@ def test_passwd(keyd, user):
             c.passwd(user, "not the old one", "a new password")
         with refused(kp.WEAK):
             c.passwd(user, PASSWORD, "short")
+        with refused(kp.WEAK):
+            c.passwd(user, PASSWORD, user)
         assert c.passwd(user, PASSWORD, "a new password") == 2
         assert [g for g, _blob in keyd.rows(user)] == [2, 1], "the old one stays until the new one was used"
         assert m.unwrap([prefix]) == [key], "an open session goes on"
@@ -288,6 +290,7 @@ def test_enrol_refuses(keyd, user):
     with keyd.client("control") as c:
         for name, password, status in (
                 (user, PASSWORD, kp.EXISTS_ALREADY), ("new@example.org", "seven77", kp.WEAK),
+                ("new@example.org", "password", kp.WEAK), ("new@example.org", "a bell \a here", kp.WEAK),
                 ("Upper@example.org", PASSWORD, kp.ARG), ("nodomain", PASSWORD, kp.ARG), ("", PASSWORD, kp.ARG),
                 ("a b@example.org", PASSWORD, kp.ARG), ("a\n@example.org", PASSWORD, kp.ARG)):
             with refused(status):
