@@ -40,6 +40,7 @@ AUTHDB := $(wildcard dovecot-plugin/passdb*.c)
 PLUGIN := $(filter-out $(AUTHDB),$(wildcard dovecot-plugin/*.c))
 UNIT := $(wildcard tests/unit/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
+DOC = $(DESTDIR)/usr/share/doc/basalt
 GEN := $(B)/gen/sql_keys.c $(B)/gen/sql_policy.c
 
 PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(if $(CTL),$(B)/basaltctl) \
@@ -47,7 +48,7 @@ PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 
-.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install clean
+.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -105,13 +106,29 @@ bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
 bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in memory
 	@$<
 
-install: all ## into DESTDIR/usr
+install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; nothing into /etc
 	install -D -t $(DESTDIR)/usr/sbin $(filter-out %.so %basaltctl,$(PROGRAMS))
 	install -D -t $(DESTDIR)/usr/bin $(B)/basaltctl
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules $(filter %_plugin.so,$(PROGRAMS))
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/auth $(filter %libauthdb_basalt.so,$(PROGRAMS))
 	$(if $(wildcard docs/man/*.8),install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8)
 	$(if $(wildcard docs/man/*.1),install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 docs/man/*.1)
+	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd/*.service systemd/*.timer
+	install -D -m 644 systemd/basalt.sysusers $(DESTDIR)/usr/lib/sysusers.d/basalt.conf
+	install -D -m 644 systemd/basalt.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/basalt.conf
+	install -D -m 644 -t $(DOC) docs/*.md LICENSE.md COPYING
+	install -D -m 644 -t $(DOC)/examples $(filter-out %/README.md,$(wildcard etc/*))
+	install -D -m 644 -t $(DOC)/examples/postfix $(filter-out %/README.md,$(wildcard postfix/*))
+
+# Configuration, keys and mail stay: docs/INSTALL.md, "Taking it away".
+uninstall: ## removes from DESTDIR/usr what install puts there
+	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter) $(DESTDIR)/usr/bin/basaltctl
+	rm -f $(addprefix $(DESTDIR)/usr/lib/dovecot/modules/,lib10_basalt_plugin.so auth/libauthdb_basalt.so)
+	rm -f $(addprefix $(DESTDIR)/usr/share/man/man8/,$(notdir $(wildcard docs/man/*.8)))
+	rm -f $(addprefix $(DESTDIR)/usr/share/man/man1/,$(notdir $(wildcard docs/man/*.1)))
+	rm -f $(addprefix $(DESTDIR)/usr/lib/systemd/system/,$(notdir $(wildcard systemd/*.service systemd/*.timer)))
+	rm -f $(DESTDIR)/usr/lib/sysusers.d/basalt.conf $(DESTDIR)/usr/lib/tmpfiles.d/basalt.conf
+	rm -rf $(DOC)
 
 clean: ## removes all that was built
 	rm -rf build build-asan build-tsan build-fuzz

@@ -1,0 +1,182 @@
+"""`make install`: every file in its place, units, users, folders and examples that fit each other, daemons that start so."""
+import os
+import pathlib
+import re
+import shutil
+import socket
+import stat
+import subprocess
+
+import pytest
+
+import installed
+import keydserver
+
+EXAMPLES = "usr/share/doc/basalt/examples/"
+PLACED = {
+    "usr/sbin/basalt-keyd": 0o755, "usr/sbin/basalt-milter": 0o755, "usr/bin/basaltctl": 0o755,
+    "usr/lib/dovecot/modules/lib10_basalt_plugin.so": 0o644, "usr/lib/dovecot/modules/auth/libauthdb_basalt.so": 0o644,
+    "usr/share/man/man8/basalt-keyd.8": 0o644, "usr/share/man/man8/basalt-milter.8": 0o644,
+    "usr/share/man/man1/basaltctl.1": 0o644,
+    **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "scrub.service", "scrub.timer")},
+    "usr/lib/sysusers.d/basalt.conf": 0o644, "usr/lib/tmpfiles.d/basalt.conf": 0o644,
+    **{EXAMPLES + n: 0o644 for n in ("keyd.conf", "milter.conf", "basaltctl.conf", "dovecot.conf", "logrotate",
+                                     "postfix/main.cf", "postfix/master.cf", "postfix/header_checks")},
+}
+SERVICES = ("basalt-keyd", "basalt-milter", "basalt-scrub")
+
+
+@pytest.fixture(scope="module")
+def host():
+    i = installed.Installed()
+    yield i.make_host()
+    i.remove()
+
+
+def service(host, name):
+    return installed.unit(host.text(f"usr/lib/systemd/system/{name}.service"))
+
+
+def value(text, key):
+    """Of a libconfuse or Dovecot file."""
+    return re.search(rf'^\s*{key} = "?([^"\n]*?)"?\s*(#.*)?$', text, re.M)[1]
+
+
+def test_every_file_is_in_its_place(host):
+    found = {n: stat.S_IMODE(f.stat().st_mode) for n, f in host.files.items()}
+    documents = {n for n in found if n.startswith("usr/share/doc/basalt/") and not n.startswith(EXAMPLES)}
+    assert {n: m for n, m in found.items() if n not in documents} == PLACED
+    assert "usr/share/doc/basalt/THREATS.md" in documents
+
+
+def test_uninstall_leaves_nothing():
+    i = installed.Installed()
+    try:
+        subprocess.run(["make", "--no-print-directory", "uninstall", f"DESTDIR={i.root}"], cwd=installed.ROOT, check=True,
+                       stdout=subprocess.DEVNULL, timeout=60)
+        assert [f for f in i.root.rglob("*") if not f.is_dir()] == []
+    finally:
+        i.remove()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_units_name_what_is_there(host, name):
+    keys = dict(service(host, name))
+    assert keys["ExecStart"].split()[0][1:] in host.files
+    assert keys.get("User", "basalt-milter") in host.names("u")
+    folders = {r[1] for r in host.tmpfiles}
+    assert set(keys.get("ReadWritePaths", "").split()) <= folders
+    for path in re.findall(r"/etc/basalt/(\S+)", keys["ExecStart"]):
+        assert host.example(path)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_units_are_what_systemd_understands(host, name, tmp_path):
+    """Where systemd is: it says so itself. Elsewhere every line is an assignment or a section, none twice."""
+    text = host.text(f"usr/lib/systemd/system/{name}.service")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"\[(Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*", line) for line in lines)
+    keys = [k for k, _ in service(host, name)]
+    assert len(keys) == len(set(keys))
+    if shutil.which("systemd-analyze"):
+        file = tmp_path / f"{name}.service"
+        file.write_text(re.sub(r"^(ExecStart=)", rf"\1{host.root}", text, flags=re.M))
+        p = subprocess.run(["systemd-analyze", "verify", "--man=no", file], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=60)
+        assert (p.returncode, p.stdout.decode()) == (0, "")
+
+
+def test_the_configurations_name_the_users_that_are_made(host):
+    keyd, milter, dovecot = (host.example(n) for n in ("keyd.conf", "milter.conf", "dovecot.conf"))
+    users = {value(keyd, f"{r}_user") for r in ("vault", "kdf", "keystore", "front")} | {value(milter, "user")}
+    assert len(users) == 5 and users | {"vmail"} == host.names("u")
+    groups = {s: value(keyd, f"{s}_group") for s in ("auth", "mail", "delivery")}
+    assert set(groups.values()) == host.names("g") - host.names("u")
+    access = dict(re.findall(r"protocol (\w+) \{\s+mail_access_groups = (\S+)", dovecot))
+    assert access == {"imap": groups["mail"], "pop3": groups["mail"], "lmtp": groups["delivery"],
+                      "doveadm": groups["delivery"]}
+    assert value(dovecot, "extra_groups") == groups["auth"]
+
+
+def test_systemd_makes_the_same_users_and_folders(host, tmp_path):
+    """Where systemd is, its own tools read both files; our reading of them is what the other tests stand on."""
+    kinds = {r[0] for r in host.sysusers} | {r[0] for r in host.tmpfiles}
+    assert kinds == {"u", "g", "d"}
+    if not shutil.which("systemd-sysusers"):
+        return
+    (tmp_path / "etc").mkdir()
+    for name in ("passwd", "group"):
+        shutil.copy(f"/etc/{name}", tmp_path / "etc")
+    for tool, file in (("systemd-sysusers", "sysusers.d"), ("systemd-tmpfiles --create", "tmpfiles.d")):
+        p = subprocess.run([*tool.split(), f"--root={tmp_path}", host.files[f"usr/lib/{file}/basalt.conf"]],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert p.returncode == 0, p.stdout.decode()
+    made = {line.split(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
+    assert host.names("u") <= made
+    for _, path, mode, *_ in host.tmpfiles:
+        assert stat.S_IMODE((tmp_path / path[1:]).stat().st_mode) == int(mode, 8), path
+
+
+# --- the daemons, on the examples, as the units start them ---
+
+def configure(host):
+    for name in ("keyd.conf", "milter.conf", "basaltctl.conf"):
+        shutil.copy(host.root / EXAMPLES / name, host.root / "etc/basalt")
+    if not (host.root / "etc/basalt/site.key").exists():
+        host.run("/usr/sbin/basalt-keyd", "--make-site-key", "/etc/basalt/site.key")
+
+
+def test_the_examples_pass_the_check(host):
+    configure(host)
+    assert "are good" in host.run("/usr/sbin/basalt-keyd", "--check-config")
+    assert "no errors" in host.run("/usr/sbin/basalt-milter", "--check-config")
+    host.run("/usr/bin/basaltctl", "--check-config")
+
+
+def notified(sock):
+    sock.settimeout(30)
+    return sock.recv(100)
+
+
+def small(host):
+    """The locked memory of few sessions fits where LimitMEMLOCK can't be had."""
+    conf = host.root / "etc/basalt/keyd.conf"
+    conf.write_text(re.sub(r"max = \d+", "max = 2000", conf.read_text()))
+
+
+def mode_and_group(path):
+    st = os.stat(path)
+    return stat.S_IMODE(st.st_mode), st.st_gid
+
+
+def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
+    configure(host)
+    small(host)
+    host.run("/usr/bin/basaltctl", "db", "migrate")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(host.root / "run/notify"))
+        keyd = host.start("basalt-keyd", NOTIFY_SOCKET="/run/notify")
+        assert notified(notify) == b"READY=1\n", host.log("basalt-keyd")
+        milter = host.start("basalt-milter")
+        run = host.root / "run"
+        assert keydserver.wait_for((run / "basalt-milter/milter").exists), host.log("basalt-milter")
+        assert keydserver.wait_for(lambda: mode_and_group(run / "basalt-milter/milter") == (0o660, host.gid("postfix")))
+        assert mode_and_group(run / "basalt-milter/socketmap") == (0o660, host.gid("postfix"))
+        for name in ("auth", "mail", "delivery"):
+            assert mode_and_group(run / "basalt" / name) == (0o660, host.gid(f"basalt-{name}"))
+        host.run("/usr/bin/basaltctl", "domain", "add", "example.org")
+        host.run("/usr/bin/basaltctl", "account", "add", "alice@example.org", "--password-stdin", stdin="seven quiet herons\n")
+        host.run("/usr/bin/basaltctl", "status")
+        milter.kill()
+        milter.wait(10)
+        milter = host.start("basalt-milter")  # over the sockets that the other one left
+        assert keydserver.wait_for(lambda: "serves on" in host.log("basalt-milter").split("basalt-milter ends")[-1])
+        keydserver.wait_for(lambda: subprocess.run(host.inside("/usr/bin/basaltctl", "status"), stdout=subprocess.DEVNULL,
+                                                   stderr=subprocess.DEVNULL).returncode == 0)
+        host.run("/usr/bin/basaltctl", "status")
+        keyd.terminate()
+        milter.terminate()
+        assert (keyd.wait(20), milter.wait(20)) == (0, 0), host.log("basalt-keyd") + host.log("basalt-milter")
+        assert b"STOPPING" in notified(notify)
+    assert pathlib.Path(host.root / "var/lib/basalt/keys/keys.db").stat().st_uid == host.uid("basalt-keystore")
+    assert pathlib.Path(host.root / "var/lib/basalt/policy/policy.db").stat().st_uid == host.uid("basalt-milter")
