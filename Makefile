@@ -200,12 +200,22 @@ $(B)/bench_msgfmt: $(B)/obj/tests/bench/bench_msgfmt.o $(B)/libbasalt.a
 
 $(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
 
-# Fuzzers are clang's: every source they need is compiled again with coverage.
-build-fuzz/%: tests/fuzz/%.c $(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) | $(GEN)
-	@mkdir -p $(@D)
-	$(call say,FUZ,$@)
-	$(Q)clang -std=gnu17 -O1 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		-I. -Icommon -Ikeyd -Imilter $(MARIADB_INC) -o $@ $< $(filter-out $<,$(filter %.c,$^)) $(GEN) \
-		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+# Fuzzers are clang's: what they may need is compiled once more, with coverage, into an archive of its own.
+FUZZ_FLAGS := -std=gnu17 -O1 -g -D_GNU_SOURCE -fno-sanitize-recover=undefined -I. -Icommon $(MARIADB_INC) -MMD -MP
+FUZZ_OBJS := $(patsubst %.c,build-fuzz/obj/%.o,$(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) $(GEN))
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+build-fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,FUZ,$<)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -I$(firstword $(subst /, ,$<)) -c -o $@ $<
+
+build-fuzz/libbasalt.a: $(FUZZ_OBJS)
+	@rm -f $@
+	$(call say,AR ,$@)
+	$(Q)ar rcs $@ $^
+
+build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c build-fuzz/libbasalt.a
+	$(call say,FUZ,$@)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -o $@ $^ $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+
+-include $(shell find $(B) build-fuzz -name '*.d' 2>/dev/null)
