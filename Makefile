@@ -219,4 +219,4 @@ build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c build-fuzz/libbasalt.a
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -MF build-fuzz/obj/$(@F).d -o $@ $(filter %.c %.a,$^) \
 		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
--include $(shell find $(B) build-fuzz -name '*.d' 2>/dev/null)
+-include $(shell find $(B) build-fuzz/obj -type f -name '*.d' 2>/dev/null)
