@@ -53,6 +53,12 @@ bs_keyclient_fd(const struct bs_keyclient *kc)
 	return kc->fd;
 }
 
+bool
+bs_keyclient_is_dead(const struct bs_keyclient *kc)
+{
+	return kc->dead;
+}
+
 static enum bs_err
 send_request(struct bs_keyclient *kc, uint8_t op, const void *payload, size_t payload_len, int64_t deadline_ms)
 {

@@ -1,8 +1,9 @@
 /*
  * keyclient: a synchronous client of basalt-keyd for the Dovecot plugin and basaltctl: one connection, a deadline a call.
  *
- * Password and key bytes pass through wiped memory. Errors are keyd's own, or BS_ERR_UNAVAIL, BS_ERR_TIMEOUT, BS_ERR_IO;
- * after one of these three, or BS_ERR_FORMAT, the connection is dead: free it. One thread at a time.
+ * Password and key bytes pass through wiped memory. Errors are keyd's own, or BS_ERR_UNAVAIL, BS_ERR_TIMEOUT, BS_ERR_IO,
+ * BS_ERR_FORMAT of the connection, which keyd may answer as well (its database hangs): bs_keyclient_is_dead() tells them
+ * apart. A dead one is of no more use: free it. One thread at a time.
  *
  *     err = bs_keyclient_connect("/run/basalt/mail", 5000, &kc);
  *     err = bs_keyclient_attach(kc, token, "alice@example.org", "imap", &info);
@@ -27,6 +28,7 @@ enum bs_err bs_keyclient_connect(const char *path, int timeout_ms, struct bs_key
 /* Closes; ends the session. NULL is legal. */
 void bs_keyclient_free(struct bs_keyclient *kc);
 int bs_keyclient_fd(const struct bs_keyclient *kc);
+bool bs_keyclient_is_dead(const struct bs_keyclient *kc);
 
 enum bs_err bs_keyclient_attach(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN], const char *user,
     const char *service, struct bs_session_info *out) BS_MUST_USE;

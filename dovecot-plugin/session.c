@@ -19,12 +19,6 @@
 static struct bs_keyclient *records;
 static char *records_path;
 
-static bool
-connection_died(enum bs_err err)
-{
-	return err == BS_ERR_UNAVAIL || err == BS_ERR_TIMEOUT || err == BS_ERR_IO || err == BS_ERR_FORMAT;
-}
-
 static const char *
 socket_path(const struct basalt_user *bu, const char *name)
 {
@@ -75,7 +69,7 @@ keep_keyset(struct basalt_user *bu)
 
 	if (err != BS_OK) {
 		e_warning(bu->user->event, "basalt: keyset for the mail home: %s", bs_err_text(err));
-		if (connection_died(err))
+		if (bs_keyclient_is_dead(bu->session))
 			session_lose(bu);
 	} else if (basalt_home_keep_keyset(bu, blob, len, &reason) != BS_OK) {
 		e_warning(bu->user->event, "basalt: %s", reason);
@@ -168,7 +162,7 @@ unwrap_together(struct basalt_user *bu, const struct bs_msg_prefix *prefixes, si
 	enum bs_err status[1 + BASALT_AHEAD_MAX], err;
 
 	err = bs_keyclient_unwrap(bu->session, prefixes, n, status, keys);
-	if (connection_died(err)) {
+	if (bs_keyclient_is_dead(bu->session)) {
 		session_lose(bu);
 		return BS_ERR_UNAVAIL;
 	}
@@ -228,7 +222,7 @@ records_ask_once(const char *path, const char *account, uint8_t bytes[BS_RECORD_
 		records_path = i_strdup(path);
 	}
 	err = bs_keyclient_record(records, account, bytes, len_r);
-	if (connection_died(err))
+	if (bs_keyclient_is_dead(records))
 		records_close();
 	return err;
 }
@@ -244,13 +238,13 @@ record_ask(struct basalt_user *bu, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
 
 	if (bu->session != NULL) {
 		err = bs_keyclient_record(bu->session, bu->account, bytes, len_r);
-		if (connection_died(err))
+		if (bs_keyclient_is_dead(bu->session))
 			session_lose(bu);
 		return err;
 	}
 	path = socket_path(bu, login ? BS_SOCKET_MAIL : BS_SOCKET_DELIVERY);
 	err = records_ask_once(path, bu->account, bytes, len_r);
-	if (!fresh && (err == BS_ERR_IO || err == BS_ERR_UNAVAIL))
+	if (!fresh && records == NULL && (err == BS_ERR_IO || err == BS_ERR_UNAVAIL))
 		err = records_ask_once(path, bu->account, bytes, len_r);
 	return err;
 }

@@ -198,6 +198,19 @@ def test_hung_mariadb(system, alice, bob):
     arrive(system, alice, alice.first, sent[0], sent[2])
 
 
+def test_session_outlives_a_question_to_a_hung_mariadb(system, alice):
+    """What keyd could not answer is a NO; the session, which needs no database, reads on."""
+    plan = lambda name: system.ctl("account", "plan", alice.address, name, "--password-stdin",
+                                   stdin=f"{alice.password}\n".encode())
+    plan("plain")  # its record is asked for at each save
+    with system.imap(alice) as mail:
+        mail.select()
+        with stopped([databases.mariadb_pid(system)]):
+            assert mail.c.append("INBOX", None, None, probes.marked("hangs"))[0] == "NO"
+        assert probes.word(mail.part(1)) == probes.word(alice.first)
+    probes.wait_for(lambda: plan("private").returncode == 0)
+
+
 def test_mariadb_hangs_when_mail_is_queued(system, alice):
     """Accepted before the hang: waits, and arrives once, by itself."""
     sent = probes.marked("accepted")

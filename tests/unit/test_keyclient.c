@@ -226,6 +226,25 @@ test_too_large_to_send(void **state)
 	stop(kc, pid);
 }
 
+/* keyd's database hangs: that is no trouble of the connection, though the error is the same. */
+static void
+test_transient_answers(void **state)
+{
+	static const struct exchange script[] = {
+		EX(BS_OP_EXISTS, "\0\1a", BS_ERR_TIMEOUT, ""), EX(BS_OP_EXISTS, "\0\1a", BS_ERR_UNAVAIL, ""),
+		EX(BS_OP_EXISTS, "\0\1a", BS_ERR_IO, ""), EX(BS_OP_EXISTS, "\0\1a", BS_OK, ""),
+	};
+	pid_t pid;
+	struct bs_keyclient *kc = start(script, 4, NO_TRICK, TIMEOUT_MS, &pid);
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(bs_keyclient_exists(kc, "a"), script[i].status);
+		assert_false(bs_keyclient_is_dead(kc));
+	}
+	stop(kc, pid);
+}
+
 /* --- a keyd that is broken --- */
 
 static void
@@ -246,6 +265,7 @@ test_broken_frames(void **state)
 
 		assert_int_equal(bs_keyclient_exists(kc, "a"), cases[i].err);
 		assert_in_range(bs_now_ms() - start_ms, 0, 1500);
+		assert_true(bs_keyclient_is_dead(kc));
 		assert_int_equal(bs_keyclient_exists(kc, "a"), BS_ERR_UNAVAIL); /* out of step: never again */
 		stop(kc, pid);
 	}
@@ -334,6 +354,7 @@ main(void)
 		cmocka_unit_test(test_mail_session),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_too_large_to_send),
+		cmocka_unit_test(test_transient_answers),
 		cmocka_unit_test(test_broken_frames),
 		cmocka_unit_test(test_broken_payloads),
 		cmocka_unit_test(test_broken_record),
