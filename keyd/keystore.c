@@ -50,7 +50,8 @@ open_store(struct keystore *ks)
 	}
 	ks->next_try_ms = bs_now_ms() + REOPEN_MS;
 	if (!ks->complained)
-		bs_log(BS_LOG_ERROR, "keys database cannot be opened: %s; it is tried again at every request", bs_err_text(err));
+		bs_log(BS_LOG_ERROR, "keys database %s cannot be opened: %s; it is tried again at every request", conf->database,
+		    bs_store_keys_errmsg(NULL));
 	ks->complained = true;
 	return err;
 }
@@ -156,7 +157,7 @@ keystore_run(int fd, const struct keydconf *conf)
 
 	/* A wrong URL or a schema from the future does not heal by waiting. */
 	if (err != BS_OK && !bs_err_is_transient(err)) {
-		bs_log(BS_LOG_FATAL, "keyd.database: %s", bs_err_text(err));
+		bs_log(BS_LOG_FATAL, "keyd.database = \"%s\": %s", conf->database, bs_store_keys_errmsg(NULL));
 		return 78;
 	}
 	chan_init(&ch, fd, 2 * LINK_MAX, LINK_MAX);

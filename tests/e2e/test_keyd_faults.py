@@ -230,6 +230,18 @@ def test_syslog_that_is_not_there_kills_no_role():
         assert keyd.processes() == pids
 
 
+def test_a_database_that_does_not_open_is_named_in_the_log(keyd):
+    keyd.stop()
+    os.chown(keyd.db.parent, 0, 0)
+    keyd.db.parent.chmod(0o700)
+    keyd.start()
+    assert keyd.login_status(USER, PASSWORD) == kp.UNAVAIL
+    line = [x for x in keyd.log_text().splitlines() if "cannot be opened" in x][-1]
+    assert f"sqlite:{keyd.db}" in line and "db/keys.db: Permission denied" in line, line
+    os.chown(keyd.db.parent, UID_KEYSTORE, UID_KEYSTORE)
+    assert wait_for(lambda: keyd.login_status(USER, PASSWORD) == kp.OK)
+
+
 def start_fails(keyd):
     p = subprocess.run([PROGRAM, "-c", keyd.conf], capture_output=True, timeout=20)
     return p.returncode, keyd.log_text() + p.stderr.decode()
