@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -139,6 +140,16 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 		if (conf->ids[i].uid == 0 || conf->ids[i].gid == 0)
 			return complain(errbuf, size, path, keys[i], conf->role_user[i], "is root: a role needs a user of its own");
 	}
+	for (unsigned i = 0; i < ROLE_COUNT && root; i++) {
+		for (unsigned k = 0; k < i; k++) {
+			if (conf->ids[k].uid != conf->ids[i].uid)
+				continue;
+			(void)snprintf(errbuf, size, "%s: %s and %s are the same user, \"%s\": give each of the four roles a user "
+			    "of its own (adduser --system), or they could reach into each other", path, keys[k], keys[i],
+			    conf->role_user[i]);
+			return BS_ERR_CONF;
+		}
+	}
 	for (unsigned i = 0; i < KEYD_SOCKETS && root; i++) {
 		if (!resolve_group(conf->socket_group[i], &conf->sockets[i].group))
 			return complain(errbuf, size, path, groups[i], conf->socket_group[i],
@@ -167,6 +178,24 @@ work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 	memcpy(conf->sockets, socket_defaults, sizeof(conf->sockets));
 	conf->sockets[1].clients_max = (unsigned)conf->sessions_max + 1000;
 	return resolve_ids(conf, path, errbuf, size);
+}
+
+enum bs_err
+keydconf_check_run_dir(const struct keydconf *conf, char *errbuf, size_t size)
+{
+	struct stat st;
+
+	if (stat(conf->run_dir, &st) != 0 && errno == ENOENT)
+		return BS_OK;
+	if (stat(conf->run_dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		(void)snprintf(errbuf, size, "keyd.run_dir: \"%s\" is no folder", conf->run_dir);
+		return BS_ERR_CONF;
+	}
+	if ((st.st_mode & 022) == 0 && (st.st_uid == 0 || st.st_uid == geteuid()))
+		return BS_OK;
+	(void)snprintf(errbuf, size, "keyd.run_dir: others than root may write into \"%s\", and could put a socket of their "
+	    "own in place of ours: chown root %s; chmod go-w %s", conf->run_dir, conf->run_dir, conf->run_dir);
+	return BS_ERR_CONF;
 }
 
 enum bs_err

@@ -54,6 +54,8 @@ struct keydconf {
 };
 
 enum bs_err keydconf_load(const char *path, struct keydconf *out, char *errbuf, size_t errbuf_size) BS_MUST_USE;
+/* BS_ERR_CONF with a text when somebody else may write into run_dir; one that is not there yet is right. */
+enum bs_err keydconf_check_run_dir(const struct keydconf *conf, char *errbuf, size_t size) BS_MUST_USE;
 void keydconf_clear(struct keydconf *conf);
 void keydconf_print_defaults(FILE *fp);
 

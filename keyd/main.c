@@ -55,6 +55,8 @@ check(const struct keydconf *conf)
 	enum bs_err err = selftest_run(errbuf, sizeof(errbuf));
 
 	if (err == BS_OK)
+		err = keydconf_check_run_dir(conf, errbuf, sizeof(errbuf));
+	if (err == BS_OK)
 		err = sitekey_load(conf->site_key, sec, errbuf, sizeof(errbuf));
 	bs_wipe(sec, sizeof(sec));
 	if (err != BS_OK) {

@@ -67,17 +67,29 @@ socket_path(const struct keydconf *conf, unsigned i, char *out, size_t size)
 	(void)snprintf(out, size, "%s/%s", conf->run_dir, conf->sockets[i].name);
 }
 
+/* An exit status. */
+static int
+make_run_dir(const struct keydconf *conf)
+{
+	char text[1024] = "";
+
+	/* Dovecot's users walk through it, whatever our umask is; a folder that was there keeps its mode. */
+	if (mkdir(conf->run_dir, 0755) == 0 ? chmod(conf->run_dir, 0755) != 0 : errno != EEXIST) {
+		bs_log(BS_LOG_FATAL, "keyd.run_dir: %s: %s", conf->run_dir, strerror(errno));
+		return 1;
+	}
+	if (keydconf_check_run_dir(conf, text, sizeof(text)) == BS_OK)
+		return 0;
+	bs_log(BS_LOG_FATAL, "%s", text);
+	return 78;
+}
+
 static bool
 listen_all(struct supervisor *sup)
 {
 	const struct keydconf *conf = sup->conf;
 	char path[4096];
 
-	/* Dovecot's users walk through it, whatever our umask is; a folder that was there keeps its mode. */
-	if (mkdir(conf->run_dir, 0755) == 0 ? chmod(conf->run_dir, 0755) != 0 : errno != EEXIST) {
-		bs_log(BS_LOG_FATAL, "keyd.run_dir: %s: %s", conf->run_dir, strerror(errno));
-		return false;
-	}
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		enum bs_err err;
 
@@ -306,8 +318,11 @@ supervisor_run(const struct keydconf *conf)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)sigprocmask(SIG_BLOCK, &sup.signals, NULL);
-	if (!listen_all(&sup))
-		return 1;
+	status = make_run_dir(conf);
+	if (status == 0 && !listen_all(&sup))
+		status = 1;
+	if (status != 0)
+		return status;
 	status = keep_running(&sup);
 	notify("STOPPING=1\n");
 	unlink_all(conf);

@@ -267,6 +267,26 @@ def test_the_folder_it_makes_lets_dovecot_in(keyd):
     assert keyd.run.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("mode,owner", [(0o775, 0), (0o757, 0), (0o1777, 0), (0o755, UID_KEYSTORE)])
+def test_refuses_a_folder_of_sockets_that_others_may_write(keyd, mode, owner):
+    keyd.stop()
+    keyd.run.chmod(mode)
+    os.chown(keyd.run, owner, 0)
+    status, text = start_fails(keyd)
+    assert status == 78 and f"chown root {keyd.run}; chmod go-w {keyd.run}" in text
+    assert list(keyd.run.iterdir()) == []
+    p = subprocess.run([PROGRAM, "-c", keyd.conf, "--check-config"], capture_output=True, timeout=20)
+    assert p.returncode == 78 and b"go-w" in p.stderr
+
+
+def test_refuses_two_roles_that_are_one_user(keyd):
+    keyd.stop()
+    keyd.conf.write_text(keyd.conf.read_text().replace('"62002"', '"62001"'))
+    status, text = start_fails(keyd)
+    assert status == 78 and "roles.kdf_user and roles.vault_user are the same user" in text
+    assert list(keyd.run.iterdir()) == []
+
+
 def test_refuses_a_second_daemon_on_its_sockets(keyd):
     status, text = start_fails(keyd)
     assert status == 1 and "another basalt-keyd" in text
