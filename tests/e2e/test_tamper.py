@@ -114,7 +114,7 @@ def deferred_not_stored(system, alice, bob, before):
     assert system.send(probes.STRANGER, [alice.address, bob.address], sent) == {}
     probes.wait_for(lambda: len(system.suites(bob)) == 1)
     assert probes.lmtp(system, alice, sent) == 451
-    assert len(probes.alarms(system, alice)) > before
+    probes.wait_for(lambda: len(probes.alarms(system, alice)) > before)
     assert probes.sealed_only(system, alice) == 1 and not probes.traces(system, alice, sent)
     assert probes.shown(system, bob) == [probes.word(sent)]
     assert probes.queued(system, alice)
@@ -268,7 +268,7 @@ def test_record_in_the_home_damaged(system, alice, bob, attack):
     attack(file, system.home(alice), system.home(bob))
     sent = probes.marked("no trust")
     assert probes.lmtp(system, alice, sent) == 451
-    assert len(probes.alarms(system, alice)) > before
+    probes.wait_for(lambda: len(probes.alarms(system, alice)) > before)
     assert probes.shown(system, alice) == [probes.word(alice.first)]
     refused_append(system, alice)
     assert not probes.traces(system, alice, sent)
