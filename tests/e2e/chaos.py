@@ -45,7 +45,8 @@ def writes_below(pid, roots):
         except (FileNotFoundError, ProcessLookupError, IndexError):
             continue
         name = os.path.basename(target)
-        if target.startswith(roots) and int(flags, 8) & os.O_ACCMODE != os.O_RDONLY and not name.startswith("dovecot"):
+        # In a chroot the kernel shows the whole way to a file of a process in another mount namespace.
+        if any(root in target for root in roots) and int(flags, 8) & os.O_ACCMODE != os.O_RDONLY and not name.startswith("dovecot"):
             return True
     return False
 
