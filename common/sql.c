@@ -84,6 +84,16 @@ parse_url(struct bs_sql *db, const char *url)
 	return BS_ERR_FORMAT;
 }
 
+enum bs_err
+bs_sql_check_url(const char *url)
+{
+	struct bs_sql db = { 0 };
+	enum bs_err err = parse_url(&db, url);
+
+	free(db.url);
+	return err;
+}
+
 /* The first line of the file. */
 static enum bs_err
 read_password(struct bs_sql *db, const char *path)

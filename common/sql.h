@@ -44,6 +44,8 @@ struct bs_sql_col {
 /* Called once a row; what it returns other than BS_OK ends the statement and comes back. */
 typedef enum bs_err (*bs_sql_row_fn)(void *ctx, const struct bs_sql_col *cols, size_t n);
 
+/* Whether url has one of the two forms; opens nothing. BS_ERR_FORMAT. */
+enum bs_err bs_sql_check_url(const char *url) BS_MUST_USE;
 /*
  * password_file may be NULL or ""; its first line counts, and is kept for later connections. timeout_ms bounds every wait
  * for the server (MariaDB: rounded up to seconds; a call that connects anew may wait twice). Permanent errors:

@@ -69,6 +69,12 @@ bs_store_keys_open(const char *url, const char *password_file, int timeout_ms, s
 	return BS_OK;
 }
 
+enum bs_err
+bs_store_keys_check_url(const char *url)
+{
+	return bs_sql_check_url(url);
+}
+
 void
 bs_store_keys_close(struct bs_store_keys *store)
 {

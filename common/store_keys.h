@@ -20,6 +20,8 @@ struct bs_store_keys;
 
 enum bs_err bs_store_keys_open(const char *url, const char *password_file, int timeout_ms,
     struct bs_store_keys **out) BS_MUST_USE;
+/* Whether url has a form that open understands; opens nothing. BS_ERR_FORMAT. */
+enum bs_err bs_store_keys_check_url(const char *url) BS_MUST_USE;
 void bs_store_keys_close(struct bs_store_keys *store);
 /* For a log line. NULL: about this thread's last open that failed. */
 const char *bs_store_keys_errmsg(const struct bs_store_keys *store);

@@ -42,6 +42,12 @@ bs_store_policy_open(const char *url, const char *password_file, int timeout_ms,
 	return BS_OK;
 }
 
+enum bs_err
+bs_store_policy_check_url(const char *url)
+{
+	return bs_sql_check_url(url);
+}
+
 void
 bs_store_policy_close(struct bs_store_policy *store)
 {

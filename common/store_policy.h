@@ -37,6 +37,8 @@ struct bs_account {
 /* migrate: bring the schema up (basaltctl); else a schema that is not this program's is BS_ERR_VERSION. */
 enum bs_err bs_store_policy_open(const char *url, const char *password_file, int timeout_ms, bool migrate,
     struct bs_store_policy **out) BS_MUST_USE;
+/* Whether url has a form that open understands; opens nothing. BS_ERR_FORMAT. */
+enum bs_err bs_store_policy_check_url(const char *url) BS_MUST_USE;
 void bs_store_policy_close(struct bs_store_policy *store);
 /* For a log line. NULL: about this thread's last open that failed. */
 const char *bs_store_policy_errmsg(const struct bs_store_policy *store);

@@ -24,19 +24,44 @@ static const struct bs_conf_item items[] = {
 };
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
 
+static int
+complain(const struct ctl *ctl, const char *key, const char *value, const char *expected)
+{
+	return ctl_fail(BS_ERR_CONF, "%s: ctl.%s = \"%s\": must be %s", ctl->conf_path, key, value, expected);
+}
+
+/* What the table can't say. */
+static int
+check_settings(const struct ctl *ctl)
+{
+	const struct ctl_settings *s = &ctl->settings;
+
+	if (bs_store_policy_check_url(s->database) != BS_OK)
+		return complain(ctl, "database", s->database, "sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
+	if (s->keyd[0] != '/')
+		return complain(ctl, "keyd", s->keyd, "an absolute path: run_dir of basalt-keyd");
+	if (s->milter_control[0] != '/' && s->milter_control[0] != '\0')
+		return complain(ctl, "milter_control", s->milter_control, "an absolute path, or empty");
+	return CTL_OK;
+}
+
 int
 ctl_load_settings(struct ctl *ctl)
 {
 	char text[512];
 	enum bs_err err;
+	int rc;
 
 	if (ctl->settings_loaded)
 		return CTL_OK;
 	err = bs_conf_load(ctl->conf_path, items, N_ITEMS, &ctl->settings, text, sizeof(text));
 	if (err != BS_OK)
 		return ctl_fail(err, "%s", text);
-	ctl->settings_loaded = true;
-	return CTL_OK;
+	rc = check_settings(ctl);
+	ctl->settings_loaded = rc == CTL_OK;
+	if (rc != CTL_OK)
+		bs_conf_clear(items, N_ITEMS, &ctl->settings);
+	return rc;
 }
 
 void
@@ -57,8 +82,7 @@ ctl_open_store(struct ctl *ctl)
 	    (int)ctl->settings.database_timeout_ms, true, &ctl->store);
 	if (err == BS_OK)
 		return CTL_OK;
-	rc = ctl_fail(err, "policy database: %s (setting ctl.database in %s)", bs_store_policy_errmsg(NULL), ctl->conf_path);
-	return err == BS_ERR_FORMAT ? CTL_CONFIG : rc;
+	return ctl_fail(err, "policy database: %s (setting ctl.database in %s)", bs_store_policy_errmsg(NULL), ctl->conf_path);
 }
 
 int

@@ -11,6 +11,7 @@
 
 #include "conf.h"
 #include "crypto.h"
+#include "store_keys.h"
 
 #define AT(field) offsetof(struct keydconf, field)
 
@@ -173,6 +174,9 @@ work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 	conf->level = (enum bs_log_level)level;
 	if (conf->run_dir[0] != '/')
 		return complain(errbuf, size, path, "keyd.run_dir", conf->run_dir, "is not an absolute path");
+	if (bs_store_keys_check_url(conf->database) != BS_OK)
+		return complain(errbuf, size, path, "keyd.database", conf->database,
+		    "is neither sqlite:/PATH nor mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
 	if (conf->kdf_workers == 0)
 		conf->kdf_workers = cpus < 1 ? 1 : cpus > KEYD_KDF_WORKERS_MAX ? KEYD_KDF_WORKERS_MAX : cpus;
 	memcpy(conf->sockets, socket_defaults, sizeof(conf->sockets));

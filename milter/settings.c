@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "store_policy.h"
 
 #define ITEM(type, name, def, min, max, help) \
 	{ "milter", #name, type, offsetof(struct settings, name), def, min, max, help }
@@ -126,6 +127,9 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 		return complain(errbuf, size, path, "socketmap", s->socketmap, "must be unix:/PATH");
 	if (s->control[0] != '/')
 		return complain(errbuf, size, path, "control", s->control, "must be an absolute path");
+	if (bs_store_policy_check_url(s->database) != BS_OK)
+		return complain(errbuf, size, path, "database", s->database,
+		    "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
 	if (!is_authserv_id(s->authserv_id))
 		return complain(errbuf, size, path, "authserv_id", s->authserv_id, "must be a host name");
 	if (!find_level(s->log_level, &s->level))

@@ -132,6 +132,10 @@ def test_configuration(alone, folder):
     alone.conf.write_text("ctl {\n\tkeyd = \"/x\"\n\tnonsense = 1\n}\n")
     alone.fails(CONFIG, "--check-config", says=r"basaltctl.conf:3: .*nonsense")
     alone.fails(CONFIG, "domain", "list", says="nonsense")
+    for key, value in (("database", "sqlite:relative.db"), ("database", "mariadb://host/db"), ("keyd", "run/basalt"),
+                       ("milter_control", "control")):
+        alone.conf.write_text(f"ctl {{ {key} = \"{value}\" }}\n")
+        alone.fails(CONFIG, "--check-config", says=f"ctl.{key} = \"{value}\": must be ")
     alone.conf.write_text("ctl { database = \"oracle://x\" }\n")
     alone.fails(CONFIG, "domain", "list", says="sqlite:/PATH")
     alone.conf.write_text(f"ctl {{ database = \"sqlite:{folder}/x.db\" database_password_file = \"/nonexistent\" }}\n")

@@ -287,6 +287,15 @@ def test_refuses_two_roles_that_are_one_user(keyd):
     assert list(keyd.run.iterdir()) == []
 
 
+@pytest.mark.parametrize("key,value,text", [
+    ("run_dir", "run/basalt", "absolute path"), ("database", "sqlite:keys.db", "neither sqlite:/PATH nor"),
+    ("database", "mariadb://host/keys", "nor mariadb://USER@HOST")])
+def test_check_config_reads_the_values(keyd, key, value, text):
+    keyd.conf.write_text(re.sub(rf'{key} = ".*"', f'{key} = "{value}"', keyd.conf.read_text()))
+    p = subprocess.run([PROGRAM, "-c", keyd.conf, "--check-config"], capture_output=True, timeout=20)
+    assert p.returncode == 78 and f'keyd.{key}: "{value}"' in p.stderr.decode() and text in p.stderr.decode()
+
+
 def test_refuses_a_second_daemon_on_its_sockets(keyd):
     status, text = start_fails(keyd)
     assert status == 1 and "another basalt-keyd" in text

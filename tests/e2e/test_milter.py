@@ -413,7 +413,8 @@ def test_a_second_one_on_the_same_sockets_does_not_start(box):
 @pytest.mark.parametrize("change,text", [
     ({"user": "root"}, "not root"), ({"user": "no-such-user"}, "existing user"), ({"socket": "/x"}, "unix:/PATH"),
     ({"authserv_id": "a b"}, "host name"), ({"log_level": "loud"}, "debug, info"), ({"nonsense": "1"}, "nonsense"),
-    ({"database_timeout_ms": 1}, "database_timeout_ms")])
+    ({"database_timeout_ms": 1}, "database_timeout_ms"), ({"database": "mariadb://host/db"}, "mariadb://USER@HOST"),
+    ({"socketmap": "unix:run/map"}, "unix:/PATH"), ({"control": "run/control"}, "absolute path")])
 def test_bad_configuration_is_said(box, tmp_path, change, text):
     values = {"database": "sqlite:/x", "authserv_id": "mx.example.org", **change}
     conf = tmp_path / "milter.conf"

@@ -475,9 +475,13 @@ test_bad_urls(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
 		assert_int_equal(bs_sql_open(urls[i], NULL, 500, &db), BS_ERR_FORMAT);
+		assert_int_equal(bs_sql_check_url(urls[i]), BS_ERR_FORMAT);
 		assert_null(db);
 		assert_non_null(strstr(bs_sql_errmsg(NULL), "mariadb://USER@HOST"));
 	}
+	assert_int_equal(bs_sql_check_url(fx.keys_url), BS_OK);
+	assert_int_equal(bs_sql_check_url("sqlite:/nonexistent/x.db"), BS_OK);
+	assert_int_equal(bs_sql_check_url("mariadb://user@localhost/x?socket=/nonexistent"), BS_OK);
 	assert_int_equal(bs_sql_open(fx.keys_url, "/nonexistent/password", 500, &db), BS_ERR_CONF);
 	assert_non_null(strstr(bs_sql_errmsg(NULL), "/nonexistent/password"));
 }
