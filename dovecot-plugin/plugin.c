@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ahead.h"
@@ -78,18 +79,32 @@ read_site_key_file(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **
 	return 0;
 }
 
-/* Read once a process: lmtp makes a mail user for each delivery. */
+static bool
+same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* lmtp makes a mail user for each delivery: read once, and again when the file is another one. */
 static int
 read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
 {
 	static char *known_path;
+	static struct stat known;
 	static uint8_t known_pub[BS_SIGN_PUB_LEN];
+	struct stat now;
 
-	if (known_path == NULL || strcmp(known_path, path) != 0) {
+	if (stat(path, &now) < 0) {
+		*error_r = t_strdup_printf("basalt_site_key: can't open %s: %m", path);
+		return -1;
+	}
+	if (known_path == NULL || strcmp(known_path, path) != 0 || !same_file(&known, &now)) {
+		i_free_and_null(known_path);
 		if (read_site_key_file(path, known_pub, error_r) < 0)
 			return -1;
-		i_free(known_path);
 		known_path = i_strdup(path);
+		known = now;
 	}
 	memcpy(pub, known_pub, BS_SIGN_PUB_LEN);
 	return 0;
