@@ -18,6 +18,7 @@ static const struct option {
 	{ "--plan", CTL_PLAN, "NAME", "the account's plan (basaltctl plan list)" },
 	{ "--domain", CTL_DOMAIN, "DOMAIN", "only this domain" },
 	{ "--yes", CTL_YES, NULL, "does not ask back" },
+	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
 

@@ -24,6 +24,7 @@ enum {
 	CTL_PLAN = 32,
 	CTL_DOMAIN = 64,
 	CTL_YES = 128,
+	CTL_DIVERT = 256,
 };
 
 struct ctl_args {

@@ -31,9 +31,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    account_plan },
 	{ "account", "remove", "ADDRESS", 1, 1, CTL_YES, "removes an account and its keys for ever",
 	    "Its sealed mail can't be read by anybody afterwards. The mail files themselves stay.\n", account_remove },
-	{ "alias", "add", "ALIAS TARGET", 2, 2, 0, "mail for ALIAS goes to TARGET",
+	{ "alias", "add", "ALIAS TARGET", 2, 2, CTL_DIVERT, "mail for ALIAS goes to TARGET",
 	    "An alias may have several targets, anywhere. Where ALIAS is an account, too, its mail goes to the targets\n"
-	    "instead; the account itself as one more target keeps a copy.\n",
+	    "instead of its mailbox, which is refused without --divert; the account itself as one more target keeps a copy\n"
+	    "(`alias add A A`, then `alias add A TARGET`). A chain of aliases that leads back to ALIAS is refused.\n",
 	    alias_add },
 	{ "alias", "list", "[ALIAS]", 0, 1, CTL_JSON, "lists the aliases", NULL, alias_list },
 	{ "alias", "remove", "ALIAS TARGET", 2, 2, 0, "ends that", NULL, alias_remove },

@@ -179,6 +179,41 @@ def test_domains_aliases_plans(alone):
     alone.fails(USAGE, "plan", "set", "No Name", says="a-z")
 
 
+def test_alias_of_an_account(ctl, name):
+    ctl.ok("account", "add", name, "--password-stdin", stdin=PASSWORD)
+    ctl.fails(1, "alias", "add", name, "b@elsewhere.example", says="instead of its mailbox.*--divert")
+    assert ctl.json("alias", "list", name) == []
+    ctl.ok("alias", "add", name, "b@elsewhere.example", "--divert")
+    ctl.ok("alias", "remove", name, "b@elsewhere.example")
+    ctl.ok("alias", "add", name, name)
+    ctl.ok("alias", "add", name, "b@elsewhere.example")
+    assert [row["target"] for row in ctl.json("alias", "list", name)] == ["b@elsewhere.example", name]
+    ctl.fails(1, "alias", "add", name, name.replace("@", "+x@"), says="loop")
+
+
+def test_alias_loops(alone):
+    alone.ok("domain", "add", "x.org")
+    alone.fails(1, "alias", "add", "a@x.org", "a@x.org", says="no account of that name")
+    alone.fails(1, "alias", "add", "a@x.org", "a+more@x.org", says=r"loop.*: a@x\.org -> a\+more@x\.org$")
+    alone.ok("alias", "add", "a@x.org", "b@x.org")
+    alone.ok("alias", "add", "a@x.org", "out@elsewhere.example")
+    alone.fails(1, "alias", "add", "b@x.org", "a@x.org", says=r"loop.*: b@x\.org -> a@x\.org -> b@x\.org$")
+    alone.ok("alias", "add", "b@x.org", "c+ext@x.org")
+    alone.fails(1, "alias", "add", "c@x.org", "a+other@x.org", says="c@x.org -> a@x.org -> b@x.org -> c@x.org")
+    alone.ok("alias", "add", "c@x.org", "d@x.org")
+    alone.ok("alias", "add", "a@x.org", "d@x.org")
+    assert len(alone.json("alias", "list")) == 5, "the same end by two ways is no loop"
+
+
+def test_alias_chains_end(alone):
+    alone.ok("domain", "add", "x.org")
+    for i in range(10):
+        alone.ok("alias", "add", f"n{i + 1}@x.org", f"n{i}@x.org")
+    alone.fails(1, "alias", "add", "n11@x.org", "n10@x.org", says="longer than 10")
+    alone.sql("INSERT INTO aliases VALUES ('n0@x.org', 'n3@x.org', 'x.org', 1)")
+    alone.ok("alias", "add", "z@x.org", "n1@x.org")
+
+
 def test_locked_database(alone):
     alone.ok("domain", "add", "example.org")
     alone.conf.write_text(alone.conf.read_text().replace("ctl {", "ctl {\n\tdatabase_timeout_ms = 300"))
