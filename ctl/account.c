@@ -315,6 +315,38 @@ account_plan(struct ctl *ctl)
 	                    : ctl_fail(err, "account %s: %s; run the same command again", address, ctl_store_text(ctl, err));
 }
 
+/* --- enable, disable --- */
+
+static int
+set_enabled(struct ctl *ctl, bool enabled)
+{
+	char address[BS_ADDRESS_MAX + 1];
+	struct bs_account account = { 0 };
+	int rc = begin(ctl, address);
+	enum bs_err err;
+
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_account_get(ctl->store, address, &account);
+	if (err == BS_OK) {
+		account.enabled = enabled;
+		err = bs_account_set(ctl->store, &account);
+	}
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "account %s: %s", address, ctl_store_text(ctl, err));
+}
+
+int
+account_enable(struct ctl *ctl)
+{
+	return set_enabled(ctl, true);
+}
+
+int
+account_disable(struct ctl *ctl)
+{
+	return set_enabled(ctl, false);
+}
+
 /* --- remove --- */
 
 static bool

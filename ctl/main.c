@@ -29,6 +29,11 @@ const struct ctl_verb ctl_verbs[] = {
 	    "Where that changes whether or how mail is sealed, keyd wants the account's password. Mail that is stored\n"
 	    "already stays as it is.\n",
 	    account_plan },
+	{ "account", "disable", "ADDRESS", 1, 1, 0, "takes no mail for it, and from it none",
+	    "New mail is refused (550 5.2.1), and the address can't be a sender at submission, once the milter's memory of it\n"
+	    "has passed (milter.cache_s, 30 s). Its mail, keys and password stay, and it can still log in and read.\n",
+	    account_disable },
+	{ "account", "enable", "ADDRESS", 1, 1, 0, "ends that", NULL, account_enable },
 	{ "account", "remove", "ADDRESS", 1, 1, CTL_YES, "removes an account and its keys for ever",
 	    "Its sealed mail can't be read by anybody afterwards. The mail files themselves stay.\n", account_remove },
 	{ "alias", "add", "ALIAS TARGET", 2, 2, CTL_DIVERT, "mail for ALIAS goes to TARGET",

@@ -17,6 +17,8 @@ int account_list(struct ctl *ctl);
 int account_show(struct ctl *ctl);
 int account_passwd(struct ctl *ctl);
 int account_plan(struct ctl *ctl);
+int account_enable(struct ctl *ctl);
+int account_disable(struct ctl *ctl);
 int account_remove(struct ctl *ctl);
 
 int alias_add(struct ctl *ctl);

@@ -261,6 +261,16 @@ def test_account_life(ctl, keyd, name):
     ctl.fails(1, "account", "show", name, says="does not exist")
 
 
+def test_disable_and_enable(ctl, name):
+    ctl.ok("account", "add", name, "--password-stdin", stdin=PASSWORD)
+    for verb, enabled in (("disable", False), ("disable", False), ("enable", True)):
+        ctl.ok("account", verb, name)
+        assert ctl.json("account", "show", name)["enabled"] is enabled
+        assert [a["enabled"] for a in ctl.json("account", "list") if a["address"] == name] == [enabled]
+        assert ("enabled:     yes" in ctl.ok("account", "show", name)) is enabled
+    ctl.fails(1, "account", "disable", "nobody@example.org", says="does not exist")
+
+
 def test_plain_account_and_its_plan(ctl, keyd, name):
     ctl.ok("account", "add", name, "--plan", "plain", "--password-stdin", stdin=PASSWORD)
     assert ctl.json("account", "show", name)["keys"]["sealed"] is False

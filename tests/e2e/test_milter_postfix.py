@@ -1,5 +1,6 @@
 """basalt-milter behind a real Postfix on the fragments of postfix/; mail is delivered to a small LMTP server here."""
 import re
+import subprocess
 import threading
 import time
 
@@ -63,6 +64,19 @@ def test_answer_at_rcpt(pair, address, code, text):
         c.mail("sender@example.net")
         got, words = c.rcpt(address)
         assert got == code and text in words.decode(), words
+
+
+def test_an_account_is_disabled_and_enabled(pair):
+    b, p = pair
+    conf = b.dir / "basaltctl.conf"
+    conf.write_text(f'ctl {{ database = "{b.db.url}" }}\n')
+    for verb, code, text in (("disable", 550, "5.2.1 This mailbox is disabled"), ("enable", 250, "2.1.5")):
+        subprocess.run([milter_box.BUILD / "basaltctl", "-c", conf, "account", verb, "bob@example.org"], check=True)
+        with p.client() as c:
+            c.ehlo()
+            c.mail("sender@example.net")
+            got, words = c.rcpt("bob@example.org")
+            assert got == code and text in words.decode(), words
 
 
 def test_an_alias_reaches_all_and_the_extension_goes_along(pair):
