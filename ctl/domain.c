@@ -11,6 +11,30 @@ domain_arg(const char *word, char out[BS_DOMAIN_MAX + 1])
 	return CTL_USAGE;
 }
 
+static enum bs_err
+find_any(void *ctx, const char *alias, const char *target)
+{
+	(void)alias;
+	(void)target;
+	*(bool *)ctx = true;
+	return BS_OK;
+}
+
+/* RFC 5321 section 4.5.1: a domain that takes mail takes it for postmaster. A hint only: no error of its own. */
+static void
+hint_postmaster(struct ctl *ctl, const char *domain)
+{
+	char address[BS_ADDRESS_MAX + 16];
+	struct bs_account account;
+	bool found = false;
+
+	snprintf(address, sizeof(address), "postmaster@%s", domain);
+	if (bs_account_get(ctl->store, address, &account) == BS_ERR_NOENT &&
+	    bs_alias_list(ctl->store, address, find_any, &found) == BS_OK && !found)
+		printf("there is no %s yet, which every mail domain must have (RFC 5321, 4.5.1): "
+		       "`basaltctl alias add %s ADDRESS`\n", address, address);
+}
+
 int
 domain_add(struct ctl *ctl)
 {
@@ -23,7 +47,10 @@ domain_add(struct ctl *ctl)
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_domain_add(ctl->store, domain);
-	return err == BS_OK ? CTL_OK : ctl_fail(err, "domain %s: %s", domain, ctl_store_text(ctl, err));
+	if (err != BS_OK)
+		return ctl_fail(err, "domain %s: %s", domain, ctl_store_text(ctl, err));
+	hint_postmaster(ctl, domain);
+	return CTL_OK;
 }
 
 int

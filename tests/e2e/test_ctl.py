@@ -157,7 +157,11 @@ def test_newer_schema(alone):
 def test_domains_aliases_plans(alone):
     alone.ok("domain", "add", "Example.ORG")
     alone.fails(1, "domain", "add", "example.org", says="exists already")
-    alone.ok("domain", "add", "a.example")
+    assert "basaltctl alias add postmaster@a.example ADDRESS" in alone.ok("domain", "add", "a.example")
+    alone.sql("DELETE FROM domains WHERE domain = 'a.example'")
+    alone.sql("INSERT INTO aliases VALUES ('postmaster@a.example', 'a@example.org', 'a.example', 1)")
+    assert alone.ok("domain", "add", "a.example") == ""
+    alone.ok("alias", "remove", "postmaster@a.example", "a@example.org")
     assert alone.ok("domain", "list") == "a.example\nexample.org\n"
     alone.ok("alias", "add", "Info@example.org", "Bob+x@Elsewhere.example")
     alone.fails(1, "alias", "add", "info@example.org", "bob+x@elsewhere.example", says="exists already")
