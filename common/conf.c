@@ -263,7 +263,8 @@ read_file(struct load *load)
 	FILE *fp = fopen(load->path, "re");
 
 	if (fp == NULL) {
-		fail(load, 0, "can't be opened: %s", strerror(errno));
+		fail(load, 0, "can't be opened: %s%s", strerror(errno),
+		    errno == ENOENT ? "; -c FILE names another, and --defaults prints one to start from" : "");
 		return NULL;
 	}
 	text = malloc(FILE_MAX_LEN + sizeof(SENTINEL_TEXT));

@@ -25,12 +25,18 @@ suite_name(uint8_t suite)
 	return suite == BS_MSG_SUITE_PLAIN ? "not encrypted, SHA-256 digests" : "X25519, HKDF-SHA256, AES-256-GCM";
 }
 
+static bool
+is_encrypted(const struct ctl_look *look)
+{
+	return look->what == CTL_SEALED && !(look->have_prefix && look->prefix.suite == BS_MSG_SUITE_PLAIN);
+}
+
 static const char *
 what_name(const struct ctl_look *look)
 {
 	if (look->what != CTL_SEALED)
 		return "plaintext, not one of our files";
-	return look->have_prefix && look->prefix.suite == BS_MSG_SUITE_PLAIN ? "not encrypted, with a digest" : "sealed";
+	return is_encrypted(look) ? "sealed" : "not encrypted, with a digest";
 }
 
 static enum bs_err
@@ -76,7 +82,7 @@ static enum bs_err
 as_json(struct inspection *in, const struct ctl_mail *mail, const struct ctl_look *look)
 {
 	json_t *row = json_pack("{s:I, s:I, s:b}", "offset", (json_int_t)mail->off, "length", (json_int_t)mail->len, "sealed",
-	    look->what == CTL_SEALED);
+	    is_encrypted(look));
 	json_t *chunks = json_array();
 	enum bs_err err = BS_OK;
 

@@ -66,7 +66,7 @@ as_object(const char *text, size_t len)
 static json_t *
 keyd_status(struct ctl *ctl)
 {
-	char path[512], text[640];
+	char path[512], text[2048];
 	char *answer = NULL;
 	json_t *json;
 	enum bs_err err;
@@ -76,7 +76,8 @@ keyd_status(struct ctl *ctl)
 	if (err == BS_OK)
 		err = bs_keyclient_status(ctl->keyd, &answer);
 	if (err != BS_OK) {
-		snprintf(text, sizeof(text), "%s: %s", path, bs_err_text(err));
+		snprintf(text, sizeof(text), "%s: %s; does basalt-keyd run, and is its keyd.run_dir what ctl.keyd in %.500s says?",
+		    path, bs_err_text(err), ctl->conf_path);
 		return trouble(text);
 	}
 	json = as_object(answer, strlen(answer));
@@ -110,12 +111,14 @@ static json_t *
 milter_status(const struct ctl *ctl)
 {
 	char *answer = malloc(ANSWER_MAX);
-	char text[640];
+	char text[2048];
 	size_t len = 0;
 	enum bs_err err = answer == NULL ? BS_ERR_NOMEM : ask_milter(ctl, answer, &len);
 	json_t *json;
 
-	snprintf(text, sizeof(text), "%.500s: %s", ctl->settings.milter_control, bs_err_text(err));
+	snprintf(text, sizeof(text),
+	    "%.500s: %s; does basalt-milter run, and is its milter.control what ctl.milter_control in %.500s says?",
+	    ctl->settings.milter_control, bs_err_text(err), ctl->conf_path);
 	json = err == BS_OK ? as_object(answer, len) : trouble(text);
 	free(answer);
 	return json;

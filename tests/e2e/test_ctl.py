@@ -129,6 +129,8 @@ def test_configuration(alone, folder):
     assert "no errors" in alone.ok("--check-config")
     text = alone.ok("--defaults")
     assert "database" in text and "keyd" in text
+    alone.conf.unlink()
+    alone.fails(CONFIG, "domain", "list", says="No such file.*-c FILE.*--defaults")
     alone.conf.write_text("ctl {\n\tkeyd = \"/x\"\n\tnonsense = 1\n}\n")
     alone.fails(CONFIG, "--check-config", says=r"basaltctl.conf:3: .*nonsense")
     alone.fails(CONFIG, "domain", "list", says="nonsense")
@@ -379,6 +381,7 @@ def test_keyd_down_then_up(folder, name):
             ctl.fails(TEMPFAIL, *args, stdin=f"{PASSWORD}\n{PASSWORD}\n", says="basalt-keyd does not answer")
         status, out, _ = ctl.run("status")
         assert status == TEMPFAIL and "keyd: NOT AVAILABLE" in out and "database: ok" in out
+        assert f"does basalt-keyd run, and is its keyd.run_dir what ctl.keyd in {ctl.conf} says?" in out
         assert [a["address"] for a in ctl.json("account", "list")] == [name], "nothing is removed by halves"
         keyd.start()
         ctl.ok("account", "remove", name, "--yes")
@@ -469,6 +472,7 @@ def test_status(folder, keyd, name):
     assert status["milter"]["counters"] == {"messages": 3} and status["keyd"]["ok"]
     got, out, _ = ctl.run("status")  # nobody answers there any more
     assert got == TEMPFAIL and "milter: NOT AVAILABLE" in out and "keyd: ok" in out
+    assert f"does basalt-milter run, and is its milter.control what ctl.milter_control in {ctl.conf} says?" in out
     (folder / "milter").unlink()
     milter_like(folder / "milter", b"\x1b]0;garbage\n")
     assert ctl.json("status", status=TEMPFAIL)["milter"]["ok"] is False
@@ -523,7 +527,8 @@ def test_inspect_one(alone, folder):
     assert "digest          ok" in out and m["message_id"] in out and "the last" in out
     assert "work" not in out
     path.write_bytes(seal(MAIL, suite=0))
-    assert alone.json("message", "inspect", str(path))["messages"][0]["suite"] == 0
+    m = alone.json("message", "inspect", str(path))["messages"][0]
+    assert (m["suite"], m["sealed"], m["damage"]) == (0, False, None)
 
 
 def test_inspect_refusals(alone, folder):

@@ -137,7 +137,8 @@ test_no_configuration_at_all(void **state)
 
 	(void)state;
 	assert_int_equal(bs_conf_load("/nonexistent", items, N_ITEMS, &s, err, sizeof(err)), BS_ERR_CONF);
-	assert_string_equal(err, "/nonexistent: can't be opened: No such file or directory");
+	assert_string_equal(err, "/nonexistent: can't be opened: No such file or directory; "
+	    "-c FILE names another, and --defaults prints one to start from");
 	assert_int_equal(bs_conf_load("/tmp", items, N_ITEMS, &s, err, sizeof(err)), BS_ERR_CONF);
 	assert_string_equal(err, "/tmp: can't be read: Is a directory");
 	assert_int_equal(bs_conf_load("/nonexistent", items, N_ITEMS, &s, tiny, sizeof(tiny)), BS_ERR_CONF);
