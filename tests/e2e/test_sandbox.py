@@ -38,6 +38,28 @@ def mounted(path):
     return os.path.ismount(path)
 
 
+@pytest.mark.parametrize("args,says", [
+    ([], "verb"), (["strat"], "'strat'"), (["start"], "dir"), (["start", "/nonexistent/x", "--db", "oracle"], "'oracle'"),
+    (["stop", "x", "--nonsense"], "--nonsense")])
+def test_wrong_usage_is_said_once(args, says):
+    status, text = run(*args)
+    assert status == 2 and text.count("usage: ") == 1 and text.count("brings up what is not running") == 0
+    assert says in text.splitlines()[-1] and len(text.splitlines()) < 8
+
+
+@pytest.mark.parametrize("mode,files", [(0o755, ["precious"]), (0o1777, []), (0o755, ["data"])])
+def test_mariadb_leaves_foreign_folders_alone(tmp_path, mode, files):
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    folder.chmod(mode)
+    for name in files:
+        (folder / name).write_text("x")
+    p = subprocess.run([systems.ROOT / "tests/tools/mariadb", "start", folder], capture_output=True, timeout=60)
+    assert p.returncode == 1 and b"choose a DIR of its own" in p.stderr and p.stdout == b""
+    assert sorted(os.listdir(folder)) == files and folder.stat().st_uid == os.geteuid()
+    assert folder.stat().st_mode & 0o7777 == mode
+
+
 def test_two_side_by_side(own_system):
     a, b = own_system(*PLAIN), own_system(*PLAIN, storage="maildir")
     ports = [s.env[k] for s in (a, b) for k in s.env if k.endswith("_PORT")]
