@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#include "address.h"
 #include "crypto.h"
 #include "passdb_client.h"
 #include "sock.h"
@@ -234,8 +235,11 @@ static bool
 is_loss(const struct basalt_auth *auth, enum bs_err status)
 {
 	const char *service = BASALT_AUTH_SERVICE(auth->request);
+	char address[BS_ADDRESS_MAX + 1];
 
-	return status == BS_ERR_NOENT && service != NULL && strcmp(service, "lmtp") == 0;
+	/* "root" was never an account: nothing can have been lost. */
+	return status == BS_ERR_NOENT && service != NULL && strcmp(service, "lmtp") == 0 &&
+	    bs_address_parse(auth->request->fields.user, address) == BS_OK;
 }
 
 /* The mail process needs the public record to store a mail: it travels with the answer, so that nobody asks twice. */

@@ -3,6 +3,8 @@
 #include <hex-binary.h>
 #include <buffer.h>
 
+#include <poll.h>
+
 #include "home.h"
 #include "keymem.h"
 #include "session.h"
@@ -269,6 +271,15 @@ record_given(struct basalt_user *bu)
 	return record_take(bu, bytes->data, bytes->used, &reason);
 }
 
+/* keyd says nothing unasked: what there is to read is the end of the session, as when the account was removed. */
+static bool
+session_has_ended(const struct basalt_user *bu)
+{
+	struct pollfd pfd = { .fd = bu->session == NULL ? -1 : bs_keyclient_fd(bu->session), .events = POLLIN };
+
+	return bu->session != NULL && poll(&pfd, 1, 0) > 0;
+}
+
 /* A record that lets mail lie in plaintext is asked for anew each time: the account may have been sealed since. */
 static bool
 record_will_do(const struct basalt_user *bu)
@@ -283,6 +294,10 @@ basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, co
 	size_t len = 0;
 	enum bs_err err;
 
+	if (session_has_ended(bu)) {
+		session_lose(bu);
+		bu->record_until_ms = 0;
+	}
 	/* What is wrong with the given one is found again by asking keyd, whose answer counts. */
 	if (record_will_do(bu) || (record_given(bu) == BS_OK && record_will_do(bu))) {
 		*rec_r = &bu->record;

@@ -21,10 +21,11 @@ struct walk {
 	struct bs_store_policy *store;
 	int64_t deadline_ms;
 	struct list targets;
+	struct list missing; /* addresses of ours behind an alias that are no account */
 	struct list logins; /* the accounts among them, without extension */
 	struct visit *visits;
 	size_t n_visits;
-	size_t unknown, disabled;
+	size_t disabled;
 	bool alias;   /* the first address is one */
 	bool account; /* and an account, too: the only one that sends as it */
 	bool foreign; /* the first address's domain is not ours */
@@ -125,10 +126,8 @@ walk_account(struct walk *walk, const char *address, const char *base)
 	struct bs_account account;
 	enum bs_err err = bs_account_get(walk->store, base, &account);
 
-	if (err == BS_ERR_NOENT) {
-		walk->unknown++;
-		return BS_OK;
-	}
+	if (err == BS_ERR_NOENT)
+		return list_add(&walk->missing, address);
 	if (err != BS_OK)
 		return err;
 	if (!account.enabled) {
@@ -279,6 +278,20 @@ list_join(const struct list *list)
 	return text;
 }
 
+/*
+ * A target that is no account keeps its copy of the mail: it waits in Postfix's queue until the admin has mended the alias,
+ * or comes back to its sender. Left out, it would vanish unseen.
+ */
+static enum bs_err
+keep_missing(struct walk *walk)
+{
+	enum bs_err err = BS_OK;
+
+	for (size_t i = 0; walk->targets.n > 0 && i < walk->missing.n && err == BS_OK; i++)
+		err = list_add(&walk->targets, walk->missing.items[i]);
+	return err;
+}
+
 /* The walk's outcome; takes its targets. */
 static struct resolution *
 walk_result(struct walk *walk)
@@ -326,7 +339,7 @@ enum bs_err
 expand_address(struct bs_store_policy *store, const char *address, int64_t deadline_ms, struct resolution **out)
 {
 	struct walk walk = { .store = store, .deadline_ms = deadline_ms, .targets = { .max = RESOLVE_TARGETS_MAX },
-		.logins = { .max = RESOLVE_TARGETS_MAX } };
+		.missing = { .max = RESOLVE_TARGETS_MAX }, .logins = { .max = RESOLVE_TARGETS_MAX } };
 	char clean[BS_ADDRESS_MAX + 1];
 	struct resolution *res;
 	enum bs_err err;
@@ -334,6 +347,8 @@ expand_address(struct bs_store_policy *store, const char *address, int64_t deadl
 	if (bs_address_parse(address, clean) != BS_OK)
 		return expand_odd(store, address, out);
 	err = walk_address(&walk, clean, NULL, 0);
+	if (err == BS_OK)
+		err = keep_missing(&walk);
 	if (err == BS_ERR_LIMIT) {
 		walk.broken = "alias with too many targets";
 		err = BS_OK;
@@ -347,6 +362,7 @@ expand_address(struct bs_store_policy *store, const char *address, int64_t deadl
 		*out = res;
 out:
 	list_clear(&walk.targets);
+	list_clear(&walk.missing);
 	list_clear(&walk.logins);
 	free(walk.visits);
 	return err;

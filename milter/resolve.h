@@ -4,8 +4,8 @@
  *
  * The order is Postfix's, so that both always agree: the domain; then an alias of the address without "+extension" (the
  * extension is carried over to each target); then the account. An alias may name itself to say "and the account of this
- * name". Expansion is bounded in depth and width; targets that do not exist or are
- * disabled are left out.
+ * name". Expansion is bounded in depth and width. Disabled targets are left out. Targets of
+ * ours that do not exist stay, as long as another one does: their copy waits in the queue instead of vanishing.
  * Who may send as an address: the account of that name and nobody else, even where its mail is diverted; for an alias that
  * is no account, every enabled account that its mail reaches.
  * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's

@@ -11,7 +11,8 @@ import pytest
 
 import chaos
 
-ROUNDS = {"lmtp": 18, "keyd": 9, "milter": 5, "database": 4}
+# The milter is killed in an open SMTP transaction, the others while a mail is half saved: those are the thirty.
+ROUNDS = {"lmtp": 19, "keyd": 9, "database": 5, "milter": 5}
 HITS_WANTED = 30
 # Postfix should try again soon, not after five minutes.
 QUICK = ["postfix.minimal_backoff_time=1s", "postfix.maximal_backoff_time=2s", "postfix.queue_run_delay=1s",
@@ -76,17 +77,17 @@ def test_kills_lose_nothing(stormy):
     stormy.flush()
     stormy.settle(120)
 
-    print(f"hits: {dict(hits)}; accepted {sum(len(s.journal) for s in senders)} recipients, "
-          f"{sum(s.refused for s in senders)} transactions refused")
-    assert sum(hits.values()) >= HITS_WANTED, hits
-    assert all(hits[part] > 0 for part in ROUNDS), hits
     journal = [entry for s in senders for entry in s.journal]
-    assert len(journal) > HITS_WANTED
     stored = {address: stored_ids(stormy, account) for address, account in accounts.items()}
+    again = sum(n - 1 for ids in stored.values() for n in ids.values() if n > 1)
+    print(f"{again} doubled; hits: {dict(hits)}; accepted {sum(len(s.journal) for s in senders)} recipients, "
+          f"{sum(s.refused for s in senders)} transactions refused")
+    assert sum(n for part, n in hits.items() if part != "milter") >= HITS_WANTED, hits
+    assert all(hits[part] > 0 for part in ROUNDS), hits
+    assert len(journal) > HITS_WANTED
     lost = [(number, address) for number, address in journal if stored[address][number] == 0]
     assert not lost, f"{len(lost)} of {len(journal)} lost: {lost[:5]}"
     # LMTP has no second phase: what was saved when lmtp died before its reply comes again. Nothing else may.
-    again = sum(n - 1 for ids in stored.values() for n in ids.values() if n > 1)
     assert again <= 4 * hits["lmtp"], f"{again} duplicates after {hits['lmtp']} kills of lmtp"
     for account in sealed:
         files = stormy.mail_files(account)

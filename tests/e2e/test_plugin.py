@@ -428,3 +428,21 @@ def test_an_old_database_is_noticed(own_system):
     since = len(system.log("dovecot"))
     assert refusal(system, account)[0] == 451
     assert logged(system, "ALARM", since)
+
+
+def test_a_removed_account_takes_no_mail_into_an_open_session(system):
+    """The session that keyd ended does not lend its record for a mail that nobody could open."""
+    gone = system.account("private")
+    with system.imap(gone) as mail:
+        mail.append(b"Subject: before\r\n\r\nbody\r\n")
+        system.ctl("account", "remove", gone.address, "--yes")
+        status, _ = mail.c.append("INBOX", None, None, b"Subject: after\r\n\r\nbody\r\n")
+        assert status == "NO"
+
+
+def test_names_that_no_account_can_have_are_unknown(system):
+    """Only for an address can keys have been lost: for the others mail does not wait, and nobody is alarmed."""
+    alarms = system.log("dovecot").count("ALARM")
+    replies = system.lmtp().deliver("x@out.example", ["root", "no spaces@example.org"], b"Subject: x\r\n\r\nx\r\n")
+    assert [r[0][0] // 100 for r in replies.values()] == [5, 5], replies
+    assert system.log("dovecot").count("ALARM") == alarms

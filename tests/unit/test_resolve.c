@@ -158,7 +158,7 @@ static const struct {
 	{ "nested+f@x.org", "alias alice+f@x.org bob+f@x.org out+f@elsewhere.example" },
 	{ "folder@x.org", "alias alice+lists@x.org" },
 	{ "folder+f@x.org", "alias alice+lists+f@x.org" },
-	{ "half@x.org", "alias alice@x.org" },
+	{ "half@x.org", "alias alice@x.org gone@x.org" },
 	{ "stale@x.org", "unknown" },
 	{ "gone@x.org", "unknown" },
 	{ "a b@x.org", "unknown" },
