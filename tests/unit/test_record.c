@@ -144,7 +144,8 @@ test_signed_but_wrong(void **state)
 	assert_memory_equal(good + 92, "bob@", 4);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		memcpy(bytes, good, len);
-		bytes[cases[i].at] = cases[i].to;
+		/* Random bytes may be what they are to become. */
+		bytes[cases[i].at] = good[cases[i].at] == cases[i].to ? cases[i].to ^ 1 : cases[i].to;
 		n = sign_raw(fx, "basalt record v1", bytes, len - BS_SIG_LEN);
 		assert_int_equal(bs_record_open(bytes, n, fx->site_pub, NULL, &rec), cases[i].err);
 	}
