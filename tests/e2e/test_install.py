@@ -180,3 +180,15 @@ def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
         assert b"STOPPING" in notified(notify)
     assert pathlib.Path(host.root / "var/lib/basalt/keys/keys.db").stat().st_uid == host.uid("basalt-keystore")
     assert pathlib.Path(host.root / "var/lib/basalt/policy/policy.db").stat().st_uid == host.uid("basalt-milter")
+
+
+# --- make deps ---
+
+@pytest.mark.parametrize("packages,off", [
+    ("gcc dovecot-dev libmariadb-dev", []), ("dovecot-core dovecot-imapd postfix", ["postfix", "dovecot"]),
+])
+def test_deps_switches_off_only_servers_that_it_brought(packages, off):
+    """dovecot-dev on a host with its own Dovecot is no reason to keep that from starting at the next boot."""
+    script = 'source <(sed "/^main /d" tools/deps); systemctl() { :; }; disable_new "$1 "'
+    p = subprocess.run(["bash", "-c", script, "bash", packages], cwd=installed.ROOT, stdout=subprocess.PIPE, timeout=60, check=True)
+    assert re.findall(r"own (\w+) stays off", p.stdout.decode()) == off
