@@ -22,7 +22,7 @@ struct walk {
 	int64_t deadline_ms;
 	struct list targets;
 	struct list missing; /* addresses of ours behind an alias that are no account */
-	struct list logins; /* the accounts among them, without extension */
+	struct list logins;  /* the accounts among the targets, without extension */
 	struct visit *visits;
 	size_t n_visits;
 	size_t disabled;
