@@ -15,7 +15,7 @@ XML = """<testsuites><testsuite name="s">
 <testcase classname="m" name="good" time="0.5"/>
 <testcase name="bad" time="1"><failure message="1 is not 2">trace</failure></testcase>
 <testcase name="broken"><error message="no fixture"/></testcase>
-<testcase name="no-data"><skipped type="pytest.skip" message="shared data absent: /work/shared/data"/></testcase>
+<testcase name="no-data"><skipped type="pytest.skip" message="shared data absent: /srv/shared/data"/></testcase>
 <testcase name="lazy"><skipped type="pytest.skip" message="does not work here"/></testcase>
 <testcase name="known"><skipped type="pytest.xfail" message="index cache"/></testcase>
 </testsuite></testsuites>"""
