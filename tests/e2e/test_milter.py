@@ -290,7 +290,7 @@ def maps(box):
     ("aliases", "carol@example.org", "OK alice@example.org, carol@example.org"),
     ("aliases", "all@example.org",
      "OK alice@example.org, bob@example.org, carol@example.org, out@elsewhere.example"),
-    ("aliases", "half@example.org", "OK bob@example.org"),
+    ("aliases", "half@example.org", "OK bob@example.org, gone@example.org"),
     ("aliases", "stale@example.org", "NOTFOUND "),
     ("aliases", "ring1@example.org", "TEMP alias loop"),
     ("senders", "alice+x@example.org", "OK alice@example.org"),
