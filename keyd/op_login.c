@@ -1,6 +1,7 @@
 /* Operations of the socket auth: LOGIN and EXISTS. */
 #include <string.h>
 
+#include "seen.h"
 #include "unlock.h"
 
 /* A job that nobody waits for: deletes what the new generation superseded, now that it is known to open. */
@@ -69,6 +70,15 @@ make_token(struct vault *v, struct job *job, uint8_t token[BS_TOKEN_LEN])
 	return tokens_issue(v->tokens, ring, job->service, v->now_ms, token);
 }
 
+/* Argon2id takes its time: the account may have been removed, or its password changed, since its row was read. */
+static enum bs_err
+check_still_newest(struct vault *v, const struct job *job)
+{
+	if (!seen_knows(v->seen, job->user) || seen_check(v->seen, &job->ks.record) != BS_OK)
+		return BS_ERR_CONFLICT;
+	return BS_OK;
+}
+
 static void
 on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
@@ -79,6 +89,8 @@ on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 	/* A client that hung up gets no token: nobody could use it. */
 	if (err == BS_OK && !job_is_wanted(v, job))
 		err = BS_ERR_IO;
+	if (err == BS_OK)
+		err = check_still_newest(v, job);
 	if (err == BS_OK && session)
 		err = make_token(v, job, token);
 	if (err == BS_OK) {

@@ -328,3 +328,41 @@ def test_refuses_to_lock_more_than_is_left_for_work(keyd):
     assert wait_for(lambda: keyd.log_text().count("processes serve") > served)
     keyd.enrol("new@example.org", PASSWORD)
     assert keyd.works("new@example.org", PASSWORD)
+
+
+def status_of(client, password):
+    try:
+        client.login(USER, password)
+        return kp.OK
+    except kp.KeydError as e:
+        return e.status
+
+
+@contextlib.contextmanager
+def login_held_up(keyd):
+    """A login whose kdf worker is stopped; what it ends with is in the list afterwards."""
+    for pid in keyd.pids("kdf"):
+        outcome = []
+        with keyd.client("auth", timeout=30) as slow:
+            os.kill(pid, signal.SIGSTOP)
+            login = threading.Thread(target=lambda: outcome.append(status_of(slow, PASSWORD)))
+            login.start()
+            login.join(1)
+            if login.is_alive():
+                yield outcome
+            os.kill(pid, signal.SIGCONT)
+            login.join(20)
+            if outcome[:1] != [kp.OK]:
+                return
+    raise AssertionError("no login was held up, or what was done meanwhile did not show")
+
+
+@pytest.mark.parametrize("change", ["remove", "passwd"])
+def test_a_login_that_was_overtaken(keyd, change):
+    """The account is removed, or its password changed, while Argon2id still runs over the old one: no token comes of it."""
+    with login_held_up(keyd) as outcome, keyd.client("control") as control:
+        if change == "remove":
+            control.remove(USER)
+        else:
+            control.passwd(USER, PASSWORD, "quite another phrase")
+    assert outcome == [kp.CONFLICT]
