@@ -232,9 +232,9 @@ class Pool:
 
 def clean_stale():
     """Removes what test runs that are dead left in /tmp: processes, mounts, files."""
-    for d in pathlib.Path("/tmp").glob(PREFIX + "*"):
+    for d in pathlib.Path("/tmp").glob(PREFIX + "[0-9]*-*"):
         owner = d.name[len(PREFIX):].split("-")[0]
-        if owner.isdigit() and proc.start_time(int(owner)) is not None:
+        if not owner.isdigit() or proc.start_time(int(owner)) is not None:
             continue
         if (d / "state.json").exists():
             subprocess.run([SANDBOX, "stop", d], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120)

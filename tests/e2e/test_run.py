@@ -1,6 +1,8 @@
 """tests/run: what it counts, and that nothing can hang it or hide from it."""
+import pathlib
 import re
 import sys
+import tempfile
 import time
 
 import pytest
@@ -81,12 +83,15 @@ def test_stale_systems_of_dead_runs_are_removed():
     """Mounts, servers and files; those of a live run stay."""
     dead = systems.System(["--plain"], where=f"/tmp/{systems.PREFIX}{dead_pid()}-x").start()
     live = systems.System(["--plain"]).start()
+    other = pathlib.Path(tempfile.mkdtemp(prefix=systems.PREFIX + "unit-", dir="/tmp"))
     try:
         systems.clean_stale()
+        assert other.exists(), "a folder without a pid in its name belongs to somebody"
         assert not dead.dir.exists() and systems.proc.marked(dead.dir) == []
         assert live.dir.exists() and len(systems.proc.marked(live.dir)) > 5
     finally:
         live.remove()
+        other.rmdir()
 
 
 def dead_pid():
