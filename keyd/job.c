@@ -134,6 +134,23 @@ job_store(struct vault *v, struct job *job, enum link_type type, uint64_t genera
 	TAILQ_INSERT_TAIL(&v->jobs.store_queue, job, queue);
 }
 
+enum bs_err
+job_store_user(struct vault *v, struct conn *conn, const struct bs_frame *frame, enum link_type type, job_fn resume)
+{
+	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
+	struct job *job = job_new(v, conn, frame);
+
+	if (job == NULL)
+		return BS_ERR_BUSY;
+	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
+	if (!bs_rd_done(&rd)) {
+		job_drop(v, job);
+		return BS_ERR_FORMAT;
+	}
+	job_store(v, job, type, 0, resume);
+	return BS_OK;
+}
+
 /* One account must not fill the queue for all. */
 static bool
 has_enough_queued(const struct jobs *jobs, const char *user)

@@ -116,6 +116,9 @@ bool job_is_wanted(const struct vault *v, const struct job *job);
 
 /* Asks the keystore about job->user; for LINK_PUT job->blob is the new generation, after LINK_GET it is the newest. */
 void job_store(struct vault *v, struct job *job, enum link_type type, uint64_t generation, job_fn resume);
+/* The whole of an operation whose payload is one str16 user, and whose first step is a question to the keystore. */
+enum bs_err job_store_user(struct vault *v, struct conn *conn, const struct bs_frame *frame, enum link_type type,
+    job_fn resume) BS_MUST_USE;
 /* Asks for Argon2id of a password inside job->sec. resume may get BS_ERR_BUSY at once. */
 void job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t password_len,
     const uint8_t salt[BS_SALT_LEN], uint32_t memory_kib, uint32_t passes, job_fn resume);

@@ -306,16 +306,5 @@ on_removed(struct vault *v, struct job *job, enum bs_err err)
 enum bs_err
 op_remove(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
-	struct job *job = job_new(v, conn, frame);
-
-	if (job == NULL)
-		return BS_ERR_BUSY;
-	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
-	if (!bs_rd_done(&rd)) {
-		job_drop(v, job);
-		return BS_ERR_FORMAT;
-	}
-	job_store(v, job, LINK_REMOVE, 0, on_removed);
-	return BS_OK;
+	return job_store_user(v, conn, frame, LINK_REMOVE, on_removed);
 }

@@ -165,16 +165,5 @@ on_record(struct vault *v, struct job *job, enum bs_err err)
 enum bs_err
 op_record(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
-	struct job *job = job_new(v, conn, frame);
-
-	if (job == NULL)
-		return BS_ERR_BUSY;
-	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
-	if (!bs_rd_done(&rd)) {
-		job_drop(v, job);
-		return BS_ERR_FORMAT;
-	}
-	job_store(v, job, LINK_GET, 0, on_record);
-	return BS_OK;
+	return job_store_user(v, conn, frame, LINK_GET, on_record);
 }
