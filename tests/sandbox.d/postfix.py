@@ -75,7 +75,6 @@ def private_cf(b):
         "disable_dns_lookups": "yes",
         "default_transport": "error:5.1.2 a sandbox sends nothing to other hosts",
         "relay_transport": "error:5.1.2 a sandbox sends nothing to other hosts",
-        "lmtp_line_length_limit": "0",  # long lines reach the mailbox as they came
         "local_header_rewrite_clients": "",  # a client on loopback counts as a stranger
         "smtpd_client_connection_count_limit": "0",
         "message_size_limit": "104857600",
