@@ -36,6 +36,13 @@ sys.path.insert(0, str(ROOT / "tests" / "sandbox.d"))
 import proc  # noqa: E402
 
 
+def is_dovecots_own(report):
+    """One leaked object of which libdovecot alone is seen: now and then a stock process that is ended in mid-request."""
+    frames = re.findall(r"^ *#\d+ .*$", report, re.M)
+    return ("LeakSanitizer" in report and report.count("ERROR:") == 1 and "leaked in 1 allocation(s)" in report
+            and all("__interceptor_" in f or "/libdovecot.so" in f for f in frames))
+
+
 class Account:
     def __init__(self, address, password, plan):
         self.address, self.password, self.plan = address, password, plan
@@ -186,7 +193,8 @@ class System:
 
     def sanitizer_reports(self):
         """What AddressSanitizer or UBSan wrote, in a --build build-asan system."""
-        return "\n".join(p.read_text(errors="replace") for p in sorted(self.path("log").glob("asan/*")))
+        texts = [p.read_text(errors="replace") for p in sorted(self.path("log").glob("asan/*"))]
+        return "\n".join(t for t in texts if not is_dovecots_own(t))
 
     def pids(self, part, command=None):
         """Live processes of a part ("keyd", "milter", "dovecot", "postfix"); of one name in it ("lmtp")."""
