@@ -18,6 +18,7 @@ import urllib.parse
 import canary
 import clients
 import messages
+import probes
 import systems
 
 Sight = collections.namedtuple("Sight", "who way kind place")
@@ -72,13 +73,24 @@ def message(t, pad):
             + b"--edge-of-parts--\r\n")
 
 
-def server_process(system, sock):
-    """The pid that holds the server's end of a loopback connection, whoever got it passed on."""
-    wanted = (sock.getpeername()[1], sock.getsockname()[1])
+def tcp_line(local, remote):
+    """The fields of one loopback connection in /proc/net/tcp, by its ports."""
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if tuple(int(f.split(":")[1], 16) for f in fields[1:3]) == wanted:
-            link = f"socket:[{fields[9]}]"
+        if [int(f.split(":")[1], 16) for f in fields[1:3]] == [local, remote]:
+            return fields
+    raise AssertionError("no such connection")
+
+
+def ports(sock):
+    """The client's and the server's."""
+    return sock.getsockname()[1], sock.getpeername()[1]
+
+
+def server_process(system, sock):
+    """The pid that holds the server's end of a loopback connection, whoever got it passed on."""
+    client, server = ports(sock)
+    link = f"socket:[{tcp_line(server, client)[9]}]"
     for pid in system.pids("dovecot"):
         with contextlib.suppress(OSError):
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") == link for fd in os.listdir(f"/proc/{pid}/fd")):
@@ -103,6 +115,13 @@ class HalfSent:
             self.sock = self.client.c.sock
             self.sock.sendall(b"x1 APPEND INBOX {%d+}\r\n" % len(mail) + half)
         self.pid = server_process(system, self.sock)
+
+    def is_read(self):
+        """Nothing is under way any more, and the server waits for the rest: it has done with what it has."""
+        client, server = ports(self.sock)
+        under_way = [tcp_line(client, server)[4], tcp_line(server, client)[4]]
+        state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return under_way == ["00000000:00000000"] * 2 and state == "S"
 
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)
@@ -225,7 +244,8 @@ class Scene:
             self.refuse()
             halves = [HalfSent(self.system, way, a, *self.mail(who, way, pad))
                       for way, pad in CUT.items() for who, a in self.accounts.items()]
-            time.sleep(0.5)  # the servers read what was sent
+            for half in halves:
+                probes.wait_for(half.is_read)
             self.search("open")
             for half in halves:
                 half.kill()

@@ -195,11 +195,12 @@ def test_control_leaves_a_core(tmp_path):
     """An ordinary process does leave a core where this test looks for one."""
     began, unlimited = time.time() - 1, resource.getrlimit(resource.RLIMIT_CORE)[1]
     assert unlimited != 0, "the tests have to be started with a hard limit of core files that is not 0"
-    child = subprocess.Popen(["sleep", "60"], cwd=tmp_path,
+    child = subprocess.Popen(["cat"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (unlimited, unlimited)))
-    time.sleep(0.2)  # it has to be sleep by then, not its parent's copy
+    child.stdin.write(b"it runs\n")
+    assert child.stdout.readline() == b"it runs\n"
     child.send_signal(signal.SIGABRT)
-    child.wait()
+    child.communicate()
     if cs.pathlib.Path("/proc/sys/kernel/core_pattern").read_text().startswith("|"):
         return  # the kernel gives cores to a program; below it is the limit and the process's own state that count
     assert cores(began, tmp_path) != []

@@ -1,12 +1,14 @@
 """The canary search finds what is planted, in each form in which mail software writes text."""
 import base64
 import os
+import pathlib
 import quopri
 import subprocess
 
 import pytest
 
 import canary
+import probes
 
 TOKENS = canary.make_tokens(["body"], seed=1)
 TOKEN = TOKENS["body"]
@@ -77,6 +79,8 @@ def test_memory_files_and_arguments_count():
     os.write(fd, b"." * 9000 + name["memory"].encode())
     child = subprocess.Popen(["sleep", "60"], env={"CANARY": name["memory"]})
     try:
+        # Empty while the kernel still puts the new program in place, which may be after Popen has come back.
+        probes.wait_for(lambda: name["memory"].encode() in pathlib.Path(f"/proc/{child.pid}/environ").read_bytes())
         sieve = canary.Sieve(name)
         canary.feed_open_deleted(sieve, [os.getpid()])
         canary.feed_arguments(sieve)
