@@ -35,16 +35,6 @@ def refusal(system, account, mail=None):
     return reply
 
 
-def logged(system, mark, since, count=1):
-    """Lines of Dovecot's log, which is written by a process of its own, a moment later."""
-    end = time.monotonic() + 5
-    while True:
-        lines = [line for line in system.log("dovecot")[since:].splitlines() if mark in line]
-        if len(lines) >= count or time.monotonic() > end:
-            return lines
-        time.sleep(0.05)
-
-
 def says_no(mail, uid, items):
     """The text of a tagged NO."""
     status, data = mail.c.uid("FETCH", str(uid), items)
@@ -85,7 +75,7 @@ def test_a_damaged_mail_is_one_bad_mail(every_system):
         mail.ok("store", "1:*", "+FLAGS", "\\Deleted")
         mail.ok("expunge")
         assert mail.select("Moved") == 0
-    lines = logged(system, "basalt: can't read", since, count=len(HOW))
+    lines = system.logged("dovecot", "basalt: can't read", since, count=len(HOW))
     assert len(lines) == len(HOW), lines  # once a mail and session
     assert all(str(system.home(account)) in line for line in lines)
 
@@ -194,7 +184,7 @@ def test_a_record_in_the_home_that_is_not_to_be_trusted(system):
     for bad in (b"", b"junk", good[:-1] + bytes([good[-1] ^ 1]), good + b"x" * 5000):
         record.write_bytes(bad)
         assert refusal(system, account)[0] == 451
-    assert logged(system, "ALARM", since)
+    assert system.logged("dovecot", "ALARM", since)
     record.write_bytes(good)
     deliver(system, account, messages.make(b"second\r\n"))
 
@@ -277,7 +267,7 @@ def test_plaintext_beside_sealed(maildir):
         mail.select("Copies")
         assert mail.part(copy) == old
     assert system.suites(account, "Copies") == [systems.SUITE_SEALED]
-    assert len(logged(system, mark, since)) == 1
+    assert len(system.logged("dovecot", mark, since)) == 1
 
 
 def test_suite_0_beside_sealed(maildir):
@@ -292,7 +282,7 @@ def test_suite_0_beside_sealed(maildir):
         with system.imap(reader) as mail:
             assert mail.select() == count
             assert any(b"not sealed" in mail.part(uid) for uid in mail.uids())
-    (line,) = logged(system, "not encrypted, in a sealed account", since)
+    (line,) = system.logged("dovecot", "not encrypted, in a sealed account", since)
     assert account.address in line
 
 
@@ -427,7 +417,7 @@ def test_an_old_database_is_noticed(own_system):
     system.start()
     since = len(system.log("dovecot"))
     assert refusal(system, account)[0] == 451
-    assert logged(system, "ALARM", since)
+    assert system.logged("dovecot", "ALARM", since)
 
 
 def test_a_removed_account_takes_no_mail_into_an_open_session(system):

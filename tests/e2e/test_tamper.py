@@ -335,7 +335,7 @@ def test_site_key_of_the_plugin(system, alice, attack):
     path.write_text(attack(good))
     try:
         assert probes.lmtp(system, alice, sent) == 451
-        assert "basalt_site_key" in system.log("dovecot")[logged:]
+        assert system.logged("dovecot", "basalt_site_key", logged)
         if attack is anothers:
             refused_append(system, alice)
         assert not probes.traces(system, alice, sent)

@@ -20,7 +20,7 @@ def environment(b):
         return {}
     b.make_dir("log", "asan", mode=0o1777)
     log = f"log_path={b.path('log', 'asan', 'report')}"
-    return {"ASAN_OPTIONS": f"{log}:detect_leaks=1:exitcode=0:abort_on_error=1:disable_coredump=0:handle_abort=0",
+    return {"ASAN_OPTIONS": f"{log}:detect_leaks=1:fast_unwind_on_malloc=0:exitcode=0:abort_on_error=1:disable_coredump=0:handle_abort=0",
             "UBSAN_OPTIONS": f"{log}:print_stacktrace=1:halt_on_error=1"}
 
 
