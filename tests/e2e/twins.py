@@ -1,0 +1,103 @@
+"""twins: two accounts with the same mail, one sealed on our Dovecot, one on a Dovecot without any of ours, and the comparison.
+
+    pair = twins.Twins(sealed_system, stock_system, "maildir")
+    pair.append(hardmail.ALL.values())
+    pair.compare(twins.script("fetch"), "cold")     # fails at the first answer that is not the same
+"""
+import pathlib
+import random
+import re
+
+import rawimap
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "clients.d"
+STORAGES = ("sdbox", "maildir", "mdbox")
+# The first letters of an account's name say how its mail is stored: all storages in one system.
+LOCATION = "%{if;%n;~;^maildir;maildir;%5n}:~/mail"
+OPTIONS = ("--set", f"dovecot.mail_location={LOCATION}")
+FLAGS = ("", "\\Seen", "\\Flagged \\Seen", "$Label1", "\\Answered", "\\Draft $Label2", "\\Deleted", "NonJunk \\Seen")
+
+
+def literals(line):
+    """'... {N+}~text~ ...' as it is sent: N is what it has to be."""
+    charset = "iso-8859-1" if "ISO-8859-1" in line else "utf-8"
+    return re.sub(rb"\{N\+\}~([^~]*)~", lambda m: b"{%d+}\r\n" % len(m[1]) + m[1], line.encode(charset))
+
+
+def script(name):
+    """The commands of tests/clients.d/NAME.imap."""
+    lines = (SCRIPTS / f"{name}.imap").read_text().splitlines()
+    return [literals(line) for line in lines if line and not line.startswith("#")]
+
+
+def date(n):
+    return f"{n % 27 + 1:02d}-Mar-2026 {n % 24:02d}:{n % 60:02d}:07 {('+0000', '+0530', '-0800')[n % 3]}"
+
+
+def partials(count, seed, messages):
+    """FETCHes of parts of messages: at random, at the ends of chunks, at and past the end. messages: their stored forms."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(count):
+        n = rng.randrange(len(messages))
+        size = len(messages[n])
+        at = rng.choice([0, rng.randrange(size + 1), rng.randrange(size + 1), 65536 * rng.randrange(20), max(0, size - 1), size, size + 9])
+        length = rng.choice([1, 7, 1000, 1000, 65536, 70000, 200_000])
+        section = rng.choice(["", "", "TEXT", "TEXT", "HEADER", "1", "2", "HEADER.FIELDS (SUBJECT TO)", "2.MIME", "1.1"])
+        found.append(b"FETCH %d (BODY.PEEK[%s]<%d.%d>)" % (n + 1, section.encode(), at, length))
+    return found
+
+
+class Twins:
+    def __init__(self, sealed, stock, storage):
+        account = sealed.account("private", name=f"{storage}-{sealed.accounts}")
+        self.systems = (sealed, stock)
+        self.accounts = (account, stock.account(name=account.local))
+        self.who = storage
+
+    def connect(self):
+        """A logged in connection to each."""
+        found = []
+        for system, account in zip(self.systems, self.accounts):
+            found.append(rawimap.Raw(system.port("imap")))
+            found[-1].login(account.address, account.password)
+        return found
+
+    def append(self, messages, folder="INBOX", at_once=50):
+        """With flags and dates that differ from mail to mail, many in one command. What the servers say is compared, too."""
+        ours, theirs = self.connect()
+        with ours, theirs:
+            for first in range(0, len(messages), at_once):
+                batch = [(m, FLAGS[n % len(FLAGS)], date(n)) for n, m in enumerate(messages[first:first + at_once], first)]
+                said = [rawimap.same(c.append(folder, *batch)) for c in (ours, theirs)]
+                self.check(said, f"{self.who}, APPEND of {first} and after")
+                assert said[0][-1].startswith(b"x OK"), (first, said[0])
+
+    def forget(self):
+        """What Dovecot has cached of the messages is gone: reading them begins cold."""
+        for system, account in zip(self.systems, self.accounts):
+            for f in system.home(account).rglob("dovecot.index.cache"):
+                f.unlink()
+
+    def compare(self, commands, how, folder="INBOX", mask=lambda response: response):
+        """On one new connection each. mask: takes out of a response what may differ."""
+        ours, theirs = self.connect()
+        with ours, theirs:
+            for line in [f"SELECT {folder} (CONDSTORE)".encode(), *commands, b"NOOP", b"UNSELECT", b"LOGOUT"]:
+                said = [[mask(r) for r in rawimap.same(c.command(line))] for c in (ours, theirs)]
+                self.check(said, f"{self.who}, {how}: {line[:300]!r}")
+
+    @staticmethod
+    def check(said, what):
+        assert said[0] == said[1], f"{what}\n{difference(*said)}"
+
+
+def difference(ours, theirs):
+    """The first response that is not the same, for a reader."""
+    for a, b in zip(ours, theirs):
+        if a != b:
+            at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+            low = max(0, at - 200)
+            return (f"they part at byte {at} (of {len(a)} and {len(b)})\nstarts: {a[:80]!r}\n  Basalt: {a[low:at + 300]!r}\n"
+                    f"  plain:  {b[low:at + 300]!r}")
+    return f"{len(ours)} responses and {len(theirs)}; Basalt: {ours[-2:]!r}; plain: {theirs[-2:]!r}"[:2000]
