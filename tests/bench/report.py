@@ -6,7 +6,8 @@ import re
 import statistics
 import subprocess
 
-from rows import ROWS, TARGETS
+import aims
+from rows import ROWS
 
 REFERENCES = ("plain", "zlib-lz4")
 
@@ -41,12 +42,20 @@ def per_thousand(samples):
 def summary(samples):
     """Of one row and one contender."""
     cost = per_thousand(samples)
-    median = statistics.median(cost)
-    out = {"cpu_per_1000_s": median, "cpu_min_s": min(cost), "cpu_max_s": max(cost),
-           "per_s": statistics.median(s["operations"] / s["wall_s"] for s in samples), "rounds": len(samples)}
-    if "disk_bytes" in samples[0]:
-        out["disk_share"] = samples[0]["disk_bytes"] / samples[0]["bytes"]
-    return out
+    return {"cpu_per_1000_s": statistics.median(cost), "cpu_min_s": min(cost), "cpu_max_s": max(cost),
+            "per_s": statistics.median(s["operations"] / s["wall_s"] for s in samples), "rounds": len(samples),
+            **facts(samples)}
+
+
+def facts(samples):
+    """What some rows know beyond the times."""
+    last, found = samples[-1], {}
+    for name in ("disk_bytes", "mailbox_bytes", "bytes"):
+        if name in last:
+            found[name] = last[name]
+    if "received" in last:
+        found["mb_per_s"] = statistics.median(s["received"] / s["wall_s"] / 1e6 for s in samples)
+    return found
 
 
 def summaries(samples):
@@ -54,32 +63,41 @@ def summaries(samples):
     return {row: {name: summary(got) for name, got in each.items()} for row, each in samples.items()}
 
 
-def ratio(of_row, name, reference):
-    if name not in of_row or reference not in of_row or not of_row[reference]["cpu_per_1000_s"]:
+def ratio(of_row, name, reference, what="cpu_per_1000_s"):
+    if name not in of_row or not of_row.get(reference, {}).get(what):
         return None
-    return of_row[name]["cpu_per_1000_s"] / of_row[reference]["cpu_per_1000_s"]
+    return of_row[name][what] / of_row[reference][what]
 
 
 def table(result):
+    """Medians, their range, ratios, and what else a row knows."""
     heads = "".join(f"{'x ' + ref:>12}" for ref in REFERENCES)
     lines = []
     for row, of_row in result.items():
-        lines += ["", f"{ROWS[row].title}: CPU s per 1,000 {ROWS[row].unit}s",
-                  f"  {'':<12}{'median':>9}{'min':>9}{'max':>9}{heads}{'per s':>9}{'on disk':>9}"]
+        lines += ["", f"{row}: {ROWS[row].title}: CPU s per 1,000 {ROWS[row].unit}s, or ms for one",
+                  f"  {'':<12}{'median':>9}{'min':>9}{'max':>9}{heads}{'per s':>9}"]
         for name, s in of_row.items():
             ratios = "".join(f"{r:>12.2f}" if (r := ratio(of_row, name, ref)) else f"{'-':>12}" for ref in REFERENCES)
-            disk = f"{s['disk_share']:>9.2f}" if "disk_share" in s else ""
             lines.append(f"  {name:<12}{s['cpu_per_1000_s']:>9.3f}{s['cpu_min_s']:>9.3f}{s['cpu_max_s']:>9.3f}"
-                         f"{ratios}{s['per_s']:>9.0f}{disk}")
+                         f"{ratios}{s['per_s']:>9.0f}  {more(of_row, name)}")
     return "\n".join(lines)
 
 
-def verdicts(result, name="basalt"):
-    """One line a target; a missed one is a line too, not a failure."""
+def more(of_row, name):
+    words = []
+    for what, label in (("disk_bytes", "messages on disk"), ("mailbox_bytes", "mailbox with indexes")):
+        if r := ratio(of_row, name, "plain", what):
+            words.append(f"{label} {r:.3f} x plain")
+    if "mb_per_s" in of_row[name]:
+        words.append(f"{of_row[name]['mb_per_s']:.0f} MB/s")
+    return ", ".join(words)
+
+
+def verdicts(result):
+    """One line an aim; a missed one is a line too, not a failure."""
     lines = []
-    for row, reference, limit in TARGETS:
-        r = ratio(result.get(row, {}), name, reference)
-        if r is not None:
-            word = "met" if r <= limit else "missed"
-            lines.append(f"target {word}: {name}, {ROWS[row].title}: {r:.2f} times {reference}'s CPU, aim {limit}")
+    for aim, value, met in aims.judged(result):
+        what = f"{ROWS[aim.row].title}, {'bytes on disk' if aim.what == 'disk_bytes' else 'CPU'}"
+        unit = f"times {aim.against}'s" if aim.against else "ms"
+        lines.append(f"{'met   ' if met else 'MISSED'} {what}: {value:.2f} {unit}, aim {aim.limit:.2f}")
     return lines

@@ -1,144 +1,152 @@
-"""rows: what is measured. A row is a function (server, data) -> number of operations, run between two CPU readings.
+"""rows: what is measured. A row is a function (server, data, meter) that measures its work by the meter.
 
-A new row is a function and a line in ROWS. `before` runs ahead of the readings and costs nothing; `after` may add
-facts of its own to the sample.
+A new row is such a function and a line in ROWS. What it does outside of `with meter` costs nothing.
 """
 import collections
-import concurrent.futures
-import time
 
-import corpus
-from clients import Imap, Lmtp, Pop3
+from clients import Pop3
+from mailboxes import BIG_5MB, BIG_20MB, big, deliver, imap, reader
+from meter import Meter
 from servers import DOMAIN, PASSWORD, RECEIVERS
 
-Row = collections.namedtuple("Row", "title unit before run after")
+Row = collections.namedtuple("Row", "title unit run")
+
+LISTING = b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
+FIELDS = b"FETCH 1:* (BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT MESSAGE-ID REFERENCES IN-REPLY-TO CONTENT-TYPE)])"
+HEADERS = b"FETCH 1:* (BODY.PEEK[HEADER])"
+BODIES = b"FETCH 1:* (BODY.PEEK[])"
+SUBJECT = b"SEARCH SUBJECT zebra"
+TEXT = b"SEARCH TEXT zebra"
+CLICK_SHOWS = 50
 
 
-class Data:
-    """The corpora of this run, made once."""
-
-    def __init__(self, count):
-        self.count = count
-        self.sets = {}
-
-    def mails(self, name):
-        if name not in self.sets:
-            self.sets[name] = corpus.make(name, self.count)
-        return self.sets[name]
-
-
-def deliver(server, mails, users):
-    """All mails, one connection a user, shared out evenly."""
-    def one(share):
-        user, part = share
-        lmtp = Lmtp(server.lmtp_port)
-        for mail in part:
-            lmtp.deliver(f"{user}@{DOMAIN}", mail)
-        lmtp.close()
-    shares = [(user, mails[i::len(users)]) for i, user in enumerate(users)]
-    with concurrent.futures.ThreadPoolExecutor(len(users)) as pool:
-        list(pool.map(one, shares))
-    return len(mails)
-
-
-def imap(server, user="reader"):
-    return Imap(server.imap_port, f"{user}@{DOMAIN}", PASSWORD)
-
-
-def fill_reader(server, data):
-    """Once a run: delivers the mixed set, reads it back and compares each message with what was sent."""
-    if server.stored("reader"):
-        return
-    mails = data.mails("mixed")
-    deliver(server, mails, ["reader"])
-    server.check_stored("reader")
-    client = imap(server)
-    client.command(b"SELECT INBOX")
-    answer = client.literals(b"FETCH 1:* (BODY.PEEK[])")
-    for number, (mail, stored) in enumerate(zip(mails, answer, strict=True), 1):
-        if not stored.endswith(mail):
-            raise RuntimeError(f"{server.name}: message {number} came back changed")
-    client.close()
-
-
-def empty_receivers(server, _data):
+def empty_receivers(server):
     for user in RECEIVERS:
         server.empty(user)
 
 
 def delivery(name, connections):
-    def run(server, data):
-        return deliver(server, data.mails(name), RECEIVERS[:connections])
+    users = RECEIVERS[:connections]
 
-    def after(server, data):
-        files = [path for user in RECEIVERS[:connections] for path in server.stored(user)]
-        if len(files) != len(data.mails(name)):
-            raise RuntimeError(f"{server.name}: {len(files)} files of {len(data.mails(name))} messages")
-        server.check_stored(RECEIVERS[0])
-        return {"disk_bytes": sum(path.stat().st_size for path in files), "bytes": sum(map(len, data.mails(name)))}
-    title = f"LMTP delivery, {name}, {connections} connection{'s'[:connections > 1]}"
-    return Row(title, "message", empty_receivers, run, after)
-
-
-def reading(title, command, sessions=1, cold=False):
-    """One IMAP command over the whole mailbox. Cold: without the index cache, as after a move to another server.
-    More than one session where one alone is too short for a clock that ticks each 10 ms."""
-    def before(server, data):
-        fill_reader(server, data)
-        if cold:
-            forget_cache(server, "reader")
-        else:
-            run(server, data)
-
-    def run(server, data):
-        for _ in range(sessions):
-            client = imap(server)
-            client.command(b"SELECT INBOX")
-            client.command(command)
-            client.close()
-        return sessions * data.count
-    return Row(title, "message", before, run, None)
+    def run(server, data, meter):
+        mails = data.mails(name)
+        empty_receivers(server)
+        with meter:
+            meter.done(deliver(server, mails, users))
+        files = [path for user in users for path in server.stored(user)]
+        if len(files) != len(mails):
+            raise RuntimeError(f"{server.name}: {len(files)} files of {len(mails)} messages")
+        server.check_stored(users[0])
+        meter.facts = {"bytes": sum(map(len, mails)), "disk_bytes": sum(path.stat().st_size for path in files)}
+        empty_receivers(server)
+    return Row(f"LMTP delivery, {name}, {connections} connection{'s'[:connections > 1]}", "message", run)
 
 
-def forget_cache(server, user):
-    for path in server.mail_dir(user).rglob("dovecot.index.cache"):
-        path.unlink()
+def one_session(server, command, meter):
+    """From SELECT to the end of the session; the login has a row of its own. Bytes that came back."""
+    client = imap(server)
+    with meter:
+        client.command(b"SELECT INBOX")
+        received = client.command(command)
+        client.close()
+    return received
 
 
-def pop3_all(server, data):
+def cold(title, command):
+    """Indexes and caches as delivery left them, a fresh login."""
+    def run(server, data, meter):
+        received = 0
+        while meter.wants_more():
+            reader(server, data)
+            received += one_session(server, command, meter)
+            meter.done(data.count)
+        meter.facts["received"] = received
+    return Row(f"{title}, cold", "message", run)
+
+
+def bare(title, command):
+    """Without any index cache, as after a move of the files to another server."""
+    def run(server, data, meter):
+        while meter.wants_more():
+            reader(server, data)
+            server.forget_cache("reader")
+            one_session(server, command, meter)
+            meter.done(data.count)
+    return Row(f"{title}, no index cache", "message", run)
+
+
+def warm(title, command):
+    """The same command was given in an earlier session."""
+    def run(server, data, meter):
+        reader(server, data)
+        one_session(server, command, Meter(server))
+        received = 0
+        while meter.wants_more():
+            received += one_session(server, command, meter)
+            meter.done(data.count)
+        meter.facts = {"received": received, "mailbox_bytes": server.mailbox_bytes("reader")}
+    return Row(f"{title}, warm", "message", run)
+
+
+def pop3_all(server, data, meter):
+    reader(server, data)
     client = Pop3(server.pop3_port, f"reader@{DOMAIN}", PASSWORD)
-    for number in range(1, data.count + 1):
-        client.retrieve(number)
-    client.close()
-    return data.count
+    with meter:
+        for number in range(1, data.count + 1):
+            client.retrieve(number)
+        client.close()
+    meter.done(data.count)
 
 
-def fill_big(server, _data):
-    if not server.stored("big"):
-        deliver(server, [corpus.big(size) for size in (5_000_000, 5_000_000, 20_000_000, 20_000_000)], ["big"])
-
-
-def big_part(title, first, section, times):
-    """A part of one of two large mails in turn, in one session: zlib and mail_crypt keep the last mail they decoded."""
-    def run(server, _data):
+def part_of_big(title, first, count, section, times):
+    """A part of large mails in turn, in a session that has seen each once."""
+    def run(server, _data, meter):
+        big(server)
         client = imap(server, "big")
         client.command(b"SELECT INBOX")
-        for i in range(times):
-            client.command(b"FETCH %d (BODY.PEEK[%s)" % (first + i % 2, section))
+        parts = [b"FETCH %d (BODY.PEEK[%s)" % (first + i % count, section) for i in range(times)]
+        for part in parts[:count]:
+            client.command(part)
+        with meter:
+            for part in parts:
+                client.command(part)
+        meter.done(times)
         client.close()
-        return times
-    return Row(title, "read", fill_big, run, None)
+    return Row(title, "read", run)
 
 
-def logins(server, _data, count=200):
-    for _ in range(count):
-        imap(server).close()
-    return count
-
-
-def one_login(server, _data):
-    """A first login of the day may pay for a password hash: not in this row."""
+def logins(server, _data, meter, count=100):
+    """Warm: a first login of the day may pay for a password hash."""
     imap(server).close()
+    with meter:
+        for _ in range(count):
+            imap(server).close()
+    meter.done(count)
+
+
+def click(server, number):
+    """What a webmail without state does for one click: everything anew."""
+    client = imap(server)
+    client.command(b'LIST "" "*"')
+    client.command(b"STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)")
+    client.command(b"SELECT INBOX")
+    first = max(1, number - CLICK_SHOWS + 1)
+    client.command(LISTING.replace(b"1:*", b"%d:%d" % (first, number)))
+    client.command(FIELDS.replace(b"1:*", b"%d:%d" % (first, number)))
+    client.command(b"FETCH %d (BODY.PEEK[])" % number)
+    client.close()
+
+
+def clicks(server, data, meter, count=30):
+    """Through the mailbox, a page each; every page was seen once before."""
+    pages = [data.count - i * (data.count // count) for i in range(count)]
+    reader(server, data)
+    one_session(server, LISTING, Meter(server))
+    one_session(server, FIELDS, Meter(server))
+    with meter:
+        for number in pages:
+            click(server, number)
+    meter.done(count)
 
 
 ROWS = {
@@ -146,29 +154,27 @@ ROWS = {
     "lmtp-small-4": delivery("small", 4),
     "lmtp-mixed-1": delivery("mixed", 1),
     "lmtp-mixed-4": delivery("mixed", 4),
-    "bodies": reading("IMAP FETCH of all bodies", b"FETCH 1:* (BODY.PEEK[])", sessions=3),
-    "login": Row("IMAP LOGIN and LOGOUT, warm", "login", one_login, logins, None),
-    "list-cold": reading("IMAP ENVELOPE BODYSTRUCTURE, cold", b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", cold=True),
-    "list-warm": reading("IMAP ENVELOPE BODYSTRUCTURE, warm", b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", sessions=3),
-    "headers": reading("IMAP FETCH of all headers", b"FETCH 1:* (BODY.PEEK[HEADER])", sessions=3),
-    "search-subject": reading("IMAP SEARCH SUBJECT, cold", b"SEARCH SUBJECT zebra", cold=True),
-    "search-text": reading("IMAP SEARCH TEXT", b"SEARCH TEXT zebra"),
-    "pop3": Row("POP3 RETR of all", "message", fill_reader, pop3_all, None),
-    "header-5mb": big_part("IMAP header of a 5 MB mail", 1, b"HEADER]", 200),
-    "tail-20mb": big_part("IMAP last 4 KB of a 20 MB mail", 3, b"]<19990000.4096>", 50),
+    "list-cold": cold("ENVELOPE and BODYSTRUCTURE of all", LISTING),
+    "list-warm": warm("ENVELOPE and BODYSTRUCTURE of all", LISTING),
+    "fields-cold": cold("nine header fields of all", FIELDS),
+    "fields-warm": warm("nine header fields of all", FIELDS),
+    "headers-cold": cold("whole headers of all", HEADERS),
+    "headers-warm": warm("whole headers of all", HEADERS),
+    "subject-bare": bare("SEARCH SUBJECT", SUBJECT),
+    "subject-cold": cold("SEARCH SUBJECT", SUBJECT),
+    "subject-warm": warm("SEARCH SUBJECT", SUBJECT),
+    "text": warm("SEARCH TEXT", TEXT),
+    "bodies": warm("all bodies", BODIES),
+    "pop3": Row("POP3 RETR of all", "message", pop3_all),
+    "header-5mb": part_of_big("header of a 5 MB mail", 1, BIG_5MB, b"HEADER]", 400),
+    "tail-20mb": part_of_big("last 4 KB of a 20 MB mail", 1 + BIG_5MB, BIG_20MB, b"]<19990000.4096>", 40),
+    "login": Row("IMAP LOGIN and LOGOUT", "login", logins),
+    "click": Row("webmail click", "click", clicks),
 }
-USUAL = ["lmtp-small-1", "lmtp-small-4", "lmtp-mixed-1", "lmtp-mixed-4", "bodies", "login"]
-# row, against whom, at most how many times its CPU (issue 2)
-TARGETS = [("lmtp-small-1", "plain", 1.25), ("lmtp-mixed-1", "plain", 1.25), ("bodies", "zlib-lz4", 1.3)]
 
 
-def measure(row, server, data):
-    """One sample: CPU seconds of the whole server and wall seconds of the client."""
-    if row.before:
-        row.before(server, data)
-    cpu_before, wall_before = server.cpu_seconds(), time.monotonic()
-    operations = row.run(server, data)
-    wall_s = time.monotonic() - wall_before
-    cpu_s = server.cpu_seconds() - cpu_before
-    facts = row.after(server, data) if row.after else {}
-    return {"cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 4), "operations": operations, **facts}
+def measure(name, server, data):
+    """One sample."""
+    meter = Meter(server)
+    ROWS[name].run(server, data, meter)
+    return meter.sample()

@@ -54,6 +54,7 @@ class Server:
         self.conf = self.dir / "dovecot.conf"
         self.imap_port, self.pop3_port, self.lmtp_port = free_ports(3)
         self.children = []
+        self.kept = {}
 
     def start(self):
         self.make_dirs()
@@ -133,6 +134,31 @@ class Server:
     def stored(self, user):
         """The files that hold a user's messages."""
         return sorted(self.mail_dir(user).rglob("dbox-Mails/u.*"))
+
+    def beside(self, user):
+        """Every other file of a user's mailboxes: indexes, logs, caches."""
+        return [path for path in self.mail_dir(user).rglob("*") if path.is_file() and not path.name.startswith("u.")]
+
+    def mailbox_bytes(self, user):
+        return sum(path.stat().st_size for path in [*self.stored(user), *self.beside(user)])
+
+    def keep(self, user):
+        """Remembers those files as they are now, for restore()."""
+        self.kept[user] = {path: path.read_bytes() for path in self.beside(user)}
+
+    def restore(self, user):
+        """Nobody may be logged in; the last session may still be closing."""
+        self.cpu_seconds()
+        for path in self.beside(user):
+            path.unlink()
+        for path, content in self.kept[user].items():
+            path.write_bytes(content)
+            path.chmod(0o600)
+            shutil.chown(path, MAIL_ID, MAIL_ID)
+
+    def forget_cache(self, user):
+        for path in self.mail_dir(user).rglob("dovecot.index.cache"):
+            path.unlink()
 
     def check_stored(self, user):
         """A contender that does not do its work would win."""
