@@ -88,7 +88,7 @@ def more(of_row, name):
     for what, label in (("disk_bytes", "messages on disk"), ("mailbox_bytes", "mailbox with indexes")):
         if r := ratio(of_row, name, "plain", what):
             words.append(f"{label} {r:.3f} x plain")
-    if "mb_per_s" in of_row[name]:
+    if of_row[name].get("mb_per_s", 0) > of_row[name]["per_s"] / 100:  # more than 10 KB each: bodies
         words.append(f"{of_row[name]['mb_per_s']:.0f} MB/s")
     return ", ".join(words)
 
