@@ -145,24 +145,21 @@ append_account(void *ctx, const struct bs_account *account)
 int
 account_list(struct ctl *ctl)
 {
-	bool json = (ctl->args.given & CTL_JSON) != 0;
 	char domain[BS_DOMAIN_MAX + 1];
-	int rc = ctl_open_store(ctl);
 	json_t *list;
 	enum bs_err err;
+	int rc;
 
-	if (rc != CTL_OK)
-		return rc;
 	if (ctl->args.domain != NULL && bs_domain_parse(ctl->args.domain, domain) != BS_OK) {
 		ctl_fail(BS_ERR_ARG, "`%s` is no domain name", ctl->args.domain);
 		return CTL_USAGE;
 	}
-	list = json ? json_array() : NULL;
-	err = bs_account_list(ctl->store, ctl->args.domain != NULL ? domain : NULL, json ? append_account : print_account, list);
-	if (err == BS_OK)
-		return json ? ctl_print_json(list) : CTL_OK;
-	json_decref(list);
-	return ctl_fail(err, "listing accounts: %s", ctl_store_text(ctl, err));
+	rc = ctl_begin_list(ctl, &list);
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_account_list(ctl->store, ctl->args.domain != NULL ? domain : NULL,
+	    list != NULL ? append_account : print_account, list);
+	return ctl_end_list(ctl, list, err, "accounts");
 }
 
 /* keyd's public record. It is shown, nothing is decided by it: the signature is the mail server's to verify. */

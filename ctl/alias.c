@@ -122,20 +122,15 @@ append_alias(void *ctx, const char *alias, const char *target)
 int
 alias_list(struct ctl *ctl)
 {
-	bool json = (ctl->args.given & CTL_JSON) != 0;
 	char alias[BS_ADDRESS_MAX + 1];
 	int rc = ctl->args.n > 0 ? ctl_address_arg(ctl->args.words[0], alias) : CTL_OK;
 	json_t *list;
 	enum bs_err err;
 
 	if (rc == CTL_OK)
-		rc = ctl_open_store(ctl);
+		rc = ctl_begin_list(ctl, &list);
 	if (rc != CTL_OK)
 		return rc;
-	list = json ? json_array() : NULL;
-	err = bs_alias_list(ctl->store, ctl->args.n > 0 ? alias : NULL, json ? append_alias : print_alias, list);
-	if (err == BS_OK)
-		return json ? ctl_print_json(list) : CTL_OK;
-	json_decref(list);
-	return ctl_fail(err, "listing aliases: %s", ctl_store_text(ctl, err));
+	err = bs_alias_list(ctl->store, ctl->args.n > 0 ? alias : NULL, list != NULL ? append_alias : print_alias, list);
+	return ctl_end_list(ctl, list, err, "aliases");
 }

@@ -164,6 +164,27 @@ ctl_keyd_text(enum bs_err err)
 }
 
 int
+ctl_begin_list(struct ctl *ctl, json_t **list_r)
+{
+	int rc = ctl_open_store(ctl);
+
+	*list_r = NULL;
+	if (rc != CTL_OK || (ctl->args.given & CTL_JSON) == 0)
+		return rc;
+	*list_r = json_array();
+	return *list_r != NULL ? CTL_OK : ctl_fail(BS_ERR_NOMEM, "%s", bs_err_text(BS_ERR_NOMEM));
+}
+
+int
+ctl_end_list(const struct ctl *ctl, json_t *take, enum bs_err err, const char *what)
+{
+	if (err == BS_OK)
+		return take != NULL ? ctl_print_json(take) : CTL_OK;
+	json_decref(take);
+	return ctl_fail(err, "listing %s: %s", what, ctl_store_text(ctl, err));
+}
+
+int
 ctl_print_json(json_t *take)
 {
 	int rc = take == NULL ? -1 : json_dumpf(take, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

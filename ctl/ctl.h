@@ -63,6 +63,13 @@ const char *ctl_store_text(const struct ctl *ctl, enum bs_err err);
 /* The same for an error of keyd or its socket. */
 const char *ctl_keyd_text(enum bs_err err);
 
+/*
+ * A list: _begin_ opens the store; *list_r is the array to fill where --json is given, else NULL, and lines are printed.
+ * _end_ prints the array, or says that listing WHAT failed; it frees the array either way.
+ */
+int ctl_begin_list(struct ctl *ctl, json_t **list_r);
+int ctl_end_list(const struct ctl *ctl, json_t *take, enum bs_err err, const char *what);
+
 /* Prints and frees; CTL_OK, or CTL_FAILED with a message when memory or the output ran out. */
 int ctl_print_json(json_t *take);
 /* A path as JSON: bytes that are not UTF-8 become \xNN. */

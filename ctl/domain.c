@@ -90,19 +90,14 @@ append_domain(void *ctx, const char *domain)
 int
 domain_list(struct ctl *ctl)
 {
-	bool json = (ctl->args.given & CTL_JSON) != 0;
-	int rc = ctl_open_store(ctl);
 	json_t *list;
+	int rc = ctl_begin_list(ctl, &list);
 	enum bs_err err;
 
 	if (rc != CTL_OK)
 		return rc;
-	list = json ? json_array() : NULL;
-	err = bs_domain_list(ctl->store, json ? append_domain : print_domain, list);
-	if (err == BS_OK)
-		return json ? ctl_print_json(list) : CTL_OK;
-	json_decref(list);
-	return ctl_fail(err, "listing domains: %s", ctl_store_text(ctl, err));
+	err = bs_domain_list(ctl->store, list != NULL ? append_domain : print_domain, list);
+	return ctl_end_list(ctl, list, err, "domains");
 }
 
 int

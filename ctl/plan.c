@@ -27,19 +27,14 @@ append_plan(void *ctx, const struct bs_plan *plan)
 int
 plan_list(struct ctl *ctl)
 {
-	bool json = (ctl->args.given & CTL_JSON) != 0;
-	int rc = ctl_open_store(ctl);
 	json_t *list;
+	int rc = ctl_begin_list(ctl, &list);
 	enum bs_err err;
 
 	if (rc != CTL_OK)
 		return rc;
-	list = json ? json_array() : NULL;
-	err = bs_plan_list(ctl->store, json ? append_plan : print_plan, list);
-	if (err == BS_OK)
-		return json ? ctl_print_json(list) : CTL_OK;
-	json_decref(list);
-	return ctl_fail(err, "listing plans: %s", ctl_store_text(ctl, err));
+	err = bs_plan_list(ctl->store, list != NULL ? append_plan : print_plan, list);
+	return ctl_end_list(ctl, list, err, "plans");
 }
 
 static bool

@@ -1,8 +1,6 @@
 #include "keydconf.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "conf_value.h"
 #include "crypto.h"
 #include "store_keys.h"
 
@@ -63,64 +62,6 @@ static const struct keyd_socket socket_defaults[KEYD_SOCKETS] = {
 	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, 4096, 64, false },
 };
 
-/* A whole decimal number below 2^31. */
-static bool
-parse_id(const char *text, unsigned *out)
-{
-	char *end;
-	unsigned long v;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (errno != 0 || *end != '\0' || v > INT32_MAX)
-		return false;
-	*out = (unsigned)v;
-	return true;
-}
-
-/* A number is uid and gid alike; a name gives the passwd entry's. */
-static bool
-resolve_user(const char *text, struct keyd_ids *out)
-{
-	const struct passwd *pw;
-	unsigned n;
-
-	if (parse_id(text, &n)) {
-		*out = (struct keyd_ids){ .uid = n, .gid = n };
-		return true;
-	}
-	pw = getpwnam(text);
-	if (pw == NULL)
-		return false;
-	*out = (struct keyd_ids){ .uid = pw->pw_uid, .gid = pw->pw_gid };
-	return true;
-}
-
-static bool
-resolve_group(const char *text, gid_t *out)
-{
-	const struct group *gr;
-	unsigned n;
-
-	if (parse_id(text, &n)) {
-		*out = n;
-		return true;
-	}
-	gr = getgrnam(text);
-	if (gr != NULL)
-		*out = gr->gr_gid;
-	return gr != NULL;
-}
-
-static enum bs_err
-complain(char *errbuf, size_t size, const char *path, const char *key, const char *value, const char *what)
-{
-	(void)snprintf(errbuf, size, "%s: %s: \"%s\" %s", path, key, value, what);
-	return BS_ERR_CONF;
-}
-
 /* Without root nothing can be changed: a developer's keyd runs as one user, and says so in its log. */
 static enum bs_err
 resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
@@ -135,11 +76,12 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 		conf->ids[i] = (struct keyd_ids){ .uid = (uid_t)-1, .gid = (gid_t)-1 };
 		if (!root)
 			continue;
-		if (!resolve_user(conf->role_user[i], &conf->ids[i]))
-			return complain(errbuf, size, path, keys[i], conf->role_user[i],
-			    "is no user here: create it, or give a number");
+		if (!bs_conf_user(conf->role_user[i], &conf->ids[i].uid, &conf->ids[i].gid))
+			return bs_conf_complain(path, keys[i], conf->role_user[i], "is no user here: create it, or give a number",
+			    errbuf, size);
 		if (conf->ids[i].uid == 0 || conf->ids[i].gid == 0)
-			return complain(errbuf, size, path, keys[i], conf->role_user[i], "is root: a role needs a user of its own");
+			return bs_conf_complain(path, keys[i], conf->role_user[i], "is root: a role needs a user of its own", errbuf,
+			    size);
 	}
 	for (unsigned i = 0; i < ROLE_COUNT && root; i++) {
 		for (unsigned k = 0; k < i; k++) {
@@ -152,9 +94,9 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 		}
 	}
 	for (unsigned i = 0; i < KEYD_SOCKETS && root; i++) {
-		if (!resolve_group(conf->socket_group[i], &conf->sockets[i].group))
-			return complain(errbuf, size, path, groups[i], conf->socket_group[i],
-			    "is no group here: create it, or give a number");
+		if (!bs_conf_group(conf->socket_group[i], &conf->sockets[i].group))
+			return bs_conf_complain(path, groups[i], conf->socket_group[i],
+			    "is no group here: create it, or give a number", errbuf, size);
 	}
 	return BS_OK;
 }
@@ -162,21 +104,16 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 static enum bs_err
 work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 {
-	static const char *const levels[] = { "debug", "info", "warning", "error" };
-	unsigned level = 0;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	while (level < 4 && strcmp(conf->log_level, levels[level]) != 0)
-		level++;
-	if (level == 4)
-		return complain(errbuf, size, path, "keyd.log_level", conf->log_level,
-		    "is none of debug, info, warning, error");
-	conf->level = (enum bs_log_level)level;
+	if (!bs_conf_level(conf->log_level, &conf->level))
+		return bs_conf_complain(path, "keyd.log_level", conf->log_level, "is none of debug, info, warning, error", errbuf,
+		    size);
 	if (conf->run_dir[0] != '/')
-		return complain(errbuf, size, path, "keyd.run_dir", conf->run_dir, "is not an absolute path");
+		return bs_conf_complain(path, "keyd.run_dir", conf->run_dir, "is not an absolute path", errbuf, size);
 	if (bs_store_keys_check_url(conf->database) != BS_OK)
-		return complain(errbuf, size, path, "keyd.database", conf->database,
-		    "is neither sqlite:/PATH nor mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
+		return bs_conf_complain(path, "keyd.database", conf->database,
+		    "is neither sqlite:/PATH nor mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]", errbuf, size);
 	if (conf->kdf_workers == 0)
 		conf->kdf_workers = cpus < 1 ? 1 : cpus > KEYD_KDF_WORKERS_MAX ? KEYD_KDF_WORKERS_MAX : cpus;
 	memcpy(conf->sockets, socket_defaults, sizeof(conf->sockets));

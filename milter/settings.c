@@ -1,11 +1,9 @@
 #include "settings.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
+#include "conf_value.h"
 #include "store_policy.h"
 
 #define ITEM(type, name, def, min, max, help) \
@@ -30,80 +28,11 @@ static const struct bs_conf_item items[] = {
 };
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
 
-static enum bs_err
-complain(char *errbuf, size_t size, const char *path, const char *key, const char *value, const char *expected)
-{
-	(void)snprintf(errbuf, size, "%s: milter.%s = \"%s\": %s", path, key, value, expected);
-	return BS_ERR_CONF;
-}
-
 /* The path behind "unix:", NULL if it is none. */
 static const char *
 unix_path(const char *text)
 {
 	return strncmp(text, "unix:/", 6) == 0 ? text + 5 : NULL;
-}
-
-static bool
-number(const char *text, unsigned *out)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || n > 0x7fffffff)
-		return false;
-	*out = (unsigned)n;
-	return true;
-}
-
-static bool
-find_user(const char *text, uid_t *uid, gid_t *gid)
-{
-	struct passwd *pw;
-	unsigned n;
-
-	if (number(text, &n)) {
-		*uid = n;
-		*gid = n;
-		return true;
-	}
-	pw = getpwnam(text);
-	if (pw == NULL)
-		return false;
-	*uid = pw->pw_uid;
-	*gid = pw->pw_gid;
-	return true;
-}
-
-static bool
-find_group(const char *text, gid_t *gid)
-{
-	struct group *gr;
-	unsigned n;
-
-	if (number(text, &n)) {
-		*gid = n;
-		return true;
-	}
-	gr = getgrnam(text);
-	if (gr == NULL)
-		return false;
-	*gid = gr->gr_gid;
-	return true;
-}
-
-static bool
-find_level(const char *text, enum bs_log_level *out)
-{
-	static const char *const names[] = { "debug", "info", "warning", "error" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], text) == 0) {
-			*out = (enum bs_log_level)i;
-			return true;
-		}
-	}
-	return false;
 }
 
 static bool
@@ -117,28 +46,32 @@ is_authserv_id(const char *text)
 static enum bs_err
 work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 {
+	const char *key, *value, *what;
+
 	s->socket_path = unix_path(s->socket);
 	s->socketmap_path = unix_path(s->socketmap);
 	s->uid = (uid_t)-1;
 	s->gid = s->socket_gid = (gid_t)-1;
 	if (s->socket_path == NULL)
-		return complain(errbuf, size, path, "socket", s->socket, "must be unix:/PATH");
-	if (s->socketmap_path == NULL)
-		return complain(errbuf, size, path, "socketmap", s->socketmap, "must be unix:/PATH");
-	if (s->control[0] != '/')
-		return complain(errbuf, size, path, "control", s->control, "must be an absolute path");
-	if (bs_store_policy_check_url(s->database) != BS_OK)
-		return complain(errbuf, size, path, "database", s->database,
-		    "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
-	if (!is_authserv_id(s->authserv_id))
-		return complain(errbuf, size, path, "authserv_id", s->authserv_id, "must be a host name");
-	if (!find_level(s->log_level, &s->level))
-		return complain(errbuf, size, path, "log_level", s->log_level, "must be debug, info, warning or error");
-	if (s->user[0] != '\0' && (!find_user(s->user, &s->uid, &s->gid) || s->uid == 0))
-		return complain(errbuf, size, path, "user", s->user, "must be an existing user or a number, not root");
-	if (s->socket_group[0] != '\0' && !find_group(s->socket_group, &s->socket_gid))
-		return complain(errbuf, size, path, "socket_group", s->socket_group, "must be an existing group or a number");
-	return BS_OK;
+		key = "milter.socket", value = s->socket, what = "must be unix:/PATH";
+	else if (s->socketmap_path == NULL)
+		key = "milter.socketmap", value = s->socketmap, what = "must be unix:/PATH";
+	else if (s->control[0] != '/')
+		key = "milter.control", value = s->control, what = "must be an absolute path";
+	else if (bs_store_policy_check_url(s->database) != BS_OK)
+		key = "milter.database", value = s->database,
+		what = "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]";
+	else if (!is_authserv_id(s->authserv_id))
+		key = "milter.authserv_id", value = s->authserv_id, what = "must be a host name";
+	else if (!bs_conf_level(s->log_level, &s->level))
+		key = "milter.log_level", value = s->log_level, what = "must be debug, info, warning or error";
+	else if (s->user[0] != '\0' && (!bs_conf_user(s->user, &s->uid, &s->gid) || s->uid == 0))
+		key = "milter.user", value = s->user, what = "must be an existing user or a number, not root";
+	else if (s->socket_group[0] != '\0' && !bs_conf_group(s->socket_group, &s->socket_gid))
+		key = "milter.socket_group", value = s->socket_group, what = "must be an existing group or a number";
+	else
+		return BS_OK;
+	return bs_conf_complain(path, key, value, what, errbuf, size);
 }
 
 enum bs_err
