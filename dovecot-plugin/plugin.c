@@ -17,11 +17,13 @@
 
 #include "ahead.h"
 #include "crypto.h"
+#include "frame.h"
 #include "keymem.h"
 #include "plugin.h"
 #include "read.h"
 #include "save.h"
 #include "session.h"
+#include "substitute.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -140,11 +142,23 @@ check_surroundings(struct mail_user *user, const char **error_r)
 	return 0;
 }
 
+/* The setting basalt_locked, or the userdb field of that name: "yes", or the text that the client is shown. */
+static const char *
+locked_text(struct mail_user *user)
+{
+	const char *value = mail_user_plugin_getenv(user, "basalt_locked");
+
+	if (value == NULL || *value == '\0' || strcmp(value, "no") == 0)
+		return NULL;
+	return strcmp(value, "yes") == 0 ? "Mailbox is locked: its messages can't be decrypted in this session" : value;
+}
+
 static int
 user_settings(struct basalt_user *bu, const char **error_r)
 {
 	const char *site_key;
 
+	bu->locked = locked_text(bu->user);
 	bu->run_dir = setting(bu->user, "basalt_keyd", error_r);
 	site_key = bu->run_dir == NULL ? NULL : setting(bu->user, "basalt_site_key", error_r);
 	if (site_key == NULL || read_site_key(site_key, bu->site_pub, error_r) < 0)
@@ -189,7 +203,7 @@ basalt_user_created(struct mail_user *user)
 
 	if (user_settings(bu, &error) < 0)
 		user->error = p_strdup_printf(user->pool, "basalt: %s", error);
-	else if (!user->autocreated && basalt_session_start(bu, &error) != BS_OK && !user->session_restored)
+	else if (bu->locked == NULL && !user->autocreated && basalt_session_start(bu, &error) != BS_OK && !user->session_restored)
 		user->error = p_strdup(user->pool, error);
 }
 
@@ -201,6 +215,15 @@ static struct mail_storage_hooks hooks = {
 	.mail_allocated = basalt_mail_allocated,
 };
 
+/* Of one mail's layers the first is outermost: it sees what the others answer. */
+static struct mail_storage_hooks first_hooks = {
+	.mail_allocated = basalt_substitute_mail_allocated,
+};
+
+static struct module first_module = {
+	.path = (char *)"lib10_basalt.so",
+};
+
 /* Sealing is what happens to the bytes last, after zlib and whatever else: a late name in the order of plugins. */
 static struct mail_storage_hooks late_hooks = {
 	.mailbox_allocated = basalt_mailbox_allocated,
@@ -208,6 +231,15 @@ static struct mail_storage_hooks late_hooks = {
 
 static struct module late_module = {
 	.path = (char *)"lib95_basalt_plugin.so",
+};
+
+/* Next to Dovecot's own functions. */
+static struct mail_storage_hooks last_hooks = {
+	.mail_allocated = basalt_frame_mail_allocated,
+};
+
+static struct module last_module = {
+	.path = (char *)"lib96_basalt_plugin.so",
 };
 
 EXPORT void
@@ -219,15 +251,19 @@ basalt_plugin_init(struct module *module)
 		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
 	if (bs_crypto_init() != BS_OK)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
+	mail_storage_hooks_add_forced(&first_module, &first_hooks);
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
+	mail_storage_hooks_add_forced(&last_module, &last_hooks);
 }
 
 EXPORT void
 basalt_plugin_deinit(void)
 {
+	mail_storage_hooks_remove(&last_hooks);
 	mail_storage_hooks_remove(&late_hooks);
 	mail_storage_hooks_remove(&hooks);
+	mail_storage_hooks_remove(&first_hooks);
 	basalt_session_deinit();
 	basalt_keymem_deinit();
 }

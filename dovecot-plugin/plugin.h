@@ -32,6 +32,7 @@ struct basalt_user {
 
 	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
 	bool session_lost;
+	const char *locked;   /* NULL, or what the client of a locked mailbox is told: nothing sealed is opened */
 	const struct bs_msg_prefix *expected[BASALT_AHEAD_MAX]; /* of mails whose keys will be wanted soon */
 	unsigned int expected_count;
 
@@ -41,6 +42,7 @@ struct basalt_user {
 
 	uint8_t unreadable[BASALT_UNREADABLE_MAX][BS_ID_LEN];
 	unsigned int unreadable_count; /* ever noted: the table is a ring */
+	unsigned int no_files;         /* how many of them have no file that can be opened */
 	int64_t trouble_logged_ms;     /* when transient trouble was logged last */
 	bool clear_logged;             /* a mail that is not encrypted was */
 };

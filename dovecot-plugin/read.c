@@ -45,17 +45,15 @@ fail(struct mail *mail, struct basalt_mail *bm, enum bs_err err)
 	return basalt_unreadable(mail, bu, bm->sm == NULL ? NULL : basalt_sealed_prefix(bm->sm)->message_id, bm->file, err);
 }
 
-/* The trailer knows the sizes: Dovecot need not read the mail to count. */
+/* The trailer knows the sizes: Dovecot need not read the mail to count, and what stands in an index or a name does not matter. */
 static void
 prime_sizes(struct mail *mail, const struct bs_msg_sizes *sizes)
 {
 	struct index_mail *imail = INDEX_MAIL(mail);
 	struct index_mail_data *data = &imail->data;
 
-	if (data->physical_size == UOFF_T_MAX)
-		data->physical_size = sizes->physical_len;
-	if (data->virtual_size == UOFF_T_MAX)
-		data->virtual_size = sizes->virtual_len;
+	data->physical_size = sizes->physical_len;
+	data->virtual_size = sizes->virtual_len;
 }
 
 /* Key, sizes and as many chunks as must be good before anything is handed out. */

@@ -125,6 +125,29 @@ file_bytes(struct basalt_sealed *sm, uint64_t off, size_t len, const uint8_t **d
 
 /* --- beginning and end --- */
 
+/* The footer where it belongs: one of our files whose beginning was overwritten. */
+static bool
+ends_like_ours(struct istream *input)
+{
+	uint8_t footer[BS_MSG_FOOTER_LEN], digest[BS_HASH_LEN];
+	uoff_t size;
+	uint64_t off;
+	uint32_t len;
+
+	return i_stream_get_size(input, TRUE, &size) > 0 && size > sizeof(footer) &&
+	    fetch(input, size - sizeof(footer), sizeof(footer), footer) == BS_OK &&
+	    bs_msg_footer_parse(footer, size, &off, &len, digest) == BS_OK;
+}
+
+/* No mail begins with zero bytes, and Dovecot stores none without any: what a crash or a bad disk left. */
+static bool
+is_blank(const unsigned char *data, size_t size)
+{
+	static const uint8_t zeros[BS_MSG_MAGIC_LEN];
+
+	return memcmp(data, zeros, I_MIN(size, sizeof(zeros))) == 0;
+}
+
 bool
 basalt_sealed_begins(struct istream *input)
 {
@@ -135,7 +158,7 @@ basalt_sealed_begins(struct istream *input)
 	i_stream_seek(input, 0);
 	(void)i_stream_read_bytes(input, &data, &size, BS_MSG_MAGIC_LEN);
 	/* The first four bytes are enough: what follows them is there to be mangled. */
-	ours = size >= 4 && memcmp(data, BS_MSG_MAGIC, 4) == 0;
+	ours = memcmp(data, BS_MSG_MAGIC, I_MIN(size, 4)) == 0 || is_blank(data, size) || ends_like_ours(input);
 	i_stream_seek(input, 0);
 	return ours;
 }

@@ -22,7 +22,10 @@
 
 struct basalt_sealed;
 
-/* True for our files, also for one whose magic shows that it was mangled on its way. Leaves input at its start. */
+/*
+ * True for our files, and for what is left of one: the magic mangled or cut, the beginning overwritten but the end there,
+ * zeros, nothing at all. Leaves input at its start.
+ */
 bool basalt_sealed_begins(struct istream *input);
 /* input is borrowed until basalt_sealed_detach(). BS_ERR_FORMAT, BS_ERR_VERSION, BS_ERR_SHORT, BS_ERR_IO. */
 enum bs_err basalt_sealed_new(struct basalt_user *bu, struct istream *input, struct basalt_sealed **out) BS_MUST_USE;

@@ -1,20 +1,23 @@
 #include "compat.h"
 
+#include <mailbox-list.h>
 #include <mail-storage-private.h>
 
 #include "home.h"
 #include "sock.h"
+#include "substitute.h"
 #include "unreadable.h"
 
 #define TROUBLE_LOG_EVERY_MS 10000
+#define NOT_PERMITTED_MAX 8 /* mails without permission to read them; more are a mistake that somebody will put right */
 
-/* What the reader of the mail is told. */
-static const char *
-client_text(enum bs_err err)
+const char *
+basalt_unreadable_text(const struct basalt_user *bu, enum bs_err err)
 {
 	switch (err) {
 	case BS_ERR_PERM:
-		return "Message is encrypted, and this process has no key (no login of its owner)";
+		return bu->locked != NULL ? bu->locked
+		                          : "Message is encrypted, and this process has no key (no login of its owner)";
 	case BS_ERR_NOKEY:
 		return "Message is encrypted with a key that this account does not hold";
 	case BS_ERR_ACCOUNT:
@@ -24,6 +27,23 @@ client_text(enum bs_err err)
 	default:
 		return bs_err_is_transient(err) ? "Message can't be decrypted at the moment: the key service does not answer"
 		                                : "Message is damaged";
+	}
+}
+
+const char *
+basalt_unreadable_kind(const struct basalt_user *bu, enum bs_err err)
+{
+	switch (err) {
+	case BS_ERR_PERM:
+		return bu->locked != NULL ? "locked" : "no-session";
+	case BS_ERR_NOKEY:
+		return "no-key";
+	case BS_ERR_ACCOUNT:
+		return "other-account";
+	case BS_ERR_VERSION:
+		return "newer-version";
+	default:
+		return bs_err_is_transient(err) ? "unavailable" : "damaged";
 	}
 }
 
@@ -68,15 +88,86 @@ should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, 
 	return true;
 }
 
+/* For the log. */
+static const char *
+reason(const struct basalt_user *bu, enum bs_err err)
+{
+	if (err == BS_ERR_PERM)
+		return bu->locked != NULL ? "the mailbox is locked" : "no key: this process has no login session";
+	return bs_err_text(err);
+}
+
 int
 basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
 {
-	if (should_log(bu, message_id, file, mail->uid, err))
-		e_error(mail_event(mail), "basalt: can't read %s: %s", file,
-		    err == BS_ERR_PERM ? "no key: this process has no login session" : bs_err_text(err));
+	/* Of a locked mailbox all mails are unreadable: that is no news. */
+	if (!(err == BS_ERR_PERM && bu->locked != NULL) && should_log(bu, message_id, file, mail->uid, err))
+		e_error(mail_event(mail), "basalt: can't read %s: %s", file, reason(bu, err));
 	mail_storage_set_error(mail->box->storage,
-	    bs_err_is_transient(err) ? MAIL_ERROR_UNAVAILABLE : MAIL_ERROR_INVALIDDATA, client_text(err));
+	    bs_err_is_transient(err) ? MAIL_ERROR_UNAVAILABLE : MAIL_ERROR_INVALIDDATA, basalt_unreadable_text(bu, err));
+	basalt_substitute_note(mail, err);
 	return -1;
+}
+
+/* In the table of unreadable mails, of one that has no message id. */
+static void
+id_of_place(struct mail *mail, uint8_t id[BS_HASH_LEN])
+{
+	const char *what = t_strdup_printf("%s %u", mailbox_get_path(mail->box), mail->uid);
+
+	bs_sha256(what, strlen(what), id);
+}
+
+static void
+set_no_file(struct mail *mail)
+{
+	mail_storage_set_error(mail->box->storage, MAIL_ERROR_INVALIDDATA, "Message's file can't be opened");
+}
+
+/* All that a storage tells of why it could not open a file is the text of its error. */
+static bool
+cant_be_opened(const struct basalt_user *bu, const char *text)
+{
+	static const int no_file[] = { EISDIR, ELOOP, ENOTDIR };
+
+	for (size_t i = 0; i < N_ELEMENTS(no_file); i++) {
+		if (strstr(text, strerror(no_file[i])) != NULL)
+			return TRUE;
+	}
+	return bu->no_files < NOT_PERMITTED_MAX && strstr(text, strerror(EACCES)) != NULL;
+}
+
+bool
+basalt_unreadable_file(struct mail *mail)
+{
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	enum mail_error error;
+	const char *text = mailbox_get_last_internal_error(mail->box, &error);
+	uint8_t id[BS_HASH_LEN];
+
+	if (error != MAIL_ERROR_TEMP || mail->expunged || !cant_be_opened(bu, text))
+		return FALSE;
+	id_of_place(mail, id);
+	note(bu, id);
+	bu->no_files++;
+	set_no_file(mail);
+	return TRUE;
+}
+
+bool
+basalt_unreadable_known(struct mail *mail)
+{
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	uint8_t id[BS_HASH_LEN];
+
+	if (bu->no_files == 0)
+		return FALSE;
+	id_of_place(mail, id);
+	if (!noted(bu, id))
+		return FALSE;
+	set_no_file(mail);
+	basalt_substitute_note(mail, BS_ERR_FORMAT);
+	return TRUE;
 }
 
 void

@@ -1,9 +1,10 @@
 /*
- * unreadable: the one way in which a mail that can't be read says so.
+ * unreadable: the one way in which a mail that can't be read says so, damaged or locked.
  *
- * Damaged, sealed to a key that is gone, of another account, no key in this process: MAIL_ERROR_INVALIDDATA, which imap
- * answers with a tagged NO and goes on; copying within the account, flags and expunging need no reading and still work.
- * keyd away: MAIL_ERROR_UNAVAILABLE. Each mail is logged once a session, with its file and the reason.
+ * Its content is a tagged NO, always: MAIL_ERROR_INVALIDDATA for what stays so (damaged, sealed to a key that is gone, of
+ * another account, no key in this process), after which imap goes on; MAIL_ERROR_UNAVAILABLE while keyd is away. Copying
+ * within the account, flags and expunging need no reading and still work. Each mail is logged once a session, with its
+ * file and the reason. What a listing shows in its place, imap only, is substitute.h.
  */
 #ifndef BASALT_UNREADABLE_H
 #define BASALT_UNREADABLE_H
@@ -12,8 +13,20 @@
 
 /* message_id may be NULL, when not even that could be read. Returns -1. */
 int basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err);
-/* The same in the middle of a stream, where Dovecot itself reports: logs, and remembers the mail for later sessions. */
+/*
+ * Dovecot's own functions have just failed: true if that is because something that can't be opened stands where the mail's file
+ * should (a folder, a loop of links, a file without permission to read it). Then the error becomes MAIL_ERROR_INVALIDDATA: for
+ * what Dovecot takes for a passing fault imap ends the session when a client asks again. Many mails without permission
+ * are somebody's mistake that will be put right: false.
+ */
+bool basalt_unreadable_file(struct mail *mail);
+/* True for a mail of which that was true before in this session, the error set: no need to have Dovecot log it again. */
+bool basalt_unreadable_known(struct mail *mail);
+/* basalt_unreadable() in the middle of a stream, where Dovecot itself reports: logs, and remembers the mail for later sessions. */
 void basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err err);
+/* What the client is told, one line; and in two words what a program may look for ("damaged", "locked", ...). */
+const char *basalt_unreadable_text(const struct basalt_user *bu, enum bs_err err);
+const char *basalt_unreadable_kind(const struct basalt_user *bu, enum bs_err err);
 /* A mail that can be read by anybody, plaintext or suite 0: if the account is sealed, the first of a session is logged. */
 void basalt_in_the_clear(struct mail *mail, struct basalt_user *bu, const char *file);
 

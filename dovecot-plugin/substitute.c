@@ -1,0 +1,234 @@
+#include "compat.h"
+
+#include <index-mail.h>
+#include <istream.h>
+#include <mail-storage-private.h>
+#include <message-date.h>
+#include <str.h>
+#include <str-sanitize.h>
+
+#include "substitute.h"
+#include "unreadable.h"
+
+#define SUBJECT_MAX 200
+#define NO_STRUCTURE "\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0"
+
+struct substitute_mail {
+	union mail_module_context module_ctx;
+	enum bs_err err;     /* why it can't be read, of the call at hand */
+	bool in_use;         /* data.stream is ours, or an answer was made up */
+	bool stream;         /* data.stream is ours */
+	bool structure;      /* BODYSTRUCTURE or PREVIEW is being made: the body will be parsed */
+};
+
+static MODULE_CONTEXT_DEFINE_INIT(substitute_mail_module, &mail_module_register);
+#define SUBSTITUTE_MAIL(obj) MODULE_CONTEXT(obj, substitute_mail_module)
+
+static struct mail_private *
+private_of(struct mail *mail)
+{
+	return container_of(mail, struct mail_private, mail);
+}
+
+void
+basalt_substitute_note(struct mail *mail, enum bs_err err)
+{
+	struct substitute_mail *um = SUBSTITUTE_MAIL(private_of(mail));
+
+	if (um != NULL)
+		um->err = err;
+}
+
+bool
+basalt_substitute_in_use(struct mail *mail)
+{
+	struct substitute_mail *um = SUBSTITUTE_MAIL(private_of(mail));
+
+	return um != NULL && um->in_use;
+}
+
+/*
+ * Clients keep headers for ever: what may be better tomorrow is not shown in another's place. That is keyd's absence, and a
+ * process that should have had a login but has none.
+ */
+static bool
+is_lasting(const struct basalt_user *bu, enum bs_err err)
+{
+	return err != BS_OK && !bs_err_is_transient(err) && (err != BS_ERR_PERM || bu->locked != NULL);
+}
+
+/* Why the call that just failed did: BS_OK when it is nothing that a substitute may stand for. */
+static enum bs_err
+why(struct mail *mail, struct substitute_mail *um)
+{
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+
+	if (um->err == BS_OK && basalt_unreadable_file(mail))
+		um->err = BS_ERR_FORMAT;
+	return is_lasting(bu, um->err) ? um->err : BS_OK;
+}
+
+static bool
+is_listing(struct mail *mail)
+{
+	return strcmp(mail->box->storage->user->service, "imap") == 0 && !mail->saving && !mail->expunged;
+}
+
+static string_t *
+header_text(struct mail *mail, enum bs_err err)
+{
+	const struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	const char *domain = strrchr(bu->account, '@');
+	string_t *text = t_str_new(512);
+	time_t date;
+
+	str_printfa(text, "From: Mail system <postmaster%s>\r\nTo: %s\r\nSubject: [%s]\r\n",
+	    domain == NULL ? "@localhost" : domain, bu->account, str_sanitize(basalt_unreadable_text(bu, err), SUBJECT_MAX));
+	if (mail_get_received_date(mail, &date) == 0)
+		str_printfa(text, "Date: %s\r\n", message_date_create(date));
+	str_printfa(text, "Auto-Submitted: auto-generated\r\nX-Basalt-Unreadable: %s\r\nMIME-Version: 1.0\r\n"
+	                  "Content-Type: text/plain; charset=us-ascii\r\n\r\n", basalt_unreadable_kind(bu, err));
+	return text;
+}
+
+/* Puts our header where Dovecot keeps the mail's stream. */
+static void
+install(struct mail *mail, struct substitute_mail *um, enum bs_err err)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	string_t *text = header_text(mail, err);
+
+	index_mail_close_streams(imail);
+	imail->data.no_caching = TRUE;
+	/* What is known of the mail's own structure is not compared with ours. */
+	imail->data.access_part = 0;
+	imail->data.parts = NULL;
+	imail->data.save_bodystructure_header = imail->data.save_bodystructure_body = FALSE;
+	imail->data.stream = i_stream_create_copy_from_data(str_data(text), str_len(text));
+	/* So that its size is not held against the mail's. */
+	imail->data.stream_has_only_header = TRUE;
+	i_stream_set_name(imail->data.stream, "(header in the place of an unreadable mail's)");
+	um->stream = um->in_use = TRUE;
+}
+
+static int
+refuse(struct mail *mail, enum bs_err err)
+{
+	mail_storage_set_error(mail->box->storage, MAIL_ERROR_INVALIDDATA,
+	    basalt_unreadable_text(basalt_user_get(mail->box->storage->user), err));
+	return -1;
+}
+
+static int
+substitute_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
+    struct istream **stream_r)
+{
+	struct mail_private *pmail = private_of(mail);
+	struct substitute_mail *um = SUBSTITUTE_MAIL(pmail);
+	struct index_mail *imail = INDEX_MAIL(mail);
+	/* A SEARCH of bodies goes on with the next mail. */
+	bool may_stand = !get_body || null_strcmp(pmail->get_stream_reason, "search") == 0;
+	enum bs_err err;
+
+	if (!um->stream) {
+		um->err = BS_OK;
+		if ((imail->data.stream != NULL || !basalt_unreadable_known(mail)) &&
+		    um->module_ctx.super.get_stream(mail, get_body || um->structure, hdr_size, body_size, stream_r) == 0)
+			return 0;
+		err = why(mail, um);
+		if (!may_stand || um->structure || err == BS_OK || !is_listing(mail) || !mail_stream_access_start(mail))
+			return -1;
+		install(mail, um, err);
+	} else if (!may_stand) {
+		return refuse(mail, um->err);
+	}
+	return index_mail_init_stream(imail, hdr_size, body_size, stream_r);
+}
+
+/* What an index knows of the mail's own parts does not fit our header. */
+static int
+substitute_get_parts(struct mail *mail, struct message_part **parts_r)
+{
+	struct substitute_mail *um = SUBSTITUTE_MAIL(private_of(mail));
+
+	return um->stream ? refuse(mail, um->err) : um->module_ctx.super.get_parts(mail, parts_r);
+}
+
+/* The structure of a mail with a body that has no bytes. */
+static const char *
+structure_of(struct mail *mail, enum mail_fetch_field field, enum bs_err err)
+{
+	switch (field) {
+	case MAIL_FETCH_IMAP_BODY:
+		return NO_STRUCTURE;
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+		return NO_STRUCTURE " NIL NIL NIL NIL";
+	case MAIL_FETCH_BODY_SNIPPET:
+		/* Dovecot's snippets begin with the number of their algorithm. */
+		return t_strconcat("1", str_sanitize(basalt_unreadable_text(basalt_user_get(mail->box->storage->user), err),
+		    SUBJECT_MAX), NULL);
+	default:
+		return NULL;
+	}
+}
+
+static int
+substitute_get_special(struct mail *mail, enum mail_fetch_field field, const char **value_r)
+{
+	struct substitute_mail *um = SUBSTITUTE_MAIL(private_of(mail));
+	struct index_mail *imail = INDEX_MAIL(mail);
+	bool outer = um->structure;
+	struct istream *input;
+	enum bs_err err;
+	int ret = 0;
+
+	if (structure_of(mail, field, BS_ERR_FORMAT) == NULL || !is_listing(mail))
+		return um->module_ctx.super.get_special(mail, field, value_r);
+	um->structure = TRUE;
+	/* Is open for its header: parsing goes on in the body, where a failure could not be told from others. */
+	if (um->stream)
+		ret = -1;
+	else if (imail->data.stream != NULL && !imail->data.stream_has_only_header)
+		ret = mail_get_stream(mail, NULL, NULL, &input);
+	if (ret == 0)
+		ret = um->module_ctx.super.get_special(mail, field, value_r);
+	um->structure = outer;
+	if (ret == 0)
+		return 0;
+	err = um->stream ? um->err : why(mail, um);
+	if (err == BS_OK)
+		return -1;
+	imail->data.no_caching = TRUE;
+	um->in_use = TRUE;
+	*value_r = p_strdup(imail->mail.data_pool, structure_of(mail, field, err));
+	return 0;
+}
+
+static void
+substitute_close(struct mail *mail)
+{
+	struct substitute_mail *um = SUBSTITUTE_MAIL(private_of(mail));
+
+	um->module_ctx.super.close(mail);
+	um->err = BS_OK;
+	um->stream = um->in_use = um->structure = FALSE;
+}
+
+void
+basalt_substitute_mail_allocated(struct mail *mail)
+{
+	struct mail_private *pmail = private_of(mail);
+	struct mail_vfuncs *v = pmail->vlast;
+	struct substitute_mail *um;
+
+	if (basalt_user_get(mail->box->storage->user) == NULL || !basalt_box_is_binary(mail->box))
+		return;
+	um = p_new(pmail->pool, struct substitute_mail, 1);
+	um->module_ctx.super = *v;
+	pmail->vlast = &um->module_ctx.super;
+	v->get_stream = substitute_get_stream;
+	v->get_parts = substitute_get_parts;
+	v->get_special = substitute_get_special;
+	v->close = substitute_close;
+	MODULE_CONTEXT_SET(pmail, substitute_mail_module, um);
+}
