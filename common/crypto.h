@@ -3,7 +3,7 @@
  * each in one file: OpenSSL (crypto_openssl.c: AES-256-GCM, SHA-256, HMAC, HKDF) and libsodium (crypto_sodium.c:
  * X25519, Ed25519, Argon2id, XChaCha20-Poly1305, random bytes, locked memory). crypto_kem.c puts them together.
  *
- * All functions are safe from any thread; an object belongs to one thread at a time. bs_crypto_init() runs first.
+ * All functions are safe from any thread; an object belongs to one thread at a time. bs_crypto_init() or _lazy() runs first.
  * Lengths are bytes. The compositions are written down in docs/FORMAT.message.md and docs/FORMAT.keys.md.
  *
  *     enum bs_err err = bs_crypto_init();
@@ -32,6 +32,9 @@
 
 /* Readies both libraries. Safe to call again. BS_ERR_CRYPTO: this machine can't run Basalt. */
 enum bs_err bs_crypto_init(void) BS_MUST_USE;
+/* The same for a short-lived process that may need no SHA-256, HMAC, HKDF or AES: OpenSSL starts with the first of them,
+ * which then may answer BS_ERR_NOMEM where bs_crypto_init() would have said BS_ERR_CRYPTO. */
+enum bs_err bs_crypto_init_lazy(void) BS_MUST_USE;
 /* Known-answer tests of every primitive below; BS_ERR_CRYPTO when one is wrong. A few milliseconds and one Argon2id. */
 enum bs_err bs_crypto_selftest(void) BS_MUST_USE;
 

@@ -10,7 +10,8 @@
 
 #define HKDF_INFO_MAX 1024
 
-/* Fetching by name costs more than hashing a small message does, so it happens once; constant afterwards. */
+/* Fetching by name costs more than hashing a small message does, so it happens once, with the first call of ready(), and
+ * with it the library's own start, which takes milliseconds; constant afterwards. */
 static struct {
 	pthread_once_t once;
 	EVP_MD *sha256;
@@ -53,12 +54,16 @@ fetch(void)
 	lib.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 }
 
+static bool
+ready(void)
+{
+	return pthread_once(&lib.once, fetch) == 0 && lib.sha256 != NULL && lib.hmac != NULL && lib.gcm != NULL;
+}
+
 enum bs_err
 bs_crypto_init_openssl(void)
 {
-	if (pthread_once(&lib.once, fetch) != 0 || lib.sha256 == NULL || lib.hmac == NULL || lib.gcm == NULL)
-		return BS_ERR_CRYPTO;
-	return BS_OK;
+	return ready() ? BS_OK : BS_ERR_CRYPTO;
 }
 
 /* A hash has no way to report an error, and no error can happen to it once it has its memory. */
@@ -72,7 +77,7 @@ must(int ok)
 struct bs_sha256 *
 bs_sha256_new(void)
 {
-	struct bs_sha256 *hash = malloc(sizeof(*hash));
+	struct bs_sha256 *hash = ready() ? malloc(sizeof(*hash)) : NULL;
 
 	if (hash == NULL)
 		return NULL;
@@ -109,10 +114,16 @@ bs_sha256_final(struct bs_sha256 *hash, uint8_t out[BS_HASH_LEN])
 void
 bs_sha256(const void *data, size_t len, uint8_t out[BS_HASH_LEN])
 {
-	must(EVP_Digest(data, len, out, NULL, lib.sha256, NULL));
+	must(ready() && EVP_Digest(data, len, out, NULL, lib.sha256, NULL));
 }
 
 /* --- HMAC and HKDF --- */
+
+static EVP_MAC_CTX *
+new_hmac(void)
+{
+	return ready() ? EVP_MAC_CTX_dup(lib.hmac) : NULL;
+}
 
 /* One HMAC over two pieces; ctx serves again afterwards. */
 static enum bs_err
@@ -135,7 +146,7 @@ hmac_once(EVP_MAC_CTX *ctx, const void *key, size_t key_len, const void *a, size
 enum bs_err
 bs_hmac(const uint8_t key[BS_KEY_LEN], const void *data, size_t len, uint8_t out[BS_HASH_LEN])
 {
-	EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(lib.hmac);
+	EVP_MAC_CTX *ctx = new_hmac();
 	enum bs_err err = ctx == NULL ? BS_ERR_NOMEM : hmac_once(ctx, key, BS_KEY_LEN, data, len, NULL, 0, out);
 
 	EVP_MAC_CTX_free(ctx);
@@ -155,7 +166,7 @@ bs_hkdf(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len, cons
 
 	if (info_len > HKDF_INFO_MAX)
 		return BS_ERR_LIMIT;
-	ctx = EVP_MAC_CTX_dup(lib.hmac);
+	ctx = new_hmac();
 	if (ctx == NULL)
 		return BS_ERR_NOMEM;
 	if (salt_len == 0) {
@@ -175,7 +186,7 @@ bs_hkdf(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len, cons
 struct bs_gcm *
 bs_gcm_new(const uint8_t key[BS_KEY_LEN])
 {
-	struct bs_gcm *gcm = malloc(sizeof(*gcm));
+	struct bs_gcm *gcm = ready() ? malloc(sizeof(*gcm)) : NULL;
 
 	if (gcm == NULL)
 		return NULL;

@@ -249,7 +249,7 @@ basalt_plugin_init(struct module *module)
 	(void)unsetenv("PR_SET_DUMPABLE");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
-	if (bs_crypto_init() != BS_OK)
+	if (bs_crypto_init_lazy() != BS_OK)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);
 	mail_storage_hooks_add(module, &hooks);
