@@ -37,14 +37,15 @@ KEYD := $(wildcard keyd/*.c)
 MILTER := $(wildcard milter/*.c milter/checks/*.c)
 CTL := $(wildcard ctl/*.c)
 AUTHDB := $(wildcard dovecot-plugin/passdb*.c)
-PLUGIN := $(filter-out $(AUTHDB),$(wildcard dovecot-plugin/*.c))
+DOVEADM := $(wildcard dovecot-plugin/doveadm*.c)
+PLUGIN := $(filter-out $(AUTHDB) $(DOVEADM),$(wildcard dovecot-plugin/*.c))
 UNIT := $(wildcard tests/unit/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 DOC = $(DESTDIR)/usr/share/doc/basalt
 GEN := $(B)/gen/sql_keys.c $(B)/gen/sql_policy.c
 
 PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(if $(CTL),$(B)/basaltctl) \
-	$(if $(PLUGIN),$(B)/dovecot/lib10_basalt_plugin.so) $(if $(AUTHDB),$(B)/dovecot/auth/libauthdb_basalt.so)
+	$(if $(PLUGIN),$(B)/dovecot/lib10_basalt_plugin.so) $(if $(DOVEADM),$(B)/dovecot/doveadm/lib10_doveadm_basalt_plugin.so) $(if $(AUTHDB),$(B)/dovecot/auth/libauthdb_basalt.so)
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 
@@ -109,7 +110,8 @@ bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in m
 install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; nothing into /etc
 	install -D -t $(DESTDIR)/usr/sbin $(filter-out %.so %basaltctl,$(PROGRAMS))
 	install -D -t $(DESTDIR)/usr/bin $(B)/basaltctl
-	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules $(filter %_plugin.so,$(PROGRAMS))
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules $(filter %/lib10_basalt_plugin.so,$(PROGRAMS))
+	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/doveadm $(filter %/lib10_doveadm_basalt_plugin.so,$(PROGRAMS))
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/auth $(filter %libauthdb_basalt.so,$(PROGRAMS))
 	$(if $(wildcard docs/man/*.8),install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8)
 	$(if $(wildcard docs/man/*.1),install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 docs/man/*.1)
@@ -123,7 +125,8 @@ install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; not
 # Configuration, keys and mail stay: docs/INSTALL.md, "Taking it away".
 uninstall: ## removes from DESTDIR/usr what install puts there
 	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter) $(DESTDIR)/usr/bin/basaltctl
-	rm -f $(addprefix $(DESTDIR)/usr/lib/dovecot/modules/,lib10_basalt_plugin.so auth/libauthdb_basalt.so)
+	rm -f $(addprefix $(DESTDIR)/usr/lib/dovecot/modules/,lib10_basalt_plugin.so auth/libauthdb_basalt.so \
+		doveadm/lib10_doveadm_basalt_plugin.so)
 	rm -f $(addprefix $(DESTDIR)/usr/share/man/man8/,$(notdir $(wildcard docs/man/*.8)))
 	rm -f $(addprefix $(DESTDIR)/usr/share/man/man1/,$(notdir $(wildcard docs/man/*.1)))
 	rm -f $(addprefix $(DESTDIR)/usr/lib/systemd/system/,$(notdir $(wildcard systemd/*.service systemd/*.timer)))
@@ -185,6 +188,12 @@ $(B)/dovecot/lib10_basalt_plugin.so: $(call obj,$(PLUGIN)) $(B)/libbasalt.a
 	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
 
 $(B)/dovecot/auth/libauthdb_basalt.so: $(call obj,$(AUTHDB)) $(B)/libbasalt.a
+	@mkdir -p $(@D)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
+
+# doveadm's own functions are found when it loads this.
+$(B)/dovecot/doveadm/lib10_doveadm_basalt_plugin.so: $(call obj,$(DOVEADM)) $(B)/libbasalt.a
 	@mkdir -p $(@D)
 	$(call say,LD ,$@)
 	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)

@@ -99,13 +99,21 @@ static int
 basalt_istream_opened(struct mail *mail, struct istream **stream)
 {
 	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
 	struct istream *ours = NULL;
 	int ret = 0;
 
 	mail_forget(bm);
+	if (bu->raw != NULL) {
+		/* The file's own bytes are wanted, whatever they are. */
+		bm->plaintext = true;
+		*bu->raw = *stream;
+		i_stream_ref(*bu->raw);
+		return 0;
+	}
 	if (!basalt_sealed_begins(*stream)) {
 		bm->plaintext = true;
-		basalt_in_the_clear(mail, basalt_user_get(mail->box->storage->user), i_stream_get_name(*stream));
+		basalt_in_the_clear(mail, bu, i_stream_get_name(*stream));
 	} else if (wrap_stream(mail, bm, stream) < 0) {
 		/* dbox does not release the stream when this fails. */
 		i_stream_unref(stream);

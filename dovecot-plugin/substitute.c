@@ -105,8 +105,8 @@ install(struct mail *mail, struct substitute_mail *um, enum bs_err err)
 	imail->data.parts = NULL;
 	imail->data.save_bodystructure_header = imail->data.save_bodystructure_body = FALSE;
 	imail->data.stream = i_stream_create_copy_from_data(str_data(text), str_len(text));
-	/* So that its size is not held against the mail's. */
-	imail->data.stream_has_only_header = TRUE;
+	/* No stream around it that would hold its size against the mail's. */
+	imail->data.stream_has_only_header = imail->data.initialized_wrapper_stream = TRUE;
 	i_stream_set_name(imail->data.stream, "(header in the place of an unreadable mail's)");
 	um->stream = um->in_use = TRUE;
 }
