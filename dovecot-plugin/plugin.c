@@ -6,17 +6,16 @@
 #include <mail-namespace.h>
 #include <mail-storage-hooks.h>
 #include <mail-storage-private.h>
-#include <master-service.h>
 #include <module-dir.h>
 #include <str.h>
 
 #include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ahead.h"
 #include "crypto.h"
+#include "deliver.h"
 #include "frame.h"
 #include "keymem.h"
 #include "plugin.h"
@@ -24,6 +23,8 @@
 #include "save.h"
 #include "session.h"
 #include "substitute.h"
+#include "surroundings.h"
+#include "thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -55,6 +56,15 @@ basalt_box_is_binary(struct mailbox *box)
 	enum mail_storage_class_flags flags = box->storage->class_flags;
 
 	return (flags & MAIL_STORAGE_CLASS_FLAG_BINARY_DATA) != 0 && (flags & MAIL_STORAGE_CLASS_FLAG_OPEN_STREAMS) == 0;
+}
+
+bool
+basalt_is_sealed(struct basalt_user *bu)
+{
+	const struct bs_record *rec;
+	const char *reason;
+
+	return bu != NULL && (basalt_session_record(bu, &rec, &reason) != BS_OK || (rec->flags & BS_RECORD_FLAG_SEALED) != 0);
 }
 
 /* --- settings --- */
@@ -123,25 +133,6 @@ setting(struct mail_user *user, const char *name, const char **error_r)
 	return NULL;
 }
 
-/* What would leak plaintext or mix users' keys is refused at once. */
-static int
-check_surroundings(struct mail_user *user, const char **error_r)
-{
-	const struct mail_storage_settings *set = mail_user_set_get_storage_set(user);
-	bool login = strcmp(user->service, "imap") == 0 || strcmp(user->service, "pop3") == 0;
-
-	if (set->mail_attachment_dir[0] != '\0') {
-		*error_r = "mail_attachment_dir has to be empty: attachments would be stored in plaintext";
-		return -1;
-	}
-	if (login && master_service_get_client_limit(master_service) > 1) {
-		*error_r = t_strdup_printf("service %s has client_limit above 1: a process would hold several users' keys",
-		    user->service);
-		return -1;
-	}
-	return 0;
-}
-
 /* The setting basalt_locked, or the userdb field of that name: "yes", or the text that the client is shown. */
 static const char *
 locked_text(struct mail_user *user)
@@ -163,7 +154,7 @@ user_settings(struct basalt_user *bu, const char **error_r)
 	site_key = bu->run_dir == NULL ? NULL : setting(bu->user, "basalt_site_key", error_r);
 	if (site_key == NULL || read_site_key(site_key, bu->site_pub, error_r) < 0)
 		return -1;
-	return check_surroundings(bu->user, error_r);
+	return basalt_surroundings_check(bu->user, error_r);
 }
 
 /* --- users --- */
@@ -191,6 +182,8 @@ basalt_user_created(struct mail_user *user)
 	struct basalt_user *bu;
 	const char *error = "?";
 
+	basalt_no_cores();
+	basalt_deliver_hook();
 	if (is_raw_user(user))
 		return;
 	bu = p_new(user->pool, struct basalt_user, 1);
@@ -224,6 +217,12 @@ static struct module first_module = {
 	.path = (char *)"lib10_basalt.so",
 };
 
+/* One hook may add one layer of functions to a mailbox: Dovecot looks after each call which it has replaced. */
+static struct mail_storage_hooks thread_hooks = {
+	.mailbox_allocated = basalt_thread_mailbox_allocated,
+	.mailbox_opened = basalt_thread_mailbox_opened,
+};
+
 /* Sealing is what happens to the bytes last, after zlib and whatever else: a late name in the order of plugins. */
 static struct mail_storage_hooks late_hooks = {
 	.mailbox_allocated = basalt_mailbox_allocated,
@@ -247,12 +246,12 @@ basalt_plugin_init(struct module *module)
 {
 	/* Dovecot turns core files on again where this variable asks for it; ours would hold keys. */
 	(void)unsetenv("PR_SET_DUMPABLE");
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
+	basalt_no_cores();
 	if (bs_crypto_init_lazy() != BS_OK)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);
 	mail_storage_hooks_add(module, &hooks);
+	mail_storage_hooks_add(module, &thread_hooks);
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
 	mail_storage_hooks_add_forced(&last_module, &last_hooks);
 }
@@ -262,6 +261,7 @@ basalt_plugin_deinit(void)
 {
 	mail_storage_hooks_remove(&last_hooks);
 	mail_storage_hooks_remove(&late_hooks);
+	mail_storage_hooks_remove(&thread_hooks);
 	mail_storage_hooks_remove(&hooks);
 	mail_storage_hooks_remove(&first_hooks);
 	basalt_session_deinit();

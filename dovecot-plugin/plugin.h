@@ -52,6 +52,8 @@ struct basalt_user {
 struct basalt_user *basalt_user_get(struct mail_user *user);
 /* The account that a mailbox's mail belongs to; NULL for a public namespace, which belongs to nobody. */
 struct basalt_user *basalt_box_owner(struct mailbox *box);
+/* Is its mail sealed? Also true when the record can't be had at the moment, and false for NULL. May ask keyd. */
+bool basalt_is_sealed(struct basalt_user *bu);
 /* True for storages that keep each mail's bytes as they are given (sdbox, mdbox, maildir). */
 bool basalt_box_is_binary(struct mailbox *box);
 

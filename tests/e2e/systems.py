@@ -39,6 +39,11 @@ import proc  # noqa: E402
 OURS = re.compile(r"^ *#\d+ .*basalt", re.M | re.I)
 
 
+def has_sieve():
+    """Is Debian's dovecot-sieve installed? tests/sandbox --sieve needs it."""
+    return pathlib.Path("/usr/lib/dovecot/modules/lib90_sieve_plugin.so").exists()
+
+
 def is_dovecots_own(report):
     """Leaks alone, with stacks that have no frame of ours: now and then a stock process is ended in mid-request."""
     return ("LeakSanitizer" in report and report.count("ERROR:") == 1 and "ERROR: LeakSanitizer" in report

@@ -122,7 +122,6 @@ def test_control_leaves_a_thread_index(scene):
     assert max(thread_indexes(scene, "plain"), default=0) >= 10 * len(cs.WAYS) // 2
 
 
-@pytest.mark.xfail(strict=True, reason="the thread index is left behind")
 def test_thread_index_of_a_sealed_account(scene):
     assert thread_indexes(scene, "sealed") == []
 

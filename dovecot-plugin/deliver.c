@@ -1,0 +1,112 @@
+#include "compat.h"
+
+#include <mail-deliver.h>
+#include <mail-duplicate.h>
+#include <mail-user.h>
+#include <str.h>
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto.h"
+#include "deliver.h"
+#include "plugin.h"
+
+/* libdovecot-lda is there in lmtp and dovecot-lda alone. */
+extern deliver_mail_func_t *mail_deliver_hook_set(deliver_mail_func_t *new_hook) __attribute__((weak));
+
+#define DUPES_NAME "lda-dupes"
+
+static deliver_mail_func_t *next_deliver;
+
+/* Each account's own folder; its name is a hash, since folders beside it may be listed. */
+static const char *
+private_dir(const struct basalt_user *bu)
+{
+	uint8_t hash[BS_HASH_LEN];
+	string_t *dir = t_str_new(128);
+
+	bs_sha256(bu->account, strlen(bu->account), hash);
+	str_printfa(dir, "%s/basalt-%lu-", bu->user->set->mail_temp_dir, (unsigned long)geteuid());
+	for (size_t i = 0; i < 12; i++)
+		str_printfa(dir, "%02x", hash[i]);
+	return str_c(dir);
+}
+
+/* The folder above belongs to all: what stands there already has to be ours. */
+static bool
+make_private(const char *dir)
+{
+	struct stat st;
+
+	if (mkdir(dir, 0700) == 0)
+		return true;
+	return errno == EEXIST && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	    (st.st_mode & 077) == 0;
+}
+
+/* The database is made in what is the user's home at this moment. */
+static void
+dupes_move(struct mail_deliver_context *ctx, const char *dir)
+{
+	struct mail_user *user = ctx->rcpt_user;
+	const char *home = user->_home;
+	bool looked_up = user->home_looked_up;
+
+	mail_duplicate_db_deinit(&ctx->dup_db);
+	user->_home = dir;
+	user->home_looked_up = TRUE;
+	ctx->dup_db = mail_duplicate_db_init(user, DUPES_NAME);
+	user->_home = home;
+	user->home_looked_up = looked_up;
+}
+
+/* Every <...@...> loses what is inside. */
+static const char *
+without_addresses(struct basalt_user *bu ATTR_UNUSED, enum log_type type ATTR_UNUSED, const char *message)
+{
+	string_t *out = t_str_new(256);
+	const char *open, *close;
+
+	while ((open = strchr(message, '<')) != NULL && (close = strchr(open, '>')) != NULL) {
+		str_append_data(out, message, (size_t)(open - message));
+		if (memchr(open, '@', (size_t)(close - open)) != NULL)
+			str_append(out, "<...>");
+		else
+			str_append_data(out, open, (size_t)(close - open) + 1);
+		message = close + 1;
+	}
+	str_append(out, message);
+	return str_c(out);
+}
+
+static int
+basalt_deliver(struct mail_deliver_context *ctx, struct mail_storage **storage_r)
+{
+	struct basalt_user *bu = basalt_user_get(ctx->rcpt_user);
+	const char *dir;
+
+	if (bu == NULL || !basalt_is_sealed(bu))
+		return next_deliver(ctx, storage_r);
+	dir = private_dir(bu);
+	if (!make_private(dir)) {
+		e_error(ctx->event, "basalt: can't make or use %s: %m", dir);
+		ctx->tempfail_error = "Temporary internal error";
+		return -1;
+	}
+	dupes_move(ctx, dir);
+	event_set_log_message_callback(ctx->event, without_addresses, bu);
+	return next_deliver(ctx, storage_r);
+}
+
+void
+basalt_deliver_hook(void)
+{
+	if (mail_deliver_hook_set == NULL || next_deliver != NULL)
+		return;
+	/* Now, not when the plugin starts: to come before Sieve, which is called first when it asks last. */
+	next_deliver = mail_deliver_hook_set(basalt_deliver);
+	if (next_deliver == NULL)
+		(void)mail_deliver_hook_set(NULL);
+}

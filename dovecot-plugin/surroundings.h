@@ -1,0 +1,27 @@
+/*
+ * surroundings: what around the plugin would leave a sealed mail's text on a disk, and is refused.
+ *
+ * Dovecot and its other plugins write text to more places than mail files: temporary files, logs, search indexes. Each
+ * place that a setting opens is looked at when a mail user is made; the text of a refusal ends with what to set. A
+ * refused delivery waits (4xx). docs/DOVECOT.md has the list.
+ *
+ *     if (basalt_surroundings_check(user, &error) < 0)
+ *         user->error = error;
+ */
+#ifndef BASALT_SURROUNDINGS_H
+#define BASALT_SURROUNDINGS_H
+
+#include "compat.h"
+
+struct mail_user;
+
+/* 0, or -1 with the reason. A few system calls: it is made for each login and each delivery. */
+int basalt_surroundings_check(struct mail_user *user, const char **error_r);
+/* Does path, or the folder that it would stand in, lie in memory (tmpfs, ramfs)? */
+bool basalt_is_memory(const char *path);
+/* Is this Dovecot plugin ("sieve", "fts") loaded? */
+bool basalt_has_plugin(const char *name);
+/* No core files of this process. Again when its user has changed: the kernel then forgets what was asked for. */
+void basalt_no_cores(void);
+
+#endif
