@@ -1,5 +1,6 @@
 #include "compat.h"
 
+#include <hex-binary.h>
 #include <mail-deliver.h>
 #include <mail-duplicate.h>
 #include <mail-user.h>
@@ -20,21 +21,7 @@ extern deliver_mail_func_t *mail_deliver_hook_set(deliver_mail_func_t *new_hook)
 
 static deliver_mail_func_t *next_deliver;
 
-/* Each account's own folder; its name is a hash, since folders beside it may be listed. */
-static const char *
-private_dir(const struct basalt_user *bu)
-{
-	uint8_t hash[BS_HASH_LEN];
-	string_t *dir = t_str_new(128);
-
-	bs_sha256(bu->account, strlen(bu->account), hash);
-	str_printfa(dir, "%s/basalt-%lu-", bu->user->set->mail_temp_dir, (unsigned long)geteuid());
-	for (size_t i = 0; i < 12; i++)
-		str_printfa(dir, "%02x", hash[i]);
-	return str_c(dir);
-}
-
-/* The folder above belongs to all: what stands there already has to be ours. */
+/* mail_temp_dir may belong to all: what stands there already has to be ours. */
 static bool
 make_private(const char *dir)
 {
@@ -44,6 +31,15 @@ make_private(const char *dir)
 		return true;
 	return errno == EEXIST && lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
 	    (st.st_mode & 077) == 0;
+}
+
+static const char *
+account_dir(const char *private_dir, const char *account)
+{
+	uint8_t hash[BS_HASH_LEN];
+
+	bs_sha256(account, strlen(account), hash);
+	return t_strconcat(private_dir, "/", binary_to_hex(hash, 16), NULL);
 }
 
 /* The database is made in what is the user's home at this moment. */
@@ -85,19 +81,24 @@ static int
 basalt_deliver(struct mail_deliver_context *ctx, struct mail_storage **storage_r)
 {
 	struct basalt_user *bu = basalt_user_get(ctx->rcpt_user);
-	const char *dir;
+	const char *private_dir, *dir;
+	int ret;
 
 	if (bu == NULL || !basalt_is_sealed(bu))
 		return next_deliver(ctx, storage_r);
-	dir = private_dir(bu);
-	if (!make_private(dir)) {
+	private_dir = t_strdup_printf("%s/basalt-%lu", bu->user->set->mail_temp_dir, (unsigned long)geteuid());
+	dir = account_dir(private_dir, bu->account);
+	if (!make_private(private_dir) || !make_private(dir)) {
 		e_error(ctx->event, "basalt: can't make or use %s: %m", dir);
 		ctx->tempfail_error = "Temporary internal error";
 		return -1;
 	}
 	dupes_move(ctx, dir);
 	event_set_log_message_callback(ctx->event, without_addresses, bu);
-	return next_deliver(ctx, storage_r);
+	ret = next_deliver(ctx, storage_r);
+	/* Most deliveries leave nothing to remember: not a folder for each account then. */
+	(void)rmdir(dir);
+	return ret;
 }
 
 void

@@ -71,6 +71,20 @@ plugin {{
 """
 
 
+def sieve(b):
+    """Scripts: ~/.dovecot.sieve. What it sends goes to the sandbox's Postfix."""
+    return "" if not b.sieve else f"""protocol lmtp {{
+  mail_plugins = $mail_plugins sieve
+}}
+plugin {{
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+  sieve_extensions = +vnd.dovecot.debug
+  sieve_user_log = {b.path('tmp-plain')}/%u.sieve.log
+}}
+submission_host = 127.0.0.1:{b.port('smtp')}
+"""
+
+
 def line(key, value):
     return f"!include {value}" if key == "include" else f"{key} = {value}"
 
@@ -84,7 +98,7 @@ def write_config(b):
         "GROUP_KEYD_AUTH": boxes.GROUP_KEYD_AUTH,
         "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
         "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
-        "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
+        "SIEVE": sieve(b), "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
     }
     text = TEMPLATE.read_text()
     for name, value in values.items():
@@ -97,8 +111,12 @@ def start(b):
     write_modules(b)
     conf = write_config(b)
     b.path("run", "dovecot", "master.pid").unlink(missing_ok=True)
-    script = 'mount --bind "$1" /usr/lib/dovecot/modules/auth && exec dovecot -F -c "$2"'
-    p = proc.spawn(["unshare", "--mount", "sh", "-c", script, "sh", b.path("lib", "auth"), conf], log(b),
+    script = 'mount --bind "$1" /usr/lib/dovecot/modules/auth && '
+    if b.sieve:  # Dovecot keeps large mails that Sieve sends on in /tmp, and DIR may be below the old one
+        script += ('mount --rbind "$3" /mnt && mount -t tmpfs -o mode=1777 basalt-tmp /tmp && mkdir -p "$3" && '
+                   'mount --rbind /mnt "$3" && ')
+    script += 'exec dovecot -F -c "$2"'
+    p = proc.spawn(["unshare", "--mount", "sh", "-c", script, "sh", b.path("lib", "auth"), conf, b.dir], log(b),
                    proc.environment(b.dir, "dovecot", asan.preload(b)))
     part.remember(b, "dovecot", p.pid)
 
