@@ -22,7 +22,7 @@ LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
 
 COMMON_LIBS := -lcrypto -lsodium -llzo2 -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
-MILTER_LIBS := -lmilter -ljansson -lpthread
+MILTER_LIBS := -lmilter -ljansson -lunbound -lspf2 -lpthread
 CTL_LIBS := -ljansson
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb
@@ -48,6 +48,7 @@ PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(
 	$(if $(PLUGIN),$(B)/dovecot/lib10_basalt_plugin.so) $(if $(DOVEADM),$(B)/dovecot/doveadm/lib10_doveadm_basalt_plugin.so) $(if $(AUTHDB),$(B)/dovecot/auth/libauthdb_basalt.so)
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
 .PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean
 .DELETE_ON_ERROR:
@@ -89,7 +90,7 @@ check-tsan: ## unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory SAN=tsan unit-bins
 	@tests/run --unit $(patsubst $(B)/%,build-tsan/%,$(UNIT_BINS))
 
-unit-bins: $(UNIT_BINS)
+unit-bins: $(UNIT_BINS) $(TEST_TOOLS)
 
 fuzz: $(FUZZ_BINS) ## builds the fuzzers into build-fuzz/ and runs each for FUZZ_S seconds (20)
 	@tests/fuzz/run $${FUZZ_S:-20} $(FUZZ_BINS)
@@ -203,6 +204,11 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER
 	@mkdir -p $(@D)
 	$(call say,LD ,$@)
 	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
+
+$(B)/tools/%: $(B)/obj/tests/tools/%.o $(if $(MILTER),$(B)/libmilter.a) $(B)/libbasalt.a
+	@mkdir -p $(@D)
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(MILTER_LIBS)
 
 $(B)/bench_msgfmt: $(B)/obj/tests/bench/bench_msgfmt.o $(B)/libbasalt.a
 	$(call say,LD ,$@)
