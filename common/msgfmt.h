@@ -129,6 +129,8 @@ enum bs_err bs_msg_reader_footer(struct bs_msg_reader *rd, uint64_t file_size, c
 enum bs_err bs_msg_reader_trailer(struct bs_msg_reader *rd, const uint8_t *data, size_t len) BS_MUST_USE;
 const struct bs_msg_sizes *bs_msg_reader_sizes(const struct bs_msg_reader *rd);
 uint32_t bs_msg_reader_chunk_count(const struct bs_msg_reader *rd);
+/* The first of them, which hold the header and nothing else; 0 if there is none. */
+uint32_t bs_msg_reader_header_chunks(const struct bs_msg_reader *rd);
 /* The chunk that holds plaintext byte plain_off. BS_ERR_LIMIT at or past the end. */
 enum bs_err bs_msg_reader_locate(const struct bs_msg_reader *rd, uint64_t plain_off, struct bs_msg_span *out) BS_MUST_USE;
 /* The same by number, 0 .. chunk_count - 1; the last chunk exists even when it is empty, and must be checked too. */

@@ -161,6 +161,12 @@ bs_msg_reader_chunk_count(const struct bs_msg_reader *rd)
 	return rd->trailer.chunks;
 }
 
+uint32_t
+bs_msg_reader_header_chunks(const struct bs_msg_reader *rd)
+{
+	return rd->trailer.header_chunks;
+}
+
 /* --- chunks --- */
 
 enum bs_err

@@ -13,6 +13,8 @@ struct ostream;
 
 /* Takes a reference to sm. parent is the stream that sm reads. */
 struct istream *basalt_istream_create(struct istream *parent, struct basalt_sealed *sm);
+/* What is lent at once where nobody parses: a mail up to BASALT_WHOLE_MAX goes to the client in one piece. */
+#define BASALT_LEND_MAX BASALT_WHOLE_MAX
 /* writer is the user who saves: the data key is kept for him, so that he can read what he just wrote. NULL on failure. */
 struct ostream *basalt_ostream_create(struct ostream *parent, const struct basalt_user *writer, const struct bs_record *rec);
 

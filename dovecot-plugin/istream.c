@@ -8,6 +8,7 @@
 struct basalt_istream {
 	struct istream_private istream;
 	struct basalt_sealed *sm;
+	uint8_t *joined; /* the buffer, when it had to be put together */
 };
 
 static struct basalt_istream *
@@ -33,7 +34,7 @@ basalt_istream_destroy(struct iostream_private *stream)
 
 	basalt_sealed_detach(bs->sm);
 	basalt_sealed_unref(&bs->sm);
-	i_stream_free_buffer(&bs->istream);
+	i_free(bs->joined);
 	i_stream_unref(&bs->istream.parent);
 }
 
@@ -49,25 +50,54 @@ stream_fail(struct basalt_istream *bs, enum bs_err err)
 	return -1;
 }
 
+/*
+ * What the caller has not taken yet and what comes now have to lie side by side: for the line that crosses the chunks of
+ * a large mail they are copied together.
+ */
+static void
+join(struct basalt_istream *bs, const uint8_t *data, size_t len)
+{
+	struct istream_private *stream = &bs->istream;
+	size_t have = stream->pos - stream->skip;
+	uint8_t *both = i_malloc(have + len);
+
+	memcpy(both, stream->buffer + stream->skip, have);
+	memcpy(both + have, data, len);
+	i_free(bs->joined);
+	bs->joined = both;
+	stream->buffer = both;
+	stream->skip = 0;
+	stream->pos = have;
+}
+
+/*
+ * Lends the decoder's own bytes, but never more than the buffer's maximum at once: what Dovecot's parsers make of a line
+ * longer than that shows in their answers.
+ */
 static ssize_t
 basalt_istream_read(struct istream_private *stream)
 {
 	struct basalt_istream *bs = of(stream);
+	size_t have = stream->pos - stream->skip, len;
 	const uint8_t *data;
-	size_t len, room;
 	enum bs_err err;
 
-	err = basalt_sealed_read(bs->sm, stream->istream.v_offset + (stream->pos - stream->skip), &data, &len);
+	if (have >= stream->max_buffer_size)
+		return -2;
+	err = basalt_sealed_read(bs->sm, stream->istream.v_offset + have, &data, &len);
 	if (err != BS_OK)
 		return stream_fail(bs, err);
 	if (len == 0) {
 		stream->istream.eof = TRUE;
 		return -1;
 	}
-	if (!i_stream_try_alloc(stream, len, &room))
-		return -2;
-	len = I_MIN(len, room);
-	memcpy(stream->w_buffer + stream->pos, data, len);
+	len = I_MIN(len, stream->max_buffer_size - have);
+	if (have == 0) {
+		stream->buffer = data;
+		stream->skip = stream->pos = 0;
+	} else if (stream->buffer + stream->pos != data) {
+		join(bs, data, len);
+	}
 	stream->pos += len;
 	return (ssize_t)len;
 }
@@ -112,7 +142,7 @@ basalt_istream_create(struct istream *parent, struct basalt_sealed *sm)
 	bs->sm = sm;
 	bs->istream.iostream.close = basalt_istream_close;
 	bs->istream.iostream.destroy = basalt_istream_destroy;
-	bs->istream.max_buffer_size = I_MAX(parent->real_stream->max_buffer_size, BS_MSG_CHUNK_LEN);
+	bs->istream.max_buffer_size = parent->real_stream->max_buffer_size;
 	bs->istream.read = basalt_istream_read;
 	bs->istream.get_size = basalt_istream_get_size;
 	bs->istream.stat = basalt_istream_stat;
@@ -120,5 +150,6 @@ basalt_istream_create(struct istream *parent, struct basalt_sealed *sm)
 	bs->istream.istream.readable_fd = FALSE;
 	bs->istream.istream.blocking = TRUE;
 	bs->istream.istream.seekable = TRUE;
-	return i_stream_create(&bs->istream, parent, i_stream_get_fd(parent), 0);
+	return i_stream_create(&bs->istream, parent, i_stream_get_fd(parent),
+	    ISTREAM_CREATE_FLAG_NOOP_SNAPSHOT);
 }

@@ -20,6 +20,7 @@
 #include "keymem.h"
 #include "plugin.h"
 #include "read.h"
+#include "room.h"
 #include "save.h"
 #include "session.h"
 #include "substitute.h"
@@ -165,6 +166,7 @@ basalt_user_deinit(struct mail_user *user)
 	struct basalt_user *bu = basalt_user_get(user);
 
 	basalt_session_end(bu);
+	basalt_room_forget(bu);
 	bu->module_ctx.super.deinit(user);
 }
 

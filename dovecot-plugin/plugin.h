@@ -22,6 +22,9 @@ struct mailbox;
 #define BASALT_UNREADABLE_MAX 64
 /* How many mails are open ahead of the one that is being read, and share a request for data keys. */
 #define BASALT_AHEAD_MAX 16
+/* Buffers that a session keeps for the next mail (room.h), and their size: nine mails of ten fit. */
+#define BASALT_ROOMS 2
+#define BASALT_ROOM_LEN (256 * 1024)
 
 struct basalt_user {
 	union mail_user_module_context module_ctx;
@@ -36,6 +39,7 @@ struct basalt_user {
 	const char *locked;   /* NULL, or what the client of a locked mailbox is told: nothing sealed is opened */
 	const struct bs_msg_prefix *expected[BASALT_AHEAD_MAX]; /* of mails whose keys will be wanted soon */
 	unsigned int expected_count;
+	uint8_t *rooms[BASALT_ROOMS]; /* NULL: none kept */
 
 	bool record_given; /* the record in the userdb fields was looked at */
 	struct bs_record record; /* verified, valid when record_until lies ahead */

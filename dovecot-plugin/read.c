@@ -1,7 +1,7 @@
 #include "compat.h"
 
 #include <index-mail.h>
-#include <istream.h>
+#include <istream-private.h>
 #include <mail-storage-private.h>
 
 #include "iostream.h"
@@ -133,6 +133,17 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 	return ret;
 }
 
+/* Dovecot sets its small buffer size when it opens the stream, and parses in such pieces; what it only sends, it may have at once. */
+static void
+lend(struct mail *mail, bool get_body)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	struct index_mail_data *data = &imail->data;
+	bool parses = !get_body || (data->access_part & (PARSE_HDR | PARSE_BODY)) != 0;
+
+	data->stream->real_stream->max_buffer_size = parses ? MAIL_READ_FULL_BLOCK_SIZE : BASALT_LEND_MAX;
+}
+
 static int
 basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
     struct istream **stream_r)
@@ -148,6 +159,8 @@ basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_siz
 		ret = -1;
 	else
 		ret = bm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
+	if (ret == 0 && bm->outermost)
+		lend(mail, get_body && hdr_size == NULL && body_size == NULL);
 	bm->want_body = outer;
 	return ret;
 }

@@ -1,127 +1,39 @@
 #include "compat.h"
 
 #include <istream.h>
-#include <istream-private.h>
-
-#include <unistd.h>
 
 #include "home.h"
+#include "room.h"
 #include "sealed.h"
 #include "session.h"
+#include "stored.h"
 
-#define WINDOW_MAX (128 * 1024) /* files up to this size are read at once */
-#define KEPT_LARGE 2            /* decoded chunks kept of a large mail */
+#define KEPT_LARGE 2 /* decoded chunks kept of a large mail */
+/* A file up to this size is read at once when its body is wanted; a larger one in two or three pieces, or by chunks. */
+#define AT_ONCE_MAX BASALT_ROOM_LEN
 
 struct kept {
-	uint8_t *plain; /* NULL: nothing here */
+	uint8_t *plain; /* NULL: nothing here; else room for a full chunk */
 	uint32_t index;
-	uint64_t used;
+	uint64_t used; /* 0: what is in it is nothing */
 };
 
 struct basalt_sealed {
 	int refcount;
 	struct basalt_user *bu;
-	struct istream *input; /* NULL once detached */
-	uoff_t file_size;
-	uint8_t *window; /* the whole file if it is small, else room for one stored chunk */
-	bool whole_file;
-	uint8_t prefix_bytes[BS_MSG_PREFIX_MAX];
-	struct bs_msg_prefix prefix;
+	struct basalt_stored stored;
+	struct bs_msg_prefix prefix; /* leads into stored's first window */
 	struct bs_msg_reader *reader; /* NULL until opened */
-	struct kept *kept;
-	uint32_t kept_count;
+	/* A small mail: all of its plaintext in one piece, decoded from the start on. */
+	uint8_t *plain;
+	uint32_t decoded; /* chunks of it */
+	/* A large one: the chunks used last. */
+	struct kept kept[KEPT_LARGE];
 	uint64_t clock;
-	enum bs_err failed;      /* opening, for good */
+	enum bs_err failed; /* opening, for good */
 	bool checked;
 	enum bs_err body_failed; /* the check of all chunks, for good */
 };
-
-/* i_malloc() without its zeros, which cost as much as decryption: all of it is written at once. */
-static void *
-must_malloc(size_t size)
-{
-	void *p = malloc(size);
-
-	if (p == NULL)
-		i_fatal_status(FATAL_OUTOFMEM, "basalt: out of memory (%zu bytes)", size);
-	return p;
-}
-
-/* --- bytes of the file --- */
-
-/* The descriptor that holds the stream's bytes as they are, or -1. */
-static int
-direct_fd(struct istream *input)
-{
-	struct istream *root = i_stream_get_root_io(input);
-
-	if (!input->readable_fd || root->closed)
-		return -1;
-	return root->real_stream->fd;
-}
-
-static enum bs_err
-fetch_direct(struct istream *input, int fd, uoff_t off, size_t len, uint8_t *out)
-{
-	uoff_t base = i_stream_get_absolute_offset(input) - input->v_offset;
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, out + done, len - done, (off_t)(base + off + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0 ? BS_ERR_SHORT : BS_ERR_IO;
-		done += (size_t)n;
-	}
-	return BS_OK;
-}
-
-static enum bs_err
-fetch_streamed(struct istream *input, uoff_t off, size_t len, uint8_t *out)
-{
-	const unsigned char *data;
-	size_t size;
-
-	/* dbox shrinks its buffers after the stream was opened. */
-	if (i_stream_get_max_buffer_size(input) < len)
-		i_stream_set_max_buffer_size(input, len);
-	i_stream_seek(input, off);
-	if (i_stream_read_bytes(input, &data, &size, len) <= 0)
-		return input->stream_errno != 0 ? BS_ERR_IO : BS_ERR_SHORT;
-	memcpy(out, data, len);
-	return BS_OK;
-}
-
-static enum bs_err
-fetch(struct istream *input, uoff_t off, size_t len, uint8_t *out)
-{
-	int fd = direct_fd(input);
-
-	return fd == -1 ? fetch_streamed(input, off, len, out) : fetch_direct(input, fd, off, len, out);
-}
-
-/* len bytes of the file at off: inside the window, valid until the next call. */
-static enum bs_err
-file_bytes(struct basalt_sealed *sm, uint64_t off, size_t len, const uint8_t **data)
-{
-	enum bs_err err;
-
-	if (sm->input == NULL)
-		return BS_ERR_IO;
-	if (off > sm->file_size || len > sm->file_size - off)
-		return BS_ERR_SHORT;
-	if (sm->whole_file) {
-		*data = sm->window + off;
-		return BS_OK;
-	}
-	if (len > WINDOW_MAX)
-		return BS_ERR_LIMIT;
-	err = fetch(sm->input, off, len, sm->window);
-	if (err == BS_OK)
-		*data = sm->window;
-	return err;
-}
 
 /* --- beginning and end --- */
 
@@ -163,40 +75,23 @@ basalt_sealed_begins(struct istream *input)
 	return ours;
 }
 
-static enum bs_err
-read_prefix(struct basalt_sealed *sm)
-{
-	size_t len = I_MIN(sm->file_size, BS_MSG_PREFIX_MAX);
-	const uint8_t *data;
-	enum bs_err err = file_bytes(sm, 0, len, &data);
-
-	if (err != BS_OK)
-		return err;
-	memcpy(sm->prefix_bytes, data, len);
-	return bs_msg_prefix_parse(sm->prefix_bytes, len, &sm->prefix);
-}
-
 enum bs_err
 basalt_sealed_new(struct basalt_user *bu, struct istream *input, struct basalt_sealed **out)
 {
-	struct basalt_sealed *sm;
-	uoff_t size;
-	enum bs_err err = BS_OK;
+	struct basalt_sealed *sm = i_new(struct basalt_sealed, 1);
+	const uint8_t *head;
+	size_t len;
+	enum bs_err err;
 
-	if (i_stream_get_size(input, TRUE, &size) <= 0)
-		return BS_ERR_IO;
-	sm = i_new(struct basalt_sealed, 1);
 	sm->refcount = 1;
 	sm->bu = bu;
-	sm->input = input;
-	sm->file_size = size;
-	sm->window = must_malloc(I_MIN(size, WINDOW_MAX) + 1);
-	if (size <= WINDOW_MAX) {
-		err = fetch(input, 0, (size_t)size, sm->window);
-		sm->whole_file = true;
+	err = basalt_stored_open(&sm->stored, bu, input);
+	if (err != BS_OK) {
+		i_free(sm);
+		return err;
 	}
-	if (err == BS_OK)
-		err = read_prefix(sm);
+	head = basalt_stored_head(&sm->stored, BS_MSG_PREFIX_MAX, &len);
+	err = bs_msg_prefix_parse(head, len, &sm->prefix);
 	if (err != BS_OK) {
 		basalt_sealed_unref(&sm);
 		return err;
@@ -211,6 +106,28 @@ basalt_sealed_ref(struct basalt_sealed *sm)
 	sm->refcount++;
 }
 
+static size_t
+plain_size(const struct basalt_sealed *sm)
+{
+	return (size_t)bs_msg_reader_sizes(sm->reader)->physical_len;
+}
+
+/* As before it was opened. */
+static void
+unopen(struct basalt_sealed *sm)
+{
+	if (sm->plain != NULL)
+		basalt_room_give(sm->bu, sm->plain, plain_size(sm));
+	sm->plain = NULL;
+	sm->decoded = 0;
+	for (unsigned int i = 0; i < KEPT_LARGE; i++) {
+		basalt_room_give(sm->bu, sm->kept[i].plain, BS_MSG_CHUNK_LEN);
+		sm->kept[i] = (struct kept){ 0 };
+	}
+	bs_msg_reader_free(sm->reader);
+	sm->reader = NULL;
+}
+
 void
 basalt_sealed_unref(struct basalt_sealed **_sm)
 {
@@ -220,24 +137,35 @@ basalt_sealed_unref(struct basalt_sealed **_sm)
 	if (sm == NULL || --sm->refcount > 0)
 		return;
 	basalt_session_unexpect(sm->bu, &sm->prefix);
-	for (uint32_t i = 0; i < sm->kept_count; i++)
-		free(sm->kept[i].plain);
-	i_free(sm->kept);
-	bs_msg_reader_free(sm->reader);
-	free(sm->window);
+	unopen(sm);
+	basalt_stored_close(&sm->stored);
 	i_free(sm);
 }
 
 void
 basalt_sealed_detach(struct basalt_sealed *sm)
 {
-	sm->input = NULL;
+	basalt_stored_detach(&sm->stored);
 }
 
 const struct bs_msg_prefix *
 basalt_sealed_prefix(const struct basalt_sealed *sm)
 {
 	return &sm->prefix;
+}
+
+enum bs_err
+basalt_sealed_digest(struct basalt_sealed *sm, uint8_t digest[BS_HASH_LEN])
+{
+	struct basalt_stored *st = &sm->stored;
+	const uint8_t *data;
+	enum bs_err err = st->size < BS_HASH_LEN ? BS_ERR_SHORT : BS_OK;
+
+	if (err == BS_OK)
+		err = basalt_stored_bytes(st, st->size - BS_HASH_LEN, BS_HASH_LEN, &data);
+	if (err == BS_OK)
+		memcpy(digest, data, BS_HASH_LEN);
+	return err;
 }
 
 struct basalt_user *
@@ -250,6 +178,119 @@ const struct bs_msg_sizes *
 basalt_sealed_sizes(const struct basalt_sealed *sm)
 {
 	return bs_msg_reader_sizes(sm->reader);
+}
+
+/* --- chunks --- */
+
+static bool
+is_small(const struct basalt_sealed *sm)
+{
+	return bs_msg_reader_sizes(sm->reader)->physical_len <= BASALT_WHOLE_MAX;
+}
+
+/* Decodes a small mail up to chunk end, out of one read of the file. */
+static enum bs_err
+decode_small(struct basalt_sealed *sm, uint32_t end)
+{
+	struct bs_msg_span first, span;
+	const uint8_t *data;
+	enum bs_err err;
+
+	if (sm->decoded >= end)
+		return BS_OK;
+	err = bs_msg_reader_span(sm->reader, sm->decoded, &first);
+	if (err == BS_OK)
+		err = bs_msg_reader_span(sm->reader, end - 1, &span);
+	if (err == BS_OK)
+		err = basalt_stored_bytes(&sm->stored, first.file_off, (size_t)(span.file_off + span.file_len - first.file_off),
+		    &data);
+	while (err == BS_OK && sm->decoded < end) {
+		err = bs_msg_reader_span(sm->reader, sm->decoded, &span);
+		if (err == BS_OK)
+			err = bs_msg_reader_chunk(sm->reader, &span, data + (span.file_off - first.file_off), span.file_len,
+			    sm->plain + span.plain_off);
+		if (err == BS_OK)
+			sm->decoded++;
+	}
+	return err;
+}
+
+static enum bs_err
+decode_chunk(struct basalt_sealed *sm, const struct bs_msg_span *span, uint8_t *out)
+{
+	const uint8_t *data;
+	enum bs_err err = basalt_stored_bytes(&sm->stored, span->file_off, span->file_len, &data);
+
+	return err == BS_OK ? bs_msg_reader_chunk(sm->reader, span, data, span->file_len, out) : err;
+}
+
+static struct kept *
+keep_where(struct basalt_sealed *sm)
+{
+	struct kept *where = &sm->kept[0];
+
+	for (unsigned int i = 1; i < KEPT_LARGE; i++) {
+		if (sm->kept[i].used < where->used)
+			where = &sm->kept[i];
+	}
+	if (where->plain == NULL)
+		where->plain = basalt_room_take(sm->bu, BS_MSG_CHUNK_LEN);
+	where->used = 0;
+	return where;
+}
+
+/* The plaintext of a large mail's chunk, decoded now or kept from before. */
+static enum bs_err
+chunk_plain(struct basalt_sealed *sm, const struct bs_msg_span *span, const uint8_t **plain)
+{
+	struct kept *k;
+	enum bs_err err;
+
+	for (unsigned int i = 0; i < KEPT_LARGE; i++) {
+		k = &sm->kept[i];
+		if (k->used != 0 && k->index == span->index) {
+			k->used = ++sm->clock;
+			*plain = k->plain;
+			return BS_OK;
+		}
+	}
+	k = keep_where(sm);
+	err = decode_chunk(sm, span, k->plain);
+	if (err != BS_OK)
+		return err;
+	k->index = span->index;
+	k->used = ++sm->clock;
+	*plain = k->plain;
+	return BS_OK;
+}
+
+/* Keeps the chunk, if only because the mail is not good without it. */
+static enum bs_err
+need_chunk(struct basalt_sealed *sm, uint32_t index)
+{
+	const uint8_t *plain;
+	struct bs_msg_span span;
+	enum bs_err err = bs_msg_reader_span(sm->reader, index, &span);
+
+	return err == BS_OK ? chunk_plain(sm, &span, &plain) : err;
+}
+
+/* Keeps none of them: a reader may have been lent a kept one. */
+static enum bs_err
+check_large(struct basalt_sealed *sm)
+{
+	uint32_t count = bs_msg_reader_chunk_count(sm->reader);
+	uint8_t *plain = basalt_room_take(sm->bu, BS_MSG_CHUNK_LEN);
+	struct bs_msg_span span;
+	enum bs_err err = BS_OK;
+
+	for (uint32_t i = 0; i < count && err == BS_OK; i++) {
+		err = bs_msg_reader_span(sm->reader, i, &span);
+		if (err == BS_OK)
+			err = decode_chunk(sm, &span, plain);
+	}
+	basalt_room_give(sm->bu, plain, BS_MSG_CHUNK_LEN);
+	return err;
 }
 
 /* --- opening --- */
@@ -279,121 +320,51 @@ make_reader(struct basalt_sealed *sm, struct bs_msg_reader **out)
 static enum bs_err
 read_trailer(struct basalt_sealed *sm, struct bs_msg_reader *rd)
 {
+	struct basalt_stored *st = &sm->stored;
 	const uint8_t *data;
-	uint8_t *trailer;
 	uint64_t off;
 	uint32_t len;
 	enum bs_err err;
 
-	if (sm->file_size < BS_MSG_FOOTER_LEN)
+	if (st->size < BS_MSG_FOOTER_LEN)
 		return BS_ERR_SHORT;
-	err = file_bytes(sm, sm->file_size - BS_MSG_FOOTER_LEN, BS_MSG_FOOTER_LEN, &data);
+	err = basalt_stored_bytes(st, st->size - BS_MSG_FOOTER_LEN, BS_MSG_FOOTER_LEN, &data);
 	if (err == BS_OK)
-		err = bs_msg_reader_footer(rd, sm->file_size, data, &off, &len);
-	if (err != BS_OK)
-		return err;
-	if (len <= WINDOW_MAX) {
-		err = file_bytes(sm, off, len, &data);
-		return err == BS_OK ? bs_msg_reader_trailer(rd, data, len) : err;
-	}
-	/* The index of a very large mail; the footer's check bounds it by the file's size. */
-	trailer = i_malloc(len);
-	err = fetch(sm->input, off, len, trailer);
+		err = bs_msg_reader_footer(rd, st->size, data, &off, &len);
+	/* The footer's check bounds len by the file's size. */
 	if (err == BS_OK)
-		err = bs_msg_reader_trailer(rd, trailer, len);
-	i_free(trailer);
-	return err;
+		err = basalt_stored_bytes(st, off, len, &data);
+	return err == BS_OK ? bs_msg_reader_trailer(rd, data, len) : err;
 }
 
-static bool
-is_small(const struct basalt_sealed *sm)
-{
-	return bs_msg_reader_sizes(sm->reader)->physical_len <= BASALT_WHOLE_MAX;
-}
-
-static struct kept *
-keep_where(struct basalt_sealed *sm)
-{
-	struct kept *where = &sm->kept[0];
-
-	for (uint32_t i = 0; i < sm->kept_count; i++) {
-		if (sm->kept[i].plain == NULL)
-			return &sm->kept[i];
-		if (sm->kept[i].used < where->used)
-			where = &sm->kept[i];
-	}
-	return where;
-}
-
-/* The plaintext of a chunk, decoded now or kept from before. */
+/* The chunks that hold the header. */
 static enum bs_err
-chunk_plain(struct basalt_sealed *sm, const struct bs_msg_span *span, const uint8_t **plain)
+decode_header(struct basalt_sealed *sm)
 {
-	const uint8_t *data;
-	struct kept *k;
-	uint8_t *out;
-	enum bs_err err;
-
-	for (uint32_t i = 0; i < sm->kept_count; i++) {
-		k = &sm->kept[i];
-		if (k->plain != NULL && k->index == span->index) {
-			k->used = ++sm->clock;
-			*plain = k->plain;
-			return BS_OK;
-		}
-	}
-	err = file_bytes(sm, span->file_off, span->file_len, &data);
-	if (err != BS_OK)
-		return err;
-	out = must_malloc(span->plain_len + 1);
-	err = bs_msg_reader_chunk(sm->reader, span, data, span->file_len, out);
-	if (err != BS_OK) {
-		free(out);
-		return err;
-	}
-	k = keep_where(sm);
-	free(k->plain);
-	*k = (struct kept){ .plain = out, .index = span->index, .used = ++sm->clock };
-	*plain = out;
-	return BS_OK;
-}
-
-/* Decodes the chunks that hold plaintext before end; all of them, the empty last one too, for UINT64_MAX. */
-static enum bs_err
-check_chunks(struct basalt_sealed *sm, uint64_t end)
-{
-	uint32_t count = bs_msg_reader_chunk_count(sm->reader);
-	const uint8_t *plain;
-	struct bs_msg_span span;
+	uint32_t chunks = bs_msg_reader_header_chunks(sm->reader);
 	enum bs_err err = BS_OK;
 
-	for (uint32_t i = 0; i < count && err == BS_OK; i++) {
-		err = bs_msg_reader_span(sm->reader, i, &span);
-		if (err == BS_OK && span.plain_off >= end)
-			break;
-		if (err == BS_OK)
-			err = chunk_plain(sm, &span, &plain);
+	if (!is_small(sm)) {
+		for (uint32_t i = 0; i < chunks && err == BS_OK; i++)
+			err = need_chunk(sm, i);
+		return err;
 	}
-	return err;
+	sm->plain = basalt_room_take(sm->bu, plain_size(sm));
+	return decode_small(sm, chunks);
 }
 
 static enum bs_err
 open_now(struct basalt_sealed *sm)
 {
-	struct bs_msg_reader *rd = NULL;
-	enum bs_err err = make_reader(sm, &rd);
+	enum bs_err err = make_reader(sm, &sm->reader);
 
 	if (err == BS_OK)
-		err = read_trailer(sm, rd);
-	if (err != BS_OK) {
-		bs_msg_reader_free(rd);
-		return err;
-	}
-	sm->reader = rd;
-	sm->kept_count = is_small(sm) ? bs_msg_reader_chunk_count(rd) : KEPT_LARGE;
-	sm->kept_count = I_MAX(sm->kept_count, KEPT_LARGE);
-	sm->kept = i_new(struct kept, sm->kept_count);
-	return check_chunks(sm, bs_msg_reader_sizes(rd)->header_len);
+		err = read_trailer(sm, sm->reader);
+	if (err == BS_OK)
+		err = decode_header(sm);
+	if (err != BS_OK)
+		unopen(sm);
+	return err;
 }
 
 enum bs_err
@@ -409,17 +380,42 @@ basalt_sealed_open(struct basalt_sealed *sm)
 	return err;
 }
 
+/* All chunks, the empty last one too. */
+static enum bs_err
+check_all(struct basalt_sealed *sm)
+{
+	enum bs_err err;
+
+	if (!is_small(sm))
+		return basalt_home_is_damaged(sm->bu, sm->prefix.message_id) ? check_large(sm) : BS_OK;
+	err = decode_small(sm, bs_msg_reader_chunk_count(sm->reader));
+	basalt_stored_done(&sm->stored);
+	return err;
+}
+
+/* The body is wanted too: a small mail is read at once. */
+static enum bs_err
+load_whole(struct basalt_sealed *sm)
+{
+	const uint8_t *data;
+
+	if (sm->reader != NULL || sm->stored.size > AT_ONCE_MAX)
+		return BS_OK;
+	return basalt_stored_bytes(&sm->stored, 0, (size_t)sm->stored.size, &data);
+}
+
 enum bs_err
 basalt_sealed_check(struct basalt_sealed *sm)
 {
-	enum bs_err err = basalt_sealed_open(sm);
+	enum bs_err err = load_whole(sm);
 
+	if (err == BS_OK)
+		err = basalt_sealed_open(sm);
 	if (err != BS_OK)
 		return err;
 	if (sm->checked)
 		return sm->body_failed;
-	if (is_small(sm) || basalt_home_is_damaged(sm->bu, sm->prefix.message_id))
-		err = check_chunks(sm, UINT64_MAX);
+	err = check_all(sm);
 	sm->checked = !bs_err_is_transient(err);
 	sm->body_failed = err;
 	return err;
@@ -428,35 +424,29 @@ basalt_sealed_check(struct basalt_sealed *sm)
 /* --- reading --- */
 
 static enum bs_err
-check_end(struct basalt_sealed *sm)
+read_small(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len)
 {
-	uint32_t count = bs_msg_reader_chunk_count(sm->reader);
-	const uint8_t *plain;
-	struct bs_msg_span span;
-	enum bs_err err;
-
-	if (count == 0)
-		return BS_OK;
-	err = bs_msg_reader_span(sm->reader, count - 1, &span);
-	return err == BS_OK ? chunk_plain(sm, &span, &plain) : err;
-}
-
-enum bs_err
-basalt_sealed_read(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len)
-{
-	const uint8_t *plain;
-	struct bs_msg_span span;
-	enum bs_err err = basalt_sealed_open(sm);
+	const struct bs_msg_sizes *sizes = basalt_sealed_sizes(sm);
+	bool header = off < sizes->header_len;
+	uint64_t end = header && !sm->checked ? sizes->header_len : sizes->physical_len;
+	enum bs_err err = header ? BS_OK : basalt_sealed_check(sm);
 
 	if (err != BS_OK)
 		return err;
-	if (off >= basalt_sealed_sizes(sm)->physical_len) {
-		err = check_end(sm);
-		if (err == BS_OK)
-			*len = 0;
-		return err;
-	}
-	err = bs_msg_reader_locate(sm->reader, off, &span);
+	if (header && sm->body_failed != BS_OK)
+		end = sizes->header_len;
+	*data = sm->plain + off;
+	*len = (size_t)(end - off);
+	return BS_OK;
+}
+
+static enum bs_err
+read_large(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len)
+{
+	const uint8_t *plain;
+	struct bs_msg_span span;
+	enum bs_err err = bs_msg_reader_locate(sm->reader, off, &span);
+
 	if (err == BS_OK)
 		err = chunk_plain(sm, &span, &plain);
 	if (err == BS_OK) {
@@ -464,4 +454,26 @@ basalt_sealed_read(struct basalt_sealed *sm, uint64_t off, const uint8_t **data,
 		*len = (size_t)(span.plain_len - (off - span.plain_off));
 	}
 	return err;
+}
+
+static enum bs_err
+read_end(struct basalt_sealed *sm)
+{
+	return is_small(sm) ? basalt_sealed_check(sm) : need_chunk(sm, bs_msg_reader_chunk_count(sm->reader) - 1);
+}
+
+enum bs_err
+basalt_sealed_read(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len)
+{
+	enum bs_err err = basalt_sealed_open(sm);
+
+	if (err != BS_OK)
+		return err;
+	if (off >= basalt_sealed_sizes(sm)->physical_len) {
+		err = read_end(sm);
+		if (err == BS_OK)
+			*len = 0;
+		return err;
+	}
+	return is_small(sm) ? read_small(sm, off, data, len) : read_large(sm, off, data, len);
 }

@@ -1,8 +1,9 @@
 /*
  * sealed: one sealed mail behind a Dovecot input stream: which bytes to fetch, when to ask for its key, what to check.
  *
- * Of the file only the prefix, the end and the touched chunks are read; a small file is read once. Chunks come out only
- * authenticated. Mails up to BASALT_WHOLE_MAX keep every decoded chunk, larger ones the last two.
+ * Of the file only the beginning, the end and the touched chunks are read; a small file at once when its body is wanted.
+ * Chunks come out only authenticated. Mails up to BASALT_WHOLE_MAX are decoded into one piece, of larger ones the last two
+ * chunks are kept: either way a reader gets the decoder's own bytes, without a copy.
  * Reference counted: the input stream made of it and the mail that was opened hold it. When the stream goes, the bytes
  * are gone and every call is BS_ERR_IO.
  *
@@ -36,6 +37,8 @@ void basalt_sealed_detach(struct basalt_sealed *sm);
 
 /* Valid as long as sm. */
 const struct bs_msg_prefix *basalt_sealed_prefix(const struct basalt_sealed *sm);
+/* The SHA-256 that stands at the end of the file; not compared with the file. */
+enum bs_err basalt_sealed_digest(struct basalt_sealed *sm, uint8_t digest[BS_HASH_LEN]) BS_MUST_USE;
 struct basalt_user *basalt_sealed_user(const struct basalt_sealed *sm);
 
 /* Idempotent; a failure is remembered and comes back at each call, but for those that are transient. */
@@ -46,7 +49,10 @@ enum bs_err basalt_sealed_check(struct basalt_sealed *sm) BS_MUST_USE;
 void basalt_sealed_expect(struct basalt_sealed *sm);
 /* After _open. */
 const struct bs_msg_sizes *basalt_sealed_sizes(const struct basalt_sealed *sm);
-/* Plaintext from byte off to the end of its chunk, valid until the next call. len is 0 at the end, which has been checked. */
+/*
+ * Plaintext from byte off to the end of what is there in one piece. Of a large mail it is valid until the next call but one,
+ * of a small one as long as sm, and one call's bytes follow another's in memory. len is 0 at the end, which has been checked.
+ */
 enum bs_err basalt_sealed_read(struct basalt_sealed *sm, uint64_t off, const uint8_t **data, size_t *len) BS_MUST_USE;
 
 #endif
