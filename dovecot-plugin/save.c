@@ -5,6 +5,7 @@
 #include <mail-storage-private.h>
 #include <ostream.h>
 
+#include "crlf.h"
 #include "iostream.h"
 #include "read.h"
 #include "save.h"
@@ -39,11 +40,27 @@ record_for(struct mailbox *box, const struct bs_record **rec_r)
 	return 0;
 }
 
+/* Mail is stored with CRLFs, whatever the storage does (crlf.h). */
+static int
+super_save_begin(struct mail_save_context *ctx, struct istream *input)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
+	struct istream *crlf;
+	int ret;
+
+	if (!basalt_crlf_needed(box))
+		return bbox->module_ctx.super.save_begin(ctx, input);
+	crlf = basalt_crlf_create(input);
+	ret = bbox->module_ctx.super.save_begin(ctx, crlf);
+	i_stream_unref(&crlf);
+	return ret;
+}
+
 static int
 basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
 	struct mailbox *box = ctx->transaction->box;
-	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
 	const struct bs_record *rec;
 	struct ostream *output;
 
@@ -51,7 +68,7 @@ basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 		return refuse(box, t_strdup_printf("storage %s can't hold sealed mail", box->storage->name));
 	if (record_for(box, &rec) < 0)
 		return -1;
-	if (bbox->module_ctx.super.save_begin(ctx, input) < 0)
+	if (super_save_begin(ctx, input) < 0)
 		return -1;
 	output = basalt_ostream_create(ctx->data.output, basalt_user_get(box->storage->user), rec);
 	if (output == NULL)

@@ -89,7 +89,24 @@ class Twins:
 
     @staticmethod
     def check(said, what):
+        said = wrapped_around(*said)
         assert said[0] == said[1], f"{what}\n{difference(*said)}"
+
+
+# Of mail with bare LFs, Dovecot 2.3.19 takes more lines off a decoded part's size than it has bytes, and shows 2^64 less.
+WRAPPED = re.compile(rb"(BINARY\.SIZE\[[^]]*\]) 1844674407\d{10}\b")
+
+
+def wrapped_around(ours, theirs):
+    """Both, but for sizes below zero: ours is stored with CRLFs, and has a true one there."""
+    ours, theirs = list(ours), list(theirs)
+    for n, response in enumerate(theirs):
+        for name in {m[1] for m in WRAPPED.finditer(response)}:
+            either = re.compile(re.escape(name) + rb" \d+")
+            theirs[n] = either.sub(name + b" W", theirs[n])
+            if n < len(ours):
+                ours[n] = either.sub(name + b" W", ours[n])
+    return ours, theirs
 
 
 def difference(ours, theirs):
