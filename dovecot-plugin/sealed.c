@@ -47,7 +47,7 @@ ends_like_ours(struct istream *input)
 	uint32_t len;
 
 	return i_stream_get_size(input, TRUE, &size) > 0 && size > sizeof(footer) &&
-	    fetch(input, size - sizeof(footer), sizeof(footer), footer) == BS_OK &&
+	    basalt_stored_fetch(input, size - sizeof(footer), sizeof(footer), footer) == BS_OK &&
 	    bs_msg_footer_parse(footer, size, &off, &len, digest) == BS_OK;
 }
 

@@ -62,8 +62,8 @@ fetch_streamed(struct istream *input, uint64_t off, size_t len, uint8_t *out)
 	return BS_OK;
 }
 
-static enum bs_err
-fetch(struct istream *input, uint64_t off, size_t len, uint8_t *out)
+enum bs_err
+basalt_stored_fetch(struct istream *input, uint64_t off, size_t len, uint8_t *out)
 {
 	int fd = direct_fd(input);
 
@@ -92,7 +92,7 @@ window_load(struct basalt_stored *st, struct basalt_window *w, uint64_t off, siz
 		w->room = len;
 	}
 	w->len = 0;
-	err = fetch(st->input, off, len, w->bytes);
+	err = basalt_stored_fetch(st->input, off, len, w->bytes);
 	if (err != BS_OK)
 		return err;
 	w->off = off;

@@ -32,6 +32,9 @@ struct basalt_stored {
 	struct basalt_window windows[BASALT_WINDOWS];
 };
 
+/* len bytes at off of a stream that nobody has wrapped, by pread() where that is possible. Moves the stream. */
+enum bs_err basalt_stored_fetch(struct istream *input, uint64_t off, size_t len, uint8_t *out) BS_MUST_USE;
+
 /* BS_ERR_IO; then there is nothing to close. */
 enum bs_err basalt_stored_open(struct basalt_stored *st, struct basalt_user *bu, struct istream *input) BS_MUST_USE;
 void basalt_stored_close(struct basalt_stored *st);
