@@ -192,7 +192,7 @@ frame_get_special(struct mail *mail, enum mail_fetch_field field, const char **v
 	struct dbox_file *file;
 	enum frame state = FRAME_WHOLE;
 
-	if (field == MAIL_FETCH_GUID && !mail->saving)
+	if (field == MAIL_FETCH_GUID && !mail->saving && mail->lookup_abort == MAIL_LOOKUP_ABORT_NEVER)
 		state = look(mail, &file);
 	if (state == FRAME_WHOLE)
 		return super_of(mail)->get_special(mail, field, value_r);

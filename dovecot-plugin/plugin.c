@@ -19,6 +19,7 @@
 #include "frame.h"
 #include "keymem.h"
 #include "plugin.h"
+#include "rawsync.h"
 #include "read.h"
 #include "room.h"
 #include "save.h"
@@ -234,13 +235,23 @@ static struct module late_module = {
 	.path = (char *)"lib95_basalt_plugin.so",
 };
 
+/* Between that and the storage: what dsync carries unopened. */
+static struct mail_storage_hooks dsync_hooks = {
+	.mailbox_allocated = basalt_rawsync_mailbox_allocated,
+	.mail_allocated = basalt_rawsync_mail_allocated,
+};
+
+static struct module dsync_module = {
+	.path = (char *)"lib96_basalt_plugin.so",
+};
+
 /* Next to Dovecot's own functions. */
 static struct mail_storage_hooks last_hooks = {
 	.mail_allocated = basalt_frame_mail_allocated,
 };
 
 static struct module last_module = {
-	.path = (char *)"lib96_basalt_plugin.so",
+	.path = (char *)"lib97_basalt_plugin.so",
 };
 
 EXPORT void
@@ -255,6 +266,7 @@ basalt_plugin_init(struct module *module)
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add(module, &thread_hooks);
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
+	mail_storage_hooks_add_forced(&dsync_module, &dsync_hooks);
 	mail_storage_hooks_add_forced(&last_module, &last_hooks);
 }
 
@@ -262,6 +274,7 @@ EXPORT void
 basalt_plugin_deinit(void)
 {
 	mail_storage_hooks_remove(&last_hooks);
+	mail_storage_hooks_remove(&dsync_hooks);
 	mail_storage_hooks_remove(&late_hooks);
 	mail_storage_hooks_remove(&thread_hooks);
 	mail_storage_hooks_remove(&hooks);

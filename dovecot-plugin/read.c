@@ -5,6 +5,7 @@
 #include <mail-storage-private.h>
 
 #include "iostream.h"
+#include "rawsync.h"
 #include "read.h"
 #include "unreadable.h"
 
@@ -17,6 +18,7 @@ struct basalt_mail {
 	bool outermost;           /* no other plugin (zlib) made something else of our stream */
 	bool want_body;           /* get_stream() was called for the body, too */
 	char *file;               /* for the log */
+	struct istream *raw;      /* the file's own bytes, kept for dsync */
 };
 
 static MODULE_CONTEXT_DEFINE_INIT(basalt_mail_module, &mail_module_register);
@@ -32,6 +34,7 @@ static void
 mail_forget(struct basalt_mail *bm)
 {
 	basalt_sealed_unref(&bm->sm);
+	i_stream_unref(&bm->raw);
 	bm->plaintext = false;
 	bm->outermost = false;
 	i_free_and_null(bm->file);
@@ -111,6 +114,10 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 		i_stream_ref(*bu->raw);
 		return 0;
 	}
+	if (basalt_rawsync_wanted(mail->box->storage->user)) {
+		bm->raw = *stream;
+		i_stream_ref(bm->raw);
+	}
 	if (!basalt_sealed_begins(*stream)) {
 		bm->plaintext = true;
 		basalt_in_the_clear(mail, bu, i_stream_get_name(*stream));
@@ -150,9 +157,15 @@ basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_siz
 {
 	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
 	struct index_mail *imail = INDEX_MAIL(mail);
-	bool outer = bm->want_body;
+	bool outer = bm->want_body, for_dsync = false;
 	int ret;
 
+	if (!may_wait(bm) && basalt_rawsync_wanted(mail->box->storage->user)) {
+		for_dsync = hdr_size == NULL && body_size == NULL;
+		ret = basalt_rawsync_get_stream(mail, !for_dsync, stream_r);
+		if (ret != 0)
+			return ret > 0 ? 0 : -1;
+	}
 	bm->want_body = get_body || outer;
 	/* Open already, perhaps only for its header, for a probe, or ahead. */
 	if (bm->sm != NULL && imail->data.stream != NULL && !may_wait(bm) && make_ready(mail, bm) < 0)
@@ -162,6 +175,8 @@ basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_siz
 	if (ret == 0 && bm->outermost)
 		lend(mail, get_body && hdr_size == NULL && body_size == NULL);
 	bm->want_body = outer;
+	if (for_dsync && ret == 0)
+		basalt_rawsync_escape(mail, stream_r);
 	return ret;
 }
 
@@ -206,6 +221,14 @@ basalt_mail_probe(struct mail *mail, const struct bs_msg_prefix **prefix_r)
 		return BASALT_SEALED;
 	}
 	return ret == 0 && bm->plaintext ? BASALT_PLAINTEXT : BASALT_BROKEN;
+}
+
+struct istream *
+basalt_mail_raw(struct mail *mail)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+
+	return bm->raw;
 }
 
 void

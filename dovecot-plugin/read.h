@@ -19,5 +19,7 @@ enum basalt_state {
 void basalt_mail_allocated(struct mail *mail);
 /* Opens the mail's file without decoding. prefix_r is set for BASALT_SEALED, valid until the mail is closed. */
 enum basalt_state basalt_mail_probe(struct mail *mail, const struct bs_msg_prefix **prefix_r);
+/* The file's own bytes, of a mail that is open in a process that works for dsync without keys; NULL otherwise. */
+struct istream *basalt_mail_raw(struct mail *mail);
 
 #endif

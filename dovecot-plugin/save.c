@@ -7,6 +7,7 @@
 
 #include "crlf.h"
 #include "iostream.h"
+#include "rawsync.h"
 #include "read.h"
 #include "save.h"
 #include "session.h"
@@ -63,11 +64,14 @@ basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 	struct mailbox *box = ctx->transaction->box;
 	const struct bs_record *rec;
 	struct ostream *output;
+	int carried;
 
 	if (!basalt_box_is_binary(box))
 		return refuse(box, t_strdup_printf("storage %s can't hold sealed mail", box->storage->name));
 	if (record_for(box, &rec) < 0)
 		return -1;
+	if (box->storage->user->dsyncing && (carried = basalt_rawsync_save_begin(ctx, input, rec)) != 0)
+		return carried > 0 ? 0 : -1;
 	if (super_save_begin(ctx, input) < 0)
 		return -1;
 	output = basalt_ostream_create(ctx->data.output, basalt_user_get(box->storage->user), rec);

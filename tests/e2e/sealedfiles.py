@@ -46,9 +46,14 @@ class Message:
 
 
 def messages(system, account, folder=None):
-    """Every message of our format, in the order of the files and of their offsets; a dbox header says how long each is."""
+    """Every message of our format, in the order of the files and of their offsets."""
+    return in_files(system.mail_files(account, folder))
+
+
+def in_files(paths):
+    """The same in any mail files; a dbox header says how long each message is."""
     found = []
-    for path in sorted(system.mail_files(account, folder), key=by_age):
+    for path in sorted(paths, key=by_age):
         raw = path.read_bytes()
         if raw.startswith(systems.MAGIC):
             found.append(Message(path, 0, len(raw)))

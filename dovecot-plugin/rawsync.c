@@ -1,0 +1,271 @@
+#include "compat.h"
+
+#include <istream.h>
+#include <istream-concat.h>
+#include <mail-storage-private.h>
+
+#include "carrier.h"
+#include "rawsync.h"
+#include "read.h"
+#include "wire.h"
+
+#define CHUNK_HEAD 8   /* docs/FORMAT.message.md: kind, flags, plain length, stored length */
+#define CHUNK_FRAME 24 /* with the tag */
+#define KIND_TRAILER 3
+
+struct rawsync_mail {
+	union mail_module_context module_ctx;
+	struct istream *out; /* what dsync reads, of a mail that is open */
+	bool counting;       /* sizes are asked for: nobody may open the mail to count them */
+	bool told;           /* the two below are the sizes of the mail that is being saved */
+	uint64_t physical_len;
+	uint64_t virtual_len;
+};
+
+static MODULE_CONTEXT_DEFINE_INIT(rawsync_mail_module, &mail_module_register);
+#define RAWSYNC_MAIL(obj) MODULE_CONTEXT(obj, rawsync_mail_module)
+
+static struct rawsync_mail *
+of(struct mail *mail)
+{
+	return RAWSYNC_MAIL(container_of(mail, struct mail_private, mail));
+}
+
+bool
+basalt_rawsync_wanted(struct mail_user *user)
+{
+	const struct basalt_user *bu = user->dsyncing ? basalt_user_get(user) : NULL;
+
+	return bu != NULL && bu->session == NULL;
+}
+
+/* --- sizes without a key --- */
+
+static bool
+read_at(struct istream *raw, uint64_t off, uint8_t *out, size_t len)
+{
+	const unsigned char *data;
+	size_t size;
+
+	i_stream_seek(raw, off);
+	if (i_stream_read_bytes(raw, &data, &size, len) <= 0)
+		return false;
+	memcpy(out, data, len);
+	return true;
+}
+
+/* The plaintext's physical size, from what stands before each chunk in the clear. */
+static bool
+count_chunks(struct istream *raw, const struct bs_msg_prefix *prefix, uint64_t *len_r)
+{
+	uint64_t off = prefix->len, sum = 0;
+	uint8_t head[CHUNK_HEAD];
+
+	while (read_at(raw, off, head, sizeof(head))) {
+		struct bs_rd rd = bs_rd_init(head, sizeof(head));
+		uint8_t kind = bs_rd_u8(&rd);
+
+		(void)bs_rd_u8(&rd);
+		if (kind == KIND_TRAILER) {
+			*len_r = sum;
+			return true;
+		}
+		sum += bs_rd_u24(&rd);
+		off += CHUNK_FRAME + bs_rd_u24(&rd);
+	}
+	return false;
+}
+
+/* As dbox's metadata or maildir's file name has them; an odd maildir file is counted, as far as that goes. */
+static void
+find_sizes(struct mail *mail, struct istream *raw, const struct bs_msg_prefix *prefix, struct bs_carrier *head)
+{
+	struct rawsync_mail *rm = of(mail);
+	uoff_t size;
+
+	rm->counting = true;
+	if (mail_get_physical_size(mail, &size) == 0)
+		head->physical_len = size;
+	else if (prefix == NULL || !count_chunks(raw, prefix, &head->physical_len))
+		head->physical_len = head->file_len;
+	if (mail_get_virtual_size(mail, &size) == 0)
+		head->virtual_len = size;
+	else
+		head->virtual_len = head->kind == BS_CARRIER_DAMAGED ? head->physical_len : UINT64_MAX;
+	rm->counting = false;
+}
+
+/* --- reading --- */
+
+static bool
+is_intact(struct istream *raw, uint64_t file_len)
+{
+	struct bs_passing *pass = bs_passing_new(file_len);
+	const unsigned char *data;
+	size_t size;
+	bool intact;
+
+	i_stream_seek(raw, 0);
+	while (i_stream_read_more(raw, &data, &size) > 0) {
+		bs_passing_update(pass, data, size);
+		i_stream_skip(raw, size);
+	}
+	intact = raw->stream_errno == 0 && bs_passing_end(pass) == BS_OK;
+	bs_passing_free(pass);
+	return intact;
+}
+
+static struct istream *
+with_head(const struct bs_carrier *head, struct istream *rest)
+{
+	uint8_t bytes[BS_CARRIER_LEN];
+	struct istream *inputs[3] = { NULL, rest, NULL }, *out;
+
+	bs_carrier_write(head, bytes);
+	inputs[0] = i_stream_create_copy_from_data(bytes, sizeof(bytes));
+	i_stream_seek(rest, 0);
+	out = i_stream_create_concat(inputs);
+	i_stream_unref(&inputs[0]);
+	i_stream_set_name(out, i_stream_get_name(rest));
+	return out;
+}
+
+static int
+make_carrier(struct mail *mail, struct istream *raw, const struct bs_msg_prefix *prefix)
+{
+	struct bs_carrier head = { .kind = BS_CARRIER_DAMAGED };
+	uoff_t size;
+
+	if (i_stream_get_size(raw, TRUE, &size) <= 0) {
+		mail_set_critical(mail, "basalt: size of %s: %s", i_stream_get_name(raw), i_stream_get_error(raw));
+		return -1;
+	}
+	head.file_len = size;
+	if (prefix != NULL && is_intact(raw, size))
+		head.kind = BS_CARRIER_INTACT;
+	else
+		e_warning(mail_event(mail), "basalt: %s is damaged: dsync carries it as it is", i_stream_get_name(raw));
+	find_sizes(mail, raw, prefix, &head);
+	of(mail)->out = with_head(&head, raw);
+	return 0;
+}
+
+int
+basalt_rawsync_get_stream(struct mail *mail, bool count, struct istream **stream_r)
+{
+	struct rawsync_mail *rm = of(mail);
+	const struct bs_msg_prefix *prefix = NULL;
+	enum basalt_state state;
+	struct istream *raw;
+
+	if (rm->counting) {
+		mail_set_aborted(mail);
+		return -1;
+	}
+	if (count)
+		return 0;
+	if (rm->out == NULL) {
+		state = basalt_mail_probe(mail, &prefix);
+		raw = basalt_mail_raw(mail);
+		if (raw == NULL)
+			return state == BASALT_BROKEN ? -1 : 0;
+		if (state == BASALT_PLAINTEXT || (state == BASALT_SEALED && prefix->suite == BS_MSG_SUITE_PLAIN))
+			return 0;
+		if (make_carrier(mail, raw, prefix) < 0)
+			return -1;
+	}
+	i_stream_seek(rm->out, 0);
+	*stream_r = rm->out;
+	return 1;
+}
+
+void
+basalt_rawsync_escape(struct mail *mail, struct istream **stream)
+{
+	static const struct bs_carrier literal = { .kind = BS_CARRIER_LITERAL };
+	struct rawsync_mail *rm = of(mail);
+	const unsigned char *data;
+	size_t size;
+
+	i_stream_seek(*stream, 0);
+	(void)i_stream_read_bytes(*stream, &data, &size, 4);
+	if (bs_carrier_begins(data, size)) {
+		i_stream_unref(&rm->out);
+		rm->out = with_head(&literal, *stream);
+		*stream = rm->out;
+	} else {
+		i_stream_seek(*stream, 0);
+	}
+}
+
+/* --- hooks --- */
+
+static void
+rawsync_close(struct mail *mail)
+{
+	struct rawsync_mail *rm = of(mail);
+
+	i_stream_unref(&rm->out);
+	rm->module_ctx.super.close(mail);
+}
+
+static int
+rawsync_get_virtual_size(struct mail *mail, uoff_t *size_r)
+{
+	struct rawsync_mail *rm = of(mail);
+
+	if (!rm->told)
+		return rm->module_ctx.super.get_virtual_size(mail, size_r);
+	if (rm->virtual_len == UINT64_MAX) {
+		mail_set_aborted(mail);
+		return -1;
+	}
+	*size_r = rm->virtual_len;
+	return 0;
+}
+
+static int
+rawsync_get_physical_size(struct mail *mail, uoff_t *size_r)
+{
+	struct rawsync_mail *rm = of(mail);
+
+	if (!rm->told)
+		return rm->module_ctx.super.get_physical_size(mail, size_r);
+	*size_r = rm->physical_len;
+	return 0;
+}
+
+void
+basalt_rawsync_set_sizes(struct mail *dest, uint64_t physical_len, uint64_t virtual_len)
+{
+	struct rawsync_mail *rm = of(dest);
+
+	rm->physical_len = physical_len;
+	rm->virtual_len = virtual_len;
+	rm->told = true;
+}
+
+void
+basalt_rawsync_unset_sizes(struct mail *dest)
+{
+	of(dest)->told = false;
+}
+
+void
+basalt_rawsync_mail_allocated(struct mail *mail)
+{
+	struct mail_private *pmail = container_of(mail, struct mail_private, mail);
+	struct mail_vfuncs *v = pmail->vlast;
+	struct rawsync_mail *rm;
+
+	if (!mail->box->storage->user->dsyncing || basalt_user_get(mail->box->storage->user) == NULL ||
+	    !basalt_box_is_binary(mail->box))
+		return;
+	rm = p_new(pmail->pool, struct rawsync_mail, 1);
+	rm->module_ctx.super = *v;
+	pmail->vlast = &rm->module_ctx.super;
+	v->close = rawsync_close;
+	v->get_virtual_size = rawsync_get_virtual_size;
+	v->get_physical_size = rawsync_get_physical_size;
+	MODULE_CONTEXT_SET(pmail, rawsync_mail_module, rm);
+}
