@@ -50,7 +50,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all help demo demo-stop test test-long check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean
+.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -102,6 +102,9 @@ analyze: $(GEN) ## cppcheck and clang-tidy
 
 layers: ## fails on an include that points upwards
 	@tools/layers
+
+imaptest: all ## the Dovecot project's tester, sealed beside plain: IMAPTEST=BINARY IMAPTEST_TESTS=FOLDER (docs/DOVECOT.md)
+	@tests/tools/imaptest
 
 bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
 	@tests/bench/run
