@@ -16,6 +16,7 @@
 #include "ahead.h"
 #include "crypto.h"
 #include "deliver.h"
+#include "expunge.h"
 #include "frame.h"
 #include "keymem.h"
 #include "plugin.h"
@@ -226,6 +227,10 @@ static struct mail_storage_hooks thread_hooks = {
 	.mailbox_opened = basalt_thread_mailbox_opened,
 };
 
+static struct mail_storage_hooks expunge_hooks = {
+	.mail_allocated = basalt_expunge_mail_allocated,
+};
+
 /* Sealing is what happens to the bytes last, after zlib and whatever else: a late name in the order of plugins. */
 static struct mail_storage_hooks late_hooks = {
 	.mailbox_allocated = basalt_mailbox_allocated,
@@ -265,6 +270,7 @@ basalt_plugin_init(struct module *module)
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add(module, &thread_hooks);
+	mail_storage_hooks_add(module, &expunge_hooks);
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
 	mail_storage_hooks_add_forced(&dsync_module, &dsync_hooks);
 	mail_storage_hooks_add_forced(&last_module, &last_hooks);
@@ -276,6 +282,7 @@ basalt_plugin_deinit(void)
 	mail_storage_hooks_remove(&last_hooks);
 	mail_storage_hooks_remove(&dsync_hooks);
 	mail_storage_hooks_remove(&late_hooks);
+	mail_storage_hooks_remove(&expunge_hooks);
 	mail_storage_hooks_remove(&thread_hooks);
 	mail_storage_hooks_remove(&hooks);
 	mail_storage_hooks_remove(&first_hooks);

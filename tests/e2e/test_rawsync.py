@@ -181,6 +181,26 @@ def test_sync_both_ways(host, how):
         assert b"later" in mail.part(mail.uids()[0])
 
 
+def test_an_expunge_is_not_undone(host):
+    """The newest mail is expunged here, and another comes: a sync takes it away there, though no cache knows its GUID."""
+    account = host.account("private")
+    copy = Copy(host, account, "sdbox")
+    deliver(host, account, *mails()[:2])
+    doveadm(host, "sync", "-u", account.address, copy.location)
+    for cache in host.home(account).rglob("dovecot.index.cache"):
+        cache.unlink()
+    with host.imap(account) as mail:
+        mail.select()
+        mail.ok("store", "2", "+FLAGS", "\\Deleted")
+        mail.ok("expunge")
+    deliver(host, account, messages.make(b"another\r\n"))
+    doveadm(host, "sync", "-u", account.address, copy.location)
+    with host.imap(account) as mail:
+        mail.select()
+        assert mail.uids() == [1, 3]
+    assert copy.listing() == listing(host, account)
+
+
 def test_plaintext_from_before(host):
     """What is not sealed yet goes as it always did, and is sealed where it arrives."""
     account = host.account("private")
