@@ -47,8 +47,9 @@ def write_modules(b):
         b.make_dir(*d.relative_to(b.dir).parts)
     for so in MODULES.glob("*.so"):
         (lib / so.name).symlink_to(so)
-    if (MODULES / "settings").is_dir():
-        (lib / "settings").symlink_to(MODULES / "settings")
+    for folder in ("settings", "doveadm"):
+        if (MODULES / folder).is_dir():
+            (lib / folder).symlink_to(MODULES / folder)
     for so in (MODULES / "auth").glob("*.so"):
         shutil.copy(so, auth)
     if not b.plain:
