@@ -26,6 +26,7 @@ Sight = collections.namedtuple("Sight", "who way kind place")
 HEADER = ("subject", "subject-word", "from-name", "from-address", "to-name", "to-address", "message-id")
 BODY = ("body-8bit", "body-quoted", "body-base64", "attachment", "name", "name-2231", "tail")
 KINDS = HEADER + BODY
+ASCII = ("sender", "message-id", "from-address", "to-address", "subject", "from-name", "name")
 ENVELOPE = ("sender", "message-id")  # what an MTA logs of a mail: exceptions that docs/THREATS.md names
 WAYS = {"smtp": 0, "smtp-big": 300_000, "smtp-huge": 3_000_000, "submission": 0,
         "lmtp": 0, "lmtp-big": 300_000, "lmtp-huge": 3_000_000,
@@ -37,10 +38,13 @@ PARTS = 6
 
 def all_tokens():
     names = [(who, way, kind) for who in ("sealed", "plain") for way in (*WAYS, *CUT) for kind in (*KINDS, "sender")]
-    names += [("both", way, kind) for way in SHARED for kind in (*KINDS, "sender")]
+    return tokens(names + [("both", way, kind) for way in SHARED for kind in (*KINDS, "sender")])
+
+
+def tokens(names):
+    """A letter that is not ASCII in each of those that stand where it may."""
     letters = {n: t for n, t in canary.ascii_tokens(names).items()}
-    return {n: t if n[2] in ("sender", "message-id", "from-address", "to-address", "subject", "from-name", "name")
-            else t[:12] + "ü" + t[13:] for n, t in letters.items()}
+    return {n: t if n[2] in ASCII else t[:12] + "ü" + t[13:] for n, t in letters.items()}
 
 
 def message(t, pad):
@@ -133,8 +137,8 @@ class HalfSent:
 
 
 class Scene:
-    def __init__(self, system):
-        self.system, self.tokens = system, all_tokens()
+    def __init__(self, system, tokens=None):
+        self.system, self.tokens = system, tokens or all_tokens()
         self.began = time.time() - 1
         self.accounts = {"sealed": system.account("private"), "plain": system.account("plain")}
         self.wrong_password = canary.ascii_tokens(["wrong"])["wrong"]

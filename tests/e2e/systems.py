@@ -262,5 +262,7 @@ def clean_stale():
             continue
         if (d / "state.json").exists():
             subprocess.run([SANDBOX, "stop", d], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120)
+        if os.path.ismount(d):
+            subprocess.run(["umount", "-l", d], stderr=subprocess.DEVNULL)
         if not os.path.ismount(d / "tmp-plain"):
             shutil.rmtree(d, ignore_errors=True)
