@@ -209,3 +209,27 @@ def structures():
 
 
 ALL = {**boundaries(), **headers(), **bodies(), **structures()}
+
+
+def mutants(count, seed):
+    """Messages cut from pieces of those above: lines left out, doubled, mixed with another's, bytes changed."""
+    rng = random.Random(seed)
+    parts = [m.splitlines(True)[:400] for m in ALL.values() if len(m) < 30_000]
+    found = []
+    for _ in range(count):
+        lines, other = list(rng.choice(parts)), rng.choice(parts)
+        for _ in range(rng.randrange(1, 6)):
+            at, end = sorted(rng.randrange(len(lines) + 1) for _ in range(2))
+            change = rng.randrange(4)
+            if change == 0:
+                del lines[at:min(end, at + 3)]
+            elif change == 1:
+                lines[at:at] = lines[at:end]
+            elif change == 2:
+                lines[at:end] = other[:rng.randrange(len(other) + 1)]
+            elif lines:
+                at = min(at, len(lines) - 1)
+                spot = rng.randrange(len(lines[at]))
+                lines[at] = lines[at][:spot] + bytes([rng.randrange(1, 256)]) + lines[at][spot + 1:]
+        found.append(b"".join(lines)[:200_000] or b"x")
+    return found

@@ -49,6 +49,39 @@ def test_hard_messages(both, storage):
         pair.compare(SOME, "copied, cold", folder)
 
 
+def test_an_account_that_is_not_sealed(both):
+    """Its mails are compressed; that shows as little."""
+    pair = twins.Twins(*both, "sdbox", "plain")
+    pair.append(MAIL)
+    pair.forget()
+    pair.compare(SOME, "compressed, cold")
+    pair.compare(SOME, "compressed, warm")
+    assert set(both[0].suites(pair.accounts[0])) == {systems.SUITE_PLAIN}
+
+
+def mutated(both, seed, count, commands):
+    pair = twins.Twins(*both, twins.STORAGES[seed % 3])
+    pair.append(hardmail.mutants(count, seed))
+    pair.forget()
+    pair.compare(commands, f"mutants of seed {seed}, cold")
+    pair.compare(commands, f"mutants of seed {seed}, warm")
+
+
+# A preview that ends in half a character is another one with LF and with CRLF, as which sealed mail is stored.
+WITHOUT_PREVIEW = [c.replace(b" PREVIEW", b"") for c in SOME]
+
+
+def test_mutants(both):
+    mutated(both, 3, 300, WITHOUT_PREVIEW)
+
+
+@pytest.mark.long
+@pytest.mark.limit(3600)
+def test_many_mutants(both):
+    for seed in range(4, 40):
+        mutated(both, seed, 600, WITHOUT_PREVIEW if seed % 4 else [c for c in COMMANDS if b"PREVIEW" not in c])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order(both, seed):
     """What was asked first decides what is cached, and the next question may be answered from that."""
@@ -149,14 +182,28 @@ def shared_messages():
         return [tar.extractfile(m).read() for m in tar if m.isfile()]
 
 
+def shared_twins(both, storage):
+    """Twins that have them; their caches forgotten."""
+    if not (SHARED / "data" / "mime.tar.xz").exists():
+        pytest.skip(f"shared data absent: {SHARED}/data/mime.tar.xz")
+    pair = twins.Twins(*both, storage)
+    pair.append([m for m in shared_messages() if m])
+    pair.forget()
+    return pair
+
+
 @pytest.mark.limit(240)
 def test_shared_messages(both):
     """3,250 messages of other projects' tests."""
-    if not (SHARED / "data" / "mime.tar.xz").exists():
-        pytest.skip(f"shared data absent: {SHARED}/data/mime.tar.xz")
-    mails = [m for m in shared_messages() if m]
-    pair = twins.Twins(*both, "sdbox")
-    pair.append(mails)
-    pair.forget()
+    pair = shared_twins(both, "sdbox")
     pair.compare(SOME, "shared, cold")
     pair.compare(SOME, "shared, warm")
+
+
+@pytest.mark.long
+@pytest.mark.limit(3600)
+@pytest.mark.parametrize("storage", twins.STORAGES)
+def test_shared_messages_by_all_commands(both, storage):
+    pair = shared_twins(both, storage)
+    pair.compare(COMMANDS, "shared, cold")
+    pair.compare(COMMANDS, "shared, warm")
