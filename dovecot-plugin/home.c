@@ -158,6 +158,17 @@ basalt_home_check_record(struct basalt_user *bu, const struct bs_record *rec, co
 	return err;
 }
 
+enum bs_err
+basalt_home_record(struct basalt_user *bu, struct bs_record *out)
+{
+	const char *path = home_path(bu, "record");
+	uint8_t bytes[BS_RECORD_MAX];
+	size_t len = 0;
+	enum bs_err err = path == NULL ? BS_ERR_CONF : read_file(path, bytes, sizeof(bytes), &len);
+
+	return err == BS_OK ? bs_record_open(bytes, len, bu->site_pub, bu->account, out) : err;
+}
+
 bool
 basalt_home_has_record(struct basalt_user *bu)
 {

@@ -17,6 +17,8 @@
  */
 enum bs_err basalt_home_check_record(struct basalt_user *bu, const struct bs_record *rec, const uint8_t *bytes, size_t len,
     const char **reason_r) BS_MUST_USE;
+/* The copy, verified. Says nothing of keyd's, which may be newer. */
+enum bs_err basalt_home_record(struct basalt_user *bu, struct bs_record *out) BS_MUST_USE;
 bool basalt_home_has_record(struct basalt_user *bu);
 /* Written when it differs from what is there. */
 enum bs_err basalt_home_keep_keyset(struct basalt_user *bu, const uint8_t *blob, size_t len, const char **reason_r) BS_MUST_USE;

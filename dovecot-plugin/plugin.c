@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ahead.h"
+#include "cache.h"
 #include "crypto.h"
 #include "deliver.h"
 #include "expunge.h"
@@ -169,6 +170,7 @@ basalt_user_deinit(struct mail_user *user)
 
 	basalt_session_end(bu);
 	basalt_room_forget(bu);
+	basalt_cache_user_deinit(bu);
 	bu->module_ctx.super.deinit(user);
 }
 
@@ -206,10 +208,26 @@ basalt_user_created(struct mail_user *user)
 
 /* --- the plugin --- */
 
+/* What hooks in first is asked first. */
+static void
+mailbox_allocated(struct mailbox *box)
+{
+	basalt_cache_mailbox_allocated(box);
+	basalt_ahead_mailbox_allocated(box);
+}
+
+static void
+mail_allocated(struct mail *mail)
+{
+	basalt_cache_mail_allocated(mail);
+	basalt_mail_allocated(mail);
+}
+
 static struct mail_storage_hooks hooks = {
 	.mail_user_created = basalt_user_created,
-	.mailbox_allocated = basalt_ahead_mailbox_allocated,
-	.mail_allocated = basalt_mail_allocated,
+	.mailbox_allocated = mailbox_allocated,
+	.mailbox_opened = basalt_cache_mailbox_opened,
+	.mail_allocated = mail_allocated,
 };
 
 /* Of one mail's layers the first is outermost: it sees what the others answer. */

@@ -15,6 +15,7 @@
 
 #include "keyclient.h"
 
+struct basalt_cache_keys;
 struct mail;
 struct mailbox;
 
@@ -50,6 +51,7 @@ struct basalt_user {
 	unsigned int no_files;         /* how many of them have no file that can be opened */
 	int64_t trouble_logged_ms;     /* when transient trouble was logged last */
 	bool clear_logged;             /* a mail that is not encrypted was */
+	struct basalt_cache_keys *cache_keys; /* locked memory; NULL until wanted */
 };
 
 /* NULL for a user that this plugin leaves alone. */

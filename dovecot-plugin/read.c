@@ -231,6 +231,15 @@ basalt_mail_raw(struct mail *mail)
 	return bm->raw;
 }
 
+struct basalt_sealed *
+basalt_mail_sealed(struct mail *mail, bool *outermost_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+
+	*outermost_r = bm != NULL && bm->outermost;
+	return bm == NULL ? NULL : bm->sm;
+}
+
 void
 basalt_mail_allocated(struct mail *mail)
 {

@@ -21,5 +21,8 @@ void basalt_mail_allocated(struct mail *mail);
 enum basalt_state basalt_mail_probe(struct mail *mail, const struct bs_msg_prefix **prefix_r);
 /* The file's own bytes, of a mail that is open in a process that works for dsync without keys; NULL otherwise. */
 struct istream *basalt_mail_raw(struct mail *mail);
+/* The sealed file behind the mail's open stream; NULL: not open, or not one of our files. outermost_r: no other plugin made
+ * another mail of it. */
+struct basalt_sealed *basalt_mail_sealed(struct mail *mail, bool *outermost_r);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 
+#include "cacheblob.h"
 #include "home.h"
 #include "keymem.h"
 #include "session.h"
@@ -182,6 +183,38 @@ unwrap_together(struct basalt_user *bu, const struct bs_msg_prefix *prefixes, si
 }
 
 enum bs_err
+basalt_session_unwrap_many(struct basalt_user *bu, const struct bs_msg_prefix *prefixes, size_t n, enum bs_err *status,
+    uint8_t (*data_keys)[BS_KEY_LEN])
+{
+	enum bs_err err;
+
+	if (bu->session == NULL)
+		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;
+	err = bs_keyclient_unwrap(bu->session, prefixes, n, status, data_keys);
+	if (bs_keyclient_is_dead(bu->session)) {
+		session_lose(bu);
+		return BS_ERR_UNAVAIL;
+	}
+	return err;
+}
+
+enum bs_err
+basalt_session_cache_key(struct basalt_user *bu, uint8_t key[BS_KEY_LEN])
+{
+	static const uint8_t whole_account[16];
+	enum bs_err err;
+
+	if (bu->session == NULL)
+		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;
+	err = bs_keyclient_subkey(bu->session, BS_SUBKEY_CACHE, whole_account, BS_CACHE_EPOCH, key);
+	if (bs_keyclient_is_dead(bu->session)) {
+		session_lose(bu);
+		return BS_ERR_UNAVAIL;
+	}
+	return err;
+}
+
+enum bs_err
 basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
 {
 	struct bs_msg_prefix prefixes[1 + BASALT_AHEAD_MAX];
@@ -269,6 +302,15 @@ record_given(struct basalt_user *bu)
 	if (asked_ms > now_ms || now_ms - asked_ms > RECORD_GIVEN_FRESH_MS)
 		return BS_ERR_NOENT;
 	return record_take(bu, bytes->data, bytes->used, &reason);
+}
+
+enum basalt_account
+basalt_session_kind(struct basalt_user *bu)
+{
+	/* The name: of a record that was verified, however long ago. */
+	if (bu->record.name[0] == '\0' && record_given(bu) != BS_OK && basalt_home_record(bu, &bu->record) != BS_OK)
+		return BASALT_ACCOUNT_UNKNOWN;
+	return (bu->record.flags & BS_RECORD_FLAG_SEALED) != 0 ? BASALT_ACCOUNT_SEALED : BASALT_ACCOUNT_PLAIN;
 }
 
 /* keyd says nothing unasked: what there is to read is the end of the session, as when the account was removed. */

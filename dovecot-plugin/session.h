@@ -30,6 +30,16 @@ enum bs_err basalt_session_record(struct basalt_user *bu, const struct bs_record
 enum bs_err basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
     BS_MUST_USE;
 
+/* The same for up to BS_UNWRAP_MAX messages in one request; a key counts where its status is BS_OK. */
+enum bs_err basalt_session_unwrap_many(struct basalt_user *bu, const struct bs_msg_prefix *prefixes, size_t n,
+    enum bs_err *status, uint8_t (*data_keys)[BS_KEY_LEN]) BS_MUST_USE;
+/* The account's subkey for the index cache. Errors as of _unwrap. */
+enum bs_err basalt_session_cache_key(struct basalt_user *bu, uint8_t key[BS_KEY_LEN]) BS_MUST_USE;
+
+enum basalt_account { BASALT_ACCOUNT_UNKNOWN, BASALT_ACCOUNT_PLAIN, BASALT_ACCOUNT_SEALED };
+/* What the account is by the newest record at hand, which may be the mail home's; asks keyd nothing. */
+enum basalt_account basalt_session_kind(struct basalt_user *bu);
+
 /* The key of this message will be wanted soon: it is asked for with the next one. prefix stays where it is until _unexpect. */
 void basalt_session_expect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
 void basalt_session_unexpect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);

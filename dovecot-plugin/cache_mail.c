@@ -1,0 +1,584 @@
+#include "compat.h"
+
+#include <imap-bodystructure.h>
+#include <istream.h>
+#include <message-part-serialize.h>
+#include <str.h>
+
+#include "cache_priv.h"
+#include "keymem.h"
+#include "read.h"
+
+static MODULE_CONTEXT_DEFINE_INIT(cache_mail_module, &mail_module_register);
+#define CACHE_MAIL(obj) MODULE_CONTEXT_REQUIRE(obj, cache_mail_module)
+
+static struct mail_private *
+private_of(struct mail *mail)
+{
+	return container_of(mail, struct mail_private, mail);
+}
+
+struct cache_mail *
+basalt_cache_mail(struct mail *mail)
+{
+	return MODULE_CONTEXT(private_of(mail), cache_mail_module);
+}
+
+static struct basalt_user *
+user_of(struct mail *mail)
+{
+	return basalt_user_get(mail->box->storage->user);
+}
+
+/* --- opening blobs --- */
+
+static const char *
+item_text(struct index_mail *imail, const struct bs_cache_bytes *item)
+{
+	return p_strndup(imail->mail.data_pool, item->p, item->len);
+}
+
+static uint8_t
+prime_numbers(struct mail *mail, const struct bs_cache_bytes *item)
+{
+	struct index_mail_data *data = data_of(mail);
+	struct bs_cache_numbers n;
+	uint8_t has = 0;
+
+	if (bs_cache_numbers_read(item, &n) != BS_OK)
+		return 0;
+	if (n.physical_len != BS_CACHE_UNKNOWN && n.virtual_len != BS_CACHE_UNKNOWN) {
+		has |= CACHE_HAS_SIZES;
+		data->physical_size = n.physical_len;
+		data->virtual_size = n.virtual_len;
+	}
+	if (n.received != BS_CACHE_UNKNOWN) {
+		has |= CACHE_HAS_RECEIVED;
+		data->received_date = (time_t)n.received;
+	}
+	if (n.saved != BS_CACHE_UNKNOWN) {
+		has |= CACHE_HAS_SAVED;
+		data->save_date = (time_t)n.saved;
+	}
+	if (n.sent != UINT32_MAX) {
+		has |= CACHE_HAS_SENT;
+		data->sent_date.time = n.sent;
+		data->sent_date.timezone = n.sent_zone;
+	}
+	if (n.nuls != BS_CACHE_NULS_UNKNOWN) {
+		mail->has_nuls = n.nuls == BS_CACHE_NULS_SOME;
+		mail->has_no_nuls = n.nuls == BS_CACHE_NULS_NONE;
+	}
+	return has;
+}
+
+/* What stands in the listing's part goes where Dovecot looks before it looks into its own cache. */
+static void
+prime_list(struct mail *mail, struct cache_mail *cm, const struct bs_cache_items *items, enum bs_cache_kind kind)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	struct index_mail_data *data = &imail->data;
+	const struct bs_cache_bytes *item = items->item;
+
+	if (item[BS_CACHE_NUMBERS].p != NULL)
+		cm->numbers[kind - 1] = prime_numbers(mail, &item[BS_CACHE_NUMBERS]);
+	if (item[BS_CACHE_ENVELOPE].p != NULL && data->envelope == NULL)
+		data->envelope = item_text(imail, &item[BS_CACHE_ENVELOPE]);
+	if (item[BS_CACHE_STRUCTURE].p != NULL && data->bodystructure == NULL)
+		data->bodystructure = item_text(imail, &item[BS_CACHE_STRUCTURE]);
+	if (item[BS_CACHE_SNIPPET].p != NULL && data->body_snippet == NULL)
+		data->body_snippet = item_text(imail, &item[BS_CACHE_SNIPPET]);
+	if (item[BS_CACHE_GUID].p != NULL && cm->guid == NULL)
+		cm->guid = item_text(imail, &item[BS_CACHE_GUID]);
+	if (item[BS_CACHE_MESSAGE_ID].p != NULL)
+		memcpy(cm->message_id, item[BS_CACHE_MESSAGE_ID].p, BS_ID_LEN);
+	if (item[BS_CACHE_DIGEST].p != NULL)
+		memcpy(cm->digest, item[BS_CACHE_DIGEST].p, BS_HASH_LEN);
+	if (item[BS_CACHE_DATA_KEY].p != NULL)
+		memcpy(cm->data_key, item[BS_CACHE_DATA_KEY].p, BS_KEY_LEN);
+	if (item[BS_CACHE_BLOB_KEY].p != NULL)
+		memcpy(cm->blob_key, item[BS_CACHE_BLOB_KEY].p, BS_KEY_LEN);
+}
+
+static uint32_t
+bits_of(const struct bs_cache_items *items)
+{
+	uint32_t bits = 0;
+
+	for (unsigned i = 1; i < BS_CACHE_ITEMS; i++)
+		bits |= items->item[i].p != NULL ? CACHE_BIT(i) : 0;
+	return bits;
+}
+
+static bool
+open_list(struct mail *mail, struct cache_mail *cm, const struct bs_cache_blob *blob, const uint8_t key[BS_KEY_LEN],
+    const struct bs_cache_place *place)
+{
+	struct bs_cache_items items = { 0 };
+	size_t size = blob->part[BS_CACHE_LIST].len;
+	uint32_t *bits = blob->kind == BS_CACHE_MESSAGE ? &cm->stored : &cm->kept;
+	uint8_t *plain;
+
+	if (size == 0)
+		return false;
+	plain = t_malloc_no0(size);
+	if (bs_cache_open(blob, BS_CACHE_LIST, key, place, plain, &items) != BS_OK)
+		return false;
+	prime_list(mail, cm, &items, blob->kind);
+	*bits = bits_of(&items);
+	bs_wipe(plain, size);
+	if (blob->part[BS_CACHE_HEADER].p != NULL)
+		cm->header_in = blob->kind;
+	return true;
+}
+
+static bool
+parse_found(const struct cache_found *found, enum bs_cache_kind kind, struct bs_cache_blob *blob_r)
+{
+	return found->bytes[kind].len > 0 && bs_cache_parse(found->bytes[kind].p, found->bytes[kind].len, blob_r) == BS_OK &&
+	    blob_r->kind == kind;
+}
+
+/* The first opening of what was made when the mail was stored: its key is kept under ours, so that it is the last. */
+static void
+open_stored_first(struct mail *mail, struct cache_mail *cm, const struct bs_cache_blob *blob, const uint8_t subkey[BS_KEY_LEN],
+    const struct bs_cache_place *place)
+{
+	struct bs_cache_items items = { 0 };
+	struct bs_msg_prefix prefix;
+
+	if (bs_msg_prefix_parse(blob->prefix.p, blob->prefix.len, &prefix) != BS_OK ||
+	    memcmp(prefix.account_id, place->account_id, BS_ID_LEN) != 0 ||
+	    !basalt_cache_data_key(mail, &prefix, cm->data_key) ||
+	    bs_cache_message_key(&prefix, cm->data_key, cm->blob_key) != BS_OK || !open_list(mail, cm, blob, cm->blob_key, place))
+		return;
+	memcpy(cm->message_id, prefix.message_id, BS_ID_LEN);
+	items.item[BS_CACHE_MESSAGE_ID] = (struct bs_cache_bytes){ cm->message_id, BS_ID_LEN };
+	items.item[BS_CACHE_DATA_KEY] = (struct bs_cache_bytes){ cm->data_key, BS_KEY_LEN };
+	items.item[BS_CACHE_BLOB_KEY] = (struct bs_cache_bytes){ cm->blob_key, BS_KEY_LEN };
+	if (!data_of(mail)->no_caching &&
+	    basalt_cache_add(mail->transaction, mail->seq, BS_CACHE_ACCOUNT, subkey, place, NULL, &items))
+		cm->kept = bits_of(&items);
+}
+
+static void
+look(struct mail *mail, struct cache_mail *cm)
+{
+	struct basalt_user *bu = user_of(mail);
+	struct bs_cache_blob blob;
+	struct bs_cache_place place;
+	struct cache_found found;
+	uint8_t subkey[BS_KEY_LEN];
+
+	if (!basalt_cache_find(mail->transaction, mail->seq, &found) ||
+	    !basalt_cache_place(mail->box, mail_index_get_header(mail->transaction->view)->uid_validity, mail->uid, &place) ||
+	    !basalt_cache_subkey(bu, subkey))
+		return;
+	if (parse_found(&found, BS_CACHE_ACCOUNT, &blob))
+		(void)open_list(mail, cm, &blob, subkey, &place);
+	if ((cm->kept & CACHE_BIT(BS_CACHE_BLOB_KEY)) != 0) {
+		if (parse_found(&found, BS_CACHE_MESSAGE, &blob))
+			(void)open_list(mail, cm, &blob, cm->blob_key, &place);
+	} else if (cm->kept == 0 && parse_found(&found, BS_CACHE_MESSAGE, &blob)) {
+		open_stored_first(mail, cm, &blob, subkey, &place);
+	}
+	bs_wipe(subkey, sizeof(subkey));
+}
+
+void
+basalt_cache_look(struct mail *mail, struct cache_mail *cm)
+{
+	if (cm->looked || mail->saving || mail->uid == 0 || mail->seq == 0 || basalt_cache_box(mail->box) == NULL)
+		return;
+	cm->looked = true;
+	T_BEGIN {
+		look(mail, cm);
+	} T_END;
+}
+
+/* --- header and MIME parts --- */
+
+static void
+prime_parts(struct mail *mail, const struct bs_cache_bytes *item)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	const char *error;
+
+	if (item->p != NULL && imail->data.parts == NULL && imail->data.parser_ctx == NULL)
+		imail->data.parts = message_part_deserialize(imail->mail.data_pool, item->p, item->len, &error);
+}
+
+static void
+take_header(struct mail *mail, struct cache_mail *cm, const struct bs_cache_bytes *item)
+{
+	size_t len;
+	uint8_t *text;
+
+	if (item->p == NULL || bs_cache_header_len(item, &len) != BS_OK)
+		return;
+	text = p_malloc(private_of(mail)->data_pool, len);
+	if (bs_cache_header_unpack(item, text, len) == BS_OK)
+		cm->header = (struct bs_cache_bytes){ text, len };
+}
+
+static void
+open_header(struct mail *mail, struct cache_mail *cm)
+{
+	struct bs_cache_items items = { 0 };
+	struct bs_cache_blob blob;
+	struct bs_cache_place place;
+	struct cache_found found;
+	uint8_t key[BS_KEY_LEN], *plain;
+
+	if (cm->header_in == BS_CACHE_MESSAGE)
+		memcpy(key, cm->blob_key, BS_KEY_LEN);
+	else if (!basalt_cache_subkey(user_of(mail), key))
+		return;
+	if (basalt_cache_find(mail->transaction, mail->seq, &found) && parse_found(&found, cm->header_in, &blob) &&
+	    basalt_cache_place(mail->box, mail_index_get_header(mail->transaction->view)->uid_validity, mail->uid, &place)) {
+		plain = t_malloc_no0(blob.part[BS_CACHE_HEADER].len + 1);
+		if (bs_cache_open(&blob, BS_CACHE_HEADER, key, &place, plain, &items) == BS_OK) {
+			take_header(mail, cm, &items.item[BS_CACHE_HEADER_TEXT]);
+			prime_parts(mail, &items.item[BS_CACHE_MIME_PARTS]);
+			*(cm->header_in == BS_CACHE_MESSAGE ? &cm->stored : &cm->kept) |= bits_of(&items);
+		}
+	}
+	bs_wipe(key, sizeof(key));
+}
+
+bool
+basalt_cache_look_header(struct mail *mail, struct cache_mail *cm)
+{
+	basalt_cache_look(mail, cm);
+	if (cm->header_in != 0 && !cm->header_opened) {
+		cm->header_opened = true;
+		T_BEGIN {
+			open_header(mail, cm);
+		} T_END;
+	}
+	return cm->header.p != NULL;
+}
+
+/* --- when the file is opened --- */
+
+/* The blobs spoke of another file: nothing of what they said counts. */
+static void
+unprime(struct mail *mail, struct cache_mail *cm)
+{
+	struct index_mail_data *data = data_of(mail);
+
+	data->envelope = data->body = data->bodystructure = data->body_snippet = NULL;
+	index_mail_parts_reset(INDEX_MAIL(mail));
+	data->physical_size = data->virtual_size = UOFF_T_MAX;
+	data->hdr_size_set = data->body_size_set = FALSE;
+	data->sent_date.time = (uint32_t)-1;
+	mail->has_nuls = mail->has_no_nuls = FALSE;
+	cm->stored = cm->kept = 0;
+	cm->numbers[0] = cm->numbers[1] = 0;
+	cm->header_in = 0;
+	cm->header = (struct bs_cache_bytes){ .p = NULL };
+	cm->guid = NULL;
+	cm->foreign = true;
+}
+
+/* Is it the file that the blobs are of? */
+static void
+compare_file(struct mail *mail, struct cache_mail *cm)
+{
+	bool outermost, same;
+	struct basalt_sealed *sm = basalt_mail_sealed(mail, &outermost);
+	uint32_t have = cm->stored | cm->kept;
+	uint8_t digest[BS_HASH_LEN];
+
+	if (have == 0)
+		return;
+	if (sm == NULL || basalt_sealed_prefix(sm)->suite == BS_MSG_SUITE_PLAIN) {
+		same = (have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) == 0 && cm->stored == 0;
+	} else {
+		same = memcmp(basalt_sealed_prefix(sm)->message_id, cm->message_id, BS_ID_LEN) == 0;
+		if (same && (have & CACHE_BIT(BS_CACHE_DIGEST)) != 0 && basalt_sealed_digest(sm, digest) == BS_OK)
+			same = memcmp(digest, cm->digest, BS_HASH_LEN) == 0;
+	}
+	if (same)
+		return;
+	e_error(mail_event(mail), "basalt: ALARM: the file is not the one that was here when this mail was stored or first read");
+	unprime(mail, cm);
+}
+
+static int
+cache_istream_opened(struct mail *mail, struct istream **stream)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	int ret = cm->module_ctx.super.istream_opened(mail, stream);
+
+	if (ret == 0 && cm->looked)
+		compare_file(mail, cm);
+	return ret;
+}
+
+/* Nothing that is under way needs the body as well. */
+static bool
+header_will_do(struct mail *mail, const struct cache_mail *cm)
+{
+	const struct index_mail_data *data = data_of(mail);
+
+	return !cm->whole && !cm->ahead && !data->save_bodystructure_header && !data->save_bodystructure_body &&
+	    !data->save_message_parts && !data->save_body_snippet && (data->access_part & (READ_BODY | PARSE_BODY)) == 0;
+}
+
+static void
+drop_header_stream(struct mail *mail)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+
+	if (imail->data.stream == NULL || !imail->data.stream_has_only_header)
+		return;
+	index_mail_close_streams(imail);
+	imail->data.stream_has_only_header = FALSE;
+}
+
+static void
+install_header_stream(struct mail *mail, const struct cache_mail *cm)
+{
+	struct index_mail_data *data = data_of(mail);
+
+	data->stream = i_stream_create_from_data(cm->header.p, cm->header.len);
+	i_stream_set_name(data->stream, "(sealed index cache)");
+	data->stream_has_only_header = TRUE;
+	mail->mail_stream_accessed = TRUE;
+}
+
+static int
+cache_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
+    struct istream **stream_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	struct index_mail *imail = INDEX_MAIL(mail);
+	int ret;
+
+	if (basalt_cache_box(mail->box) == NULL || mail->saving)
+		return cm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
+	if (!get_body && body_size == NULL && imail->data.stream == NULL && header_will_do(mail, cm) &&
+	    basalt_cache_look_header(mail, cm))
+		install_header_stream(mail, cm);
+	if (imail->data.stream != NULL && imail->data.stream_has_only_header) {
+		if (!get_body && header_will_do(mail, cm))
+			return index_mail_init_stream(imail, hdr_size, body_size, stream_r);
+		drop_header_stream(mail);
+	}
+	/* Its data key, and what its file should be. */
+	basalt_cache_look(mail, cm);
+	if (((cm->stored | cm->kept) & CACHE_BIT(BS_CACHE_DATA_KEY)) != 0)
+		basalt_keymem_put(user_of(mail), cm->message_id, cm->data_key);
+	ret = cm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
+	if (ret == 0 && !cm->ahead)
+		cm->read = true;
+	return ret;
+}
+
+/* --- what Dovecot asks of a mail --- */
+
+static int
+cache_get_parts(struct mail *mail, struct message_part **parts_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	bool whole = cm->whole;
+	int ret;
+
+	if (data_of(mail)->parts == NULL && basalt_cache_box(mail->box) != NULL && !mail->saving) {
+		(void)basalt_cache_look_header(mail, cm);
+		if (data_of(mail)->parts == NULL)
+			drop_header_stream(mail);
+	}
+	cm->whole = true;
+	ret = cm->module_ctx.super.get_parts(mail, parts_r);
+	cm->whole = whole;
+	return ret;
+}
+
+static int
+cache_get_date(struct mail *mail, time_t *date_r, int *timezone_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	basalt_cache_look(mail, cm);
+	return cm->module_ctx.super.get_date(mail, date_r, timezone_r);
+}
+
+static int
+cache_get_received_date(struct mail *mail, time_t *date_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	basalt_cache_look(mail, cm);
+	return cm->module_ctx.super.get_received_date(mail, date_r);
+}
+
+static int
+cache_get_save_date(struct mail *mail, time_t *date_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	basalt_cache_look(mail, cm);
+	return cm->module_ctx.super.get_save_date(mail, date_r);
+}
+
+static int
+cache_get_virtual_size(struct mail *mail, uoff_t *size_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	basalt_cache_look(mail, cm);
+	return cm->module_ctx.super.get_virtual_size(mail, size_r);
+}
+
+static int
+cache_get_physical_size(struct mail *mail, uoff_t *size_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	basalt_cache_look(mail, cm);
+	return cm->module_ctx.super.get_physical_size(mail, size_r);
+}
+
+/* BODY is BODYSTRUCTURE without what RFC 3501 calls extension data. */
+static bool
+body_from_structure(struct mail *mail)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	const char *error;
+	string_t *str;
+
+	if (imail->data.body != NULL || imail->data.bodystructure == NULL)
+		return imail->data.body != NULL;
+	str = str_new(imail->mail.data_pool, 256);
+	if (imap_body_parse_from_bodystructure(imail->data.bodystructure, str, &error) < 0)
+		return false;
+	imail->data.body = str_c(str);
+	return true;
+}
+
+/* True when a field that needs the body is at hand. */
+static bool
+body_field_known(struct mail *mail, enum mail_fetch_field field)
+{
+	const struct index_mail_data *data = data_of(mail);
+
+	switch ((int)field) {
+	case MAIL_FETCH_IMAP_BODY:
+		return body_from_structure(mail);
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+		return data->bodystructure != NULL;
+	case MAIL_FETCH_BODY_SNIPPET:
+		return data->body_snippet != NULL;
+	default:
+		return true;
+	}
+}
+
+static int
+cache_get_special(struct mail *mail, enum mail_fetch_field field, const char **value_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	bool whole = cm->whole;
+	int ret;
+
+	if (basalt_cache_box(mail->box) == NULL || mail->saving)
+		return cm->module_ctx.super.get_special(mail, field, value_r);
+	basalt_cache_look(mail, cm);
+	if (field == MAIL_FETCH_GUID && cm->guid != NULL) {
+		*value_r = cm->guid;
+		return 0;
+	}
+	if (!body_field_known(mail, field)) {
+		drop_header_stream(mail);
+		cm->whole = true;
+	}
+	ret = cm->module_ctx.super.get_special(mail, field, value_r);
+	cm->whole = whole;
+	if (ret == 0 && field == MAIL_FETCH_GUID && **value_r != '\0')
+		cm->guid = p_strdup(private_of(mail)->data_pool, *value_r);
+	return ret;
+}
+
+/* --- reading ahead, and closing --- */
+
+/* Can the blobs answer all that is wanted of this mail? */
+static bool
+blobs_will_do(struct mail *mail, struct cache_mail *cm)
+{
+	const struct index_mail_data *data = data_of(mail);
+	enum mail_fetch_field wanted = data->wanted_fields;
+
+	basalt_cache_look(mail, cm);
+	if ((data->access_part & (READ_BODY | PARSE_BODY)) != 0)
+		return false;
+	if ((wanted & MAIL_FETCH_IMAP_ENVELOPE) != 0 && data->envelope == NULL && cm->header_in == 0)
+		return false;
+	if ((wanted & (MAIL_FETCH_IMAP_BODY | MAIL_FETCH_IMAP_BODYSTRUCTURE)) != 0 && data->bodystructure == NULL)
+		return false;
+	if ((wanted & MAIL_FETCH_BODY_SNIPPET) != 0 && data->body_snippet == NULL)
+		return false;
+	if ((wanted & MAIL_FETCH_DATE) != 0 && data->sent_date.time == (uint32_t)-1 && cm->header_in == 0)
+		return false;
+	return (data->access_part == 0 && data->wanted_headers == NULL) || cm->header_in != 0;
+}
+
+static bool
+cache_prefetch(struct mail *mail)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	struct mail_storage *storage = mail->box->storage;
+	enum mail_fetch_field nonbody = storage->nonbody_access_fields;
+	bool ready;
+
+	if (basalt_cache_box(mail->box) != NULL) {
+		if (blobs_will_do(mail, cm))
+			return TRUE;
+		/* Without them it is as Dovecot thinks: the file will be opened, and for what. */
+		storage->nonbody_access_fields = 0;
+		index_mail_update_access_parts_pre(mail);
+		storage->nonbody_access_fields = nonbody;
+	}
+	cm->ahead = true;
+	ready = cm->module_ctx.super.prefetch(mail);
+	cm->ahead = false;
+	return ready;
+}
+
+static void
+cache_mail_close(struct mail *mail)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+
+	if (mail->seq != 0 && basalt_cache_box(mail->box) != NULL)
+		basalt_cache_learn(mail, cm);
+	cm->module_ctx.super.close(mail);
+	bs_wipe((char *)cm + sizeof(cm->module_ctx), sizeof(*cm) - sizeof(cm->module_ctx));
+}
+
+void
+basalt_cache_mail_allocated(struct mail *mail)
+{
+	struct mail_private *pmail = private_of(mail);
+	struct mail_vfuncs *v = pmail->vlast;
+	struct cache_mail *cm;
+
+	if (basalt_cache_box(mail->box) == NULL)
+		return;
+	cm = p_new(pmail->pool, struct cache_mail, 1);
+	cm->module_ctx.super = *v;
+	pmail->vlast = &cm->module_ctx.super;
+	v->close = cache_mail_close;
+	v->prefetch = cache_prefetch;
+	v->get_parts = cache_get_parts;
+	v->get_date = cache_get_date;
+	v->get_received_date = cache_get_received_date;
+	v->get_save_date = cache_get_save_date;
+	v->get_virtual_size = cache_get_virtual_size;
+	v->get_physical_size = cache_get_physical_size;
+	v->get_stream = cache_get_stream;
+	v->get_special = cache_get_special;
+	v->istream_opened = cache_istream_opened;
+	MODULE_CONTEXT_SET(pmail, cache_mail_module, cm);
+}
