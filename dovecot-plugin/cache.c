@@ -11,6 +11,12 @@ static MODULE_CONTEXT_DEFINE_INIT(cache_storage_module, &mail_storage_module_reg
 static const char *const field_names[] = { NULL, "basalt.message", "basalt.account" };
 
 struct cache_box *
+basalt_cache_box_any(struct mailbox *box)
+{
+	return CACHE_BOX(box);
+}
+
+struct cache_box *
 basalt_cache_box(struct mailbox *box)
 {
 	struct cache_box *cbox = CACHE_BOX(box);
@@ -191,6 +197,6 @@ basalt_cache_mailbox_allocated(struct mailbox *box)
 	cbox->module_ctx.super = *v;
 	box->vlast = &cbox->module_ctx.super;
 	v->close = cache_mailbox_close;
-	basalt_cache_save_allocated(box, v, cbox);
+	basalt_cache_save_allocated(v);
 	MODULE_CONTEXT_SET(box, cache_storage_module, cbox);
 }

@@ -29,6 +29,7 @@ struct cache_box {
 	unsigned int field[3]; /* Dovecot's numbers of our fields, by bs_cache_kind */
 	enum { GUID_UNKNOWN, GUID_KNOWN, GUID_NONE } guid_state;
 	guid_128_t guid;
+	struct basalt_watch *watch; /* on the mail that is being saved */
 };
 
 /* The blobs of one mail, in memory of the data stack; len 0: none. By bs_cache_kind. */
@@ -36,7 +37,8 @@ struct cache_found {
 	struct bs_cache_bytes bytes[3];
 };
 
-/* NULL: nothing sealed is cached here. */
+/* NULL: nothing sealed is cached here; _any: nor ever will. */
+struct cache_box *basalt_cache_box_any(struct mailbox *box);
 struct cache_box *basalt_cache_box(struct mailbox *box);
 /* False when the mailbox has no GUID or UIDVALIDITY, or the account's id is not known. */
 bool basalt_cache_place(struct mailbox *box, uint32_t uid_validity, uint32_t uid, struct bs_cache_place *place_r);
@@ -96,6 +98,6 @@ void basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header
 
 /* --- cache_save.c --- */
 
-void basalt_cache_save_allocated(struct mailbox *box, struct mailbox_vfuncs *v, struct cache_box *cbox);
+void basalt_cache_save_allocated(struct mailbox_vfuncs *v);
 
 #endif

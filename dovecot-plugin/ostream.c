@@ -1,5 +1,6 @@
 #include "compat.h"
 
+#include <buffer.h>
 #include <ostream-private.h>
 
 #include "iostream.h"
@@ -11,6 +12,7 @@ struct basalt_ostream {
 	const struct basalt_user *writer;
 	bool sealed;
 	bool ended; /* trailer and footer are written */
+	struct basalt_watch *watch;
 };
 
 static struct basalt_ostream *
@@ -30,11 +32,51 @@ basalt_ostream_close(struct iostream_private *stream, bool close_parent)
 		o_stream_close(bs->ostream.parent);
 }
 
+/* --- for the index cache --- */
+
+/* Up to the first empty line. */
+static void
+watch_header(struct basalt_watch *w, const uint8_t *data, size_t len)
+{
+	size_t from = w->header->used < 2 ? 0 : w->header->used - 2;
+	const char *p;
+
+	if (w->header_ended)
+		return;
+	buffer_append(w->header, data, I_MIN(len, BASALT_WATCH_HEADER_MAX - w->header->used));
+	p = w->header->data;
+	for (size_t i = from; i + 1 < w->header->used && !w->header_ended; i++) {
+		if (p[i] == '\n' && (p[i + 1] == '\n' || (i + 2 < w->header->used && p[i + 1] == '\r' && p[i + 2] == '\n')))
+			w->header_ended = true;
+	}
+	w->header_ended |= w->header->used == BASALT_WATCH_HEADER_MAX;
+}
+
+static void
+watch_file(struct basalt_watch *w, const uint8_t *data, size_t len)
+{
+	size_t n = I_MIN(len, sizeof(w->prefix) - w->prefix_len);
+
+	memcpy(w->prefix + w->prefix_len, data, n);
+	w->prefix_len += n;
+	if (len < sizeof(w->tail)) {
+		memmove(w->tail, w->tail + len, sizeof(w->tail) - len);
+		memcpy(w->tail + sizeof(w->tail) - len, data, len);
+	} else {
+		memcpy(w->tail, data + len - sizeof(w->tail), sizeof(w->tail));
+	}
+}
+
+/* --- */
+
 /* bs_msg_emit_fn */
 static enum bs_err
 emit(void *ctx, const uint8_t *data, size_t len)
 {
 	struct basalt_ostream *bs = ctx;
+
+	if (bs->watch != NULL)
+		watch_file(bs->watch, data, len);
 	ssize_t n = o_stream_send(bs->ostream.parent, data, len);
 
 	/* Mail is written to files, which take all or fail. */
@@ -64,6 +106,8 @@ basalt_ostream_sendv(struct ostream_private *stream, const struct const_iovec *i
 		enum bs_err err = bs_msg_encoder_write(bs->enc, iov[i].iov_base, iov[i].iov_len);
 		if (err != BS_OK)
 			return stream_fail(bs, err);
+		if (bs->watch != NULL)
+			watch_header(bs->watch, iov[i].iov_base, iov[i].iov_len);
 		sent += iov[i].iov_len;
 	}
 	stream->ostream.offset += sent;
@@ -95,6 +139,8 @@ basalt_ostream_flush(struct ostream_private *stream)
 			return stream_fail(bs, err);
 		bs->ended = true;
 		keep_data_key(bs);
+		if (bs->watch != NULL)
+			bs->watch->ended = true;
 	}
 	return o_stream_flush_parent(stream);
 }
@@ -120,4 +166,18 @@ basalt_ostream_create(struct ostream *parent, const struct basalt_user *writer, 
 	bs->ostream.sendv = basalt_ostream_sendv;
 	bs->ostream.flush = basalt_ostream_flush;
 	return o_stream_create(&bs->ostream, parent, o_stream_get_fd(parent));
+}
+
+bool
+basalt_ostream_watch(struct ostream *output, struct basalt_watch *watch)
+{
+	struct basalt_ostream *bs;
+
+	if (output->real_stream->sendv != basalt_ostream_sendv)
+		return false;
+	bs = of(output->real_stream);
+	if (!bs->sealed)
+		return false;
+	bs->watch = watch;
+	return true;
 }

@@ -208,26 +208,21 @@ basalt_user_created(struct mail_user *user)
 
 /* --- the plugin --- */
 
-/* What hooks in first is asked first. */
-static void
-mailbox_allocated(struct mailbox *box)
-{
-	basalt_cache_mailbox_allocated(box);
-	basalt_ahead_mailbox_allocated(box);
-}
-
-static void
-mail_allocated(struct mail *mail)
-{
-	basalt_cache_mail_allocated(mail);
-	basalt_mail_allocated(mail);
-}
-
 static struct mail_storage_hooks hooks = {
 	.mail_user_created = basalt_user_created,
-	.mailbox_allocated = mailbox_allocated,
+	.mailbox_allocated = basalt_ahead_mailbox_allocated,
+	.mail_allocated = basalt_mail_allocated,
+};
+
+/* What hooks in first is asked first: the index cache before the file. Dovecot wants one hook for each set of functions. */
+static struct mail_storage_hooks early_hooks = {
+	.mailbox_allocated = basalt_cache_mailbox_allocated,
 	.mailbox_opened = basalt_cache_mailbox_opened,
-	.mail_allocated = mail_allocated,
+	.mail_allocated = basalt_cache_mail_allocated,
+};
+
+static struct module early_module = {
+	.path = (char *)"lib10_basalt_cache.so",
 };
 
 /* Of one mail's layers the first is outermost: it sees what the others answer. */
@@ -286,6 +281,7 @@ basalt_plugin_init(struct module *module)
 	if (bs_crypto_init_lazy() != BS_OK)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);
+	mail_storage_hooks_add_forced(&early_module, &early_hooks);
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add(module, &thread_hooks);
 	mail_storage_hooks_add(module, &expunge_hooks);
@@ -303,6 +299,7 @@ basalt_plugin_deinit(void)
 	mail_storage_hooks_remove(&expunge_hooks);
 	mail_storage_hooks_remove(&thread_hooks);
 	mail_storage_hooks_remove(&hooks);
+	mail_storage_hooks_remove(&early_hooks);
 	mail_storage_hooks_remove(&first_hooks);
 	basalt_session_deinit();
 	basalt_keymem_deinit();
