@@ -8,6 +8,7 @@
 #include "compress.h"
 #include "keymem.h"
 #include "read.h"
+#include "substitute.h"
 
 static struct bs_cache_bytes
 text_item(const char *text)
@@ -252,7 +253,7 @@ basalt_cache_learn(struct mail *mail, struct cache_mail *cm)
 {
 	const struct index_mail_data *data = data_of(mail);
 
-	if (mail->saving || mail->uid == 0 || mail->expunged || data->no_caching ||
+	if (mail->saving || mail->uid == 0 || mail->expunged || data->no_caching || basalt_substitute_in_use(mail) ||
 	    basalt_user_get(mail->box->storage->user)->session == NULL || !may_be_news(mail, cm))
 		return;
 	mail_storage_last_error_push(mail->box->storage);

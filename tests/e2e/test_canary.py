@@ -108,7 +108,6 @@ def test_nothing_of_a_sealed_account_is_readable(scene, stage):
     assert [s for s in leaks(scene, stage) if not CACHE.match(s.place)] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the index cache is not sealed yet")
 def test_index_cache_of_a_sealed_account(scene):
     assert [s for s in leaks(scene, "after") if CACHE.match(s.place)] == []
 
