@@ -50,7 +50,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean
+.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean bench-plots
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -108,6 +108,9 @@ imaptest: all ## the Dovecot project's tester, sealed beside plain: IMAPTEST=BIN
 
 bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
 	@tests/bench/run
+
+bench-plots: ## docs/plots/*.svg and their table, from docs/plots/results.json (or RESULTS=FILE)
+	@tests/bench/plot $(RESULTS)
 
 bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in memory
 	@$<

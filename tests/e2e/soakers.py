@@ -45,29 +45,34 @@ class Soaker(threading.Thread):
 
     def hold(self):
         """No new session; still is set once the last one is over."""
-        self.still.clear()
         self.gate.clear()
+        if self.is_alive():
+            self.still.clear()
 
     def go(self):
         self.gate.set()
 
     def run(self):
-        while not self.stopping.is_set():
-            if not self.gate.is_set():
-                self.still.set()
-                self.gate.wait(0.1)
-                continue
-            self.still.clear()
-            try:
-                self.session()
-                self.book.did(type(self).__name__)
-            except (*BROKEN, *REFUSED) as e:
-                self.refused(e)
-            except Exception:
-                self.book.complain(f"{self.name} has a bug: {traceback.format_exc()}")
-                return
-            self.stopping.wait(self.rng.uniform(0.5, 1.5) * self.pause_s)
-        self.still.set()
+        try:
+            while not self.stopping.is_set():
+                self.turn()
+        except Exception:
+            self.book.complain(f"{self.name} has a bug: {traceback.format_exc()}")
+        finally:
+            self.still.set()
+
+    def turn(self):
+        if not self.gate.is_set():
+            self.still.set()
+            self.gate.wait(0.1)
+            return
+        self.still.clear()
+        try:
+            self.session()
+            self.book.did(type(self).__name__)
+        except (*BROKEN, *REFUSED) as e:
+            self.refused(e)
+        self.stopping.wait(self.rng.uniform(0.5, 1.5) * self.pause_s)
 
     def refused(self, e):
         """A connection may always break; a refusal needs a reason."""
@@ -260,7 +265,11 @@ def stored(system, account, book):
             uids = mail.uids()
             for i in range(0, len(uids), 20):
                 part = uids[i:i + 20]
-                got = fetched(mail, ",".join(map(str, part)))
+                try:
+                    got = fetched(mail, ",".join(map(str, part)))
+                except (AssertionError, *BROKEN) as e:
+                    book.complain(f"{account.address} {folder}: {e}")
+                    return found
                 if len(got) != len(part):
                     book.complain(f"{account.address} {folder}: {len(got)} of {len(part)} messages could be read")
                 for number, body in got:
