@@ -12,6 +12,7 @@ the server confirmed moves both; one that was cut off before its answer may have
 import collections
 import hashlib
 import threading
+import time
 
 
 class Book:
@@ -21,20 +22,30 @@ class Book:
         self.least, self.most = collections.Counter(), collections.Counter()
         self.complaints = []  # what no kill excuses
         self.happened = collections.Counter()
+        self.history = collections.defaultdict(list)  # (address, number) -> what changed it, for the reader of a failure
 
     def write(self, number, digest):
         with self.lock:
             self.digests[number] = digest
 
-    def add(self, address, number, sure=True):
+    def add(self, address, number, sure=True, why="added"):
         with self.lock:
+            self._note(address, number, why if sure else f"{why}?")
             self.most[address, number] += 1
             self.least[address, number] += sure
 
-    def remove(self, address, number, sure=True):
+    def remove(self, address, number, sure=True, why="removed"):
         with self.lock:
+            self._note(address, number, why if sure else f"{why}?")
             self.least[address, number] -= 1
             self.most[address, number] -= sure
+
+    def note(self, address, number, what):
+        with self.lock:
+            self._note(address, number, what)
+
+    def _note(self, address, number, what):
+        self.history[address, number].append(f"{time.strftime('%H:%M:%S')} {what}")
 
     def did(self, what):
         with self.lock:

@@ -105,12 +105,12 @@ class Postman(Soaker):
             code, text = smtp.data(message)
         except BROKEN:
             for r in accepted:
-                self.book.add(r, number, sure=False)
+                self.book.add(r, number, sure=False, why="sent")
             raise
         if code != 250:
             raise smtplib.SMTPResponseException(code, text)
         for r in accepted:
-            self.book.add(r, number)
+            self.book.add(r, number, why="sent")
         self.book.did("sent")
 
 
@@ -159,23 +159,26 @@ class Owner(Soaker):
     def number(self, mail, uid):
         return number_in(mail.part(uid, f"HEADER.FIELDS ({ID_HEADER})"))
 
-    def changing(self, act, number, change):
+    def changing(self, why, act, number, change):
         """Runs act(); then change(number) is in the book, as a doubt if the connection broke before the answer."""
         try:
             act()
         except BROKEN:
-            change(self.address, number, sure=False)
+            change(self.address, number, sure=False, why=why)
             raise
-        change(self.address, number)
+        except REFUSED as e:
+            self.book.note(self.address, number, f"{why}: {e}")
+            raise
+        change(self.address, number, why=why)
 
     def append(self, mail, _folder, _uids):
         number, message = compose(self.book, self.rng)
-        self.changing(lambda: mail.append(message, quoted(self.rng.choice(FOLDERS))), number, self.book.add)
+        self.changing("append", lambda: mail.append(message, quoted(self.rng.choice(FOLDERS))), number, self.book.add)
 
     def copy(self, mail, _folder, uids):
         uid = self.rng.choice(uids)
         number = self.number(mail, uid)
-        self.changing(lambda: mail.copy(uid, quoted(self.rng.choice(FOLDERS))), number, self.book.add)
+        self.changing("copy", lambda: mail.copy(uid, quoted(self.rng.choice(FOLDERS))), number, self.book.add)
 
     def move(self, mail, folder, uids):
         """The server copies, then expunges: cut off in between, both are there."""
@@ -185,7 +188,7 @@ class Owner(Soaker):
         try:
             mail.copy(uid, quoted(target), "MOVE")
         except BROKEN:
-            self.book.add(self.address, number, sure=False)
+            self.book.add(self.address, number, sure=False, why="move")
             raise
         uids.remove(uid)
 
@@ -193,7 +196,7 @@ class Owner(Soaker):
         uid = self.rng.choice(uids)
         number = self.number(mail, uid)
         mail.ok("uid", "STORE", str(uid), "+FLAGS", r"(\Deleted)")
-        self.changing(lambda: mail.ok("uid", "EXPUNGE", str(uid)), number, self.book.remove)
+        self.changing("expunge", lambda: mail.ok("uid", "EXPUNGE", str(uid)), number, self.book.remove)
         uids.remove(uid)
 
     def take_over(self, mail, _folder, _uids):
@@ -206,7 +209,7 @@ class Owner(Soaker):
             except AssertionError:  # its owner has thrown it away meanwhile
                 whole = b""
         if whole:
-            self.changing(lambda: mail.append(whole, quoted(self.rng.choice(FOLDERS))), number_in(whole), self.book.add)
+            self.changing("take_over", lambda: mail.append(whole, quoted(self.rng.choice(FOLDERS))), number_in(whole), self.book.add)
 
     def pop3(self):
         with contextlib.closing(self.system.pop3(self.account)) as pop:

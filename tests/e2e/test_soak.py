@@ -142,12 +142,21 @@ class Soak:
         print(f"{sum(map(sum, (c.values() for c in found.values())))} messages in the end; {dict(self.book.happened)}; "
               f"kills {dict(self.kills)}; {len(doubled)} doubled, {sum(again.values())} excused")
         assert not self.book.complaints, "\n".join(self.book.complaints[:10])
-        assert not lost, f"{len(lost)} lost: {lost[:5]}"
-        assert not unexcused, f"{len(unexcused)} doubled without a reason: {unexcused[:5]}"
+        assert not lost, f"{len(lost)} lost: {self.story(lost)}"
+        assert not unexcused, f"{len(unexcused)} doubled without a reason: {self.story(unexcused)}"
         for account in self.sealed:
             assert probes.sealed_only(self.system, account) > 0
         log = self.system.log("dovecot")
         assert not [line for line in log.splitlines() if any(sign in line for sign in SIGNS)]
+
+    def story(self, entries, most=3):
+        """What is known of some of them: for the reader of a failure."""
+        lines, log = [], self.system.log("postfix").splitlines()
+        for address, number, copies, bound in entries[:most]:
+            lines.append(f"{address} {number}: {copies}, not {bound}: {self.book.history[address, number]}")
+            queue_ids = [m[1] for line in log if number in line and (m := re.search(r"\]: (\w+): message-id", line))]
+            lines += [line for line in log if any(q in line for q in queue_ids)]
+        return "\n".join(lines)
 
 
 def sent_again(log):
