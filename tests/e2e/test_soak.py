@@ -6,7 +6,8 @@ Afterwards nothing is lost, damaged (the SHA-256 of every body), or there too of
 more descriptors than before, and about the memory.
 
 What LMTP allows to be there twice: what was saved when lmtp died before its reply comes again from Postfix's queue. Postfix
-says so in its log, for each such recipient and time, "message may be sent more than once": nothing else excuses a copy too many.
+says so in its log, for each such recipient and time, "message may be sent more than once". And an lmtp whose master has died
+saves, but answers 421 Shutting down at the end of DATA. Nothing else excuses a copy too many.
 """
 import collections
 import os
@@ -28,7 +29,7 @@ CHEAP_KDF = ["kdf.memory_kib=8192", "kdf.passes=1"]
 # Postfix tries again soon, and its idle processes let go of the milter.
 QUICK = ["postfix.minimal_backoff_time=1s", "postfix.maximal_backoff_time=2s", "postfix.queue_run_delay=1s",
          "postfix.default_destination_concurrency_failed_cohort_limit=1000", "postfix.max_idle=3s"]
-AGAIN = "message may be sent more than once"
+AGAIN = r"(?:message may be sent more than once|said: 421 4\.3\.2 \S+ Shutting down \(in reply to end of DATA)"
 STORM = ["imap", "lmtp", "keyd", "milter", "dovecot"]
 SIGNS = ("Panic:", "killed with signal 6", "killed with signal 11", "Assertion failed")
 
