@@ -169,7 +169,7 @@ ROWS = {
     "text": warm("SEARCH TEXT", TEXT, at_once=1),
     "bodies": warm("all bodies", BODIES, at_once=1),
     "pop3": Row("POP3 RETR of all", "message", pop3_all),
-    "header-5mb": part_of_big("header of a 5 MB mail", 1, BIG_5MB, b"HEADER]", 40),
+    "header-5mb": part_of_big("header of a 5 MB mail", 1, BIG_5MB, b"HEADER]", 200),
     "tail-20mb": part_of_big("last 4 KB of a 20 MB mail", 1 + BIG_5MB, BIG_20MB, b"]<19990000.4096>", 20),
     "login": Row("IMAP LOGIN and LOGOUT", "login", logins),
     "click": Row("webmail click", "click", clicks),
