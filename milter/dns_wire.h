@@ -13,7 +13,7 @@
 
 #define DNS_ESCAPED_MAX (4 * DNS_NAME_MAX + 2)
 
-/* Zone-file spelling (RFC 1035 section 5.1) of a name that dns_name_ok() is happy with: all but letters, digits, - and _ as \DDD. */
+/* Zone-file spelling (RFC 1035 section 5.1) of a name that dns_name_ok() likes: all but letters, digits, - and _ as \DDD. */
 void dns_wire_escape(const char *name, char out[DNS_ESCAPED_MAX]);
 /*
  * Adds one record from its uncompressed RDATA; needs at most len bytes of the answer's room. BS_ERR_FORMAT: malformed, or

@@ -79,7 +79,7 @@ read_sender(struct spf_eval *eval, const char *sender)
 	return true;
 }
 
-/* A domain that somebody can have published something for (section 4.3): labels of letters, digits, - and _, two at least. */
+/* A domain that can have a record (section 4.3): at least two labels, of letters, digits, - and _. */
 static bool
 is_domain(const char *name)
 {

@@ -2,9 +2,9 @@
  * spf: may this client send for this domain (RFC 7208)? Two engines behind one function.
  *
  * SPF_NATIVE is our own evaluator and the default; SPF_LIBSPF2 is Debian's library, known for wrong answers (docs/SPF.md
- * says which) and kept to compare with. Both ask the DNS through dns.h, within the limits of section 4.6.4 and one deadline for
- * the whole evaluation; past it the result is temperror. Everything that is put out is printable ASCII, whatever
- * a stranger sent or publishes. The request is borrowed and may be on the caller's stack. Any thread; the native engine
+ * says which) and kept to compare with. Both ask the DNS through dns.h, within the limits of section 4.6.4 and one
+ * deadline for the whole evaluation; past it the result is temperror. Everything that is put out is printable ASCII,
+ * whatever a stranger sent or publishes. The request is borrowed and may be on the caller's stack. Any thread; the native engine
  * keeps nothing between calls.
  *
  *     struct spf_request request = { .dns = dns, .client = "192.0.2.1", .helo = "mx.example.net", .sender = "a@example.net",

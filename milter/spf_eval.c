@@ -275,7 +275,7 @@ note_decision(struct spf_eval *eval, const struct level *level, const struct spf
 {
 	struct spf_outcome *out = eval->out;
 
-	(void)snprintf(out->authority, sizeof(out->authority), "%s", level->domain);
+	spf_copy_printable(out->authority, sizeof(out->authority), level->domain, strlen(level->domain));
 	if (term != NULL)
 		spf_copy_printable(out->mechanism, sizeof(out->mechanism), term->text.at, term->text.len);
 }

@@ -77,7 +77,7 @@ parse_macro(struct spf_slice in, struct piece *out)
 	}
 	out->delimiters = (struct spf_slice){ in.at + i, in.len - i };
 	for (; i < in.len; i++)
-		if (memchr(".-+,/_=", in.at[i], 7) == NULL)
+		if (in.at[i] == '\0' || strchr(".-+,/_=", in.at[i]) == NULL)
 			return false;
 	return true;
 }
@@ -90,7 +90,8 @@ next_piece(struct spf_slice *rest, struct piece *out)
 	size_t used = 2;
 	char c;
 
-	*out = (struct piece){ .literal = *rest->at };
+	*out = (struct piece){ .text = NULL };
+	out->literal = *rest->at;
 	if (*rest->at != '%') {
 		rest->at++;
 		rest->len--;
@@ -104,7 +105,8 @@ next_piece(struct spf_slice *rest, struct piece *out)
 		used = (size_t)(end - rest->at) + 1;
 	} else {
 		out->escape = true;
-		out->literal = c == '_' ? ' ' : '%';
+		if (c == '_')
+			out->literal = ' ';
 		out->text = c == '-' ? "%20" : NULL;
 	}
 	rest->at += used;
@@ -261,8 +263,12 @@ put_transformed(struct sink *sink, const struct piece *piece, const char *value)
 	size_t len = strlen(value), end = cut(piece, value, len), start;
 
 	if (!piece->reverse) {
-		for (size_t i = end; i < len; i++)
-			put_value(sink, piece, is_delimiter(piece, value[i]) ? '.' : value[i]);
+		for (size_t i = end; i < len; i++) {
+			if (is_delimiter(piece, value[i]))
+				put(sink, '.');
+			else
+				put_value(sink, piece, value[i]);
+		}
 		return;
 	}
 	for (;; end = start - 1) {
@@ -298,7 +304,7 @@ enum bs_err
 spf_macro_expand(struct spf_eval *eval, const char *domain, struct spf_slice text, enum spf_macro_use use, char *out,
     size_t size)
 {
-	char expanded[SPF_EXPANDED_MAX + 1], buf[80];
+	char expanded[SPF_EXPANDED_MAX + 1], buf[80] = "";
 	struct sink sink = { .out = expanded, .size = SPF_EXPANDED_MAX };
 	const char *result = expanded;
 	struct piece piece;

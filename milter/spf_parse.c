@@ -52,13 +52,19 @@ next_word(struct spf_slice *rest, struct spf_slice *word)
 	return word->len > 0;
 }
 
+static bool
+is_name_char(char c)
+{
+	return is_alpha(c) || is_digit(c) || c == '-' || c == '_' || c == '.';
+}
+
 /* name = ALPHA *( ALPHA / DIGIT / "-" / "_" / "." ); 0: none. */
 static size_t
 name_len(struct spf_slice text)
 {
 	size_t n = 0;
 
-	while (n < text.len && (is_alpha(text.at[n]) || (n > 0 && (is_digit(text.at[n]) || memchr("-_.", text.at[n], 3)))))
+	while (n < text.len && (n > 0 ? is_name_char(text.at[n]) : is_alpha(text.at[n])))
 		n++;
 	return n;
 }

@@ -91,8 +91,8 @@ enum spf_macro_use {
 
 bool spf_macro_ok(struct spf_slice text, enum spf_macro_use use);
 /*
- * Expands text, which spf_macro_ok() liked, for the record of domain. A domain-spec loses a final dot, and labels on the left
- * until it is no longer than DNS_NAME_MAX. BS_ERR_LIMIT: more than SPF_EXPANDED_MAX, or than size.
+ * Expands text, which spf_macro_ok() liked, for the record of domain. A domain-spec loses a final dot, and labels on the
+ * left until it is no longer than DNS_NAME_MAX. BS_ERR_LIMIT: more than SPF_EXPANDED_MAX, or than size.
  */
 enum bs_err spf_macro_expand(struct spf_eval *eval, const char *domain, struct spf_slice text, enum spf_macro_use use,
     char *out, size_t size) BS_MUST_USE;
