@@ -238,7 +238,7 @@ build-fuzz/libbasalt.a: $(FUZZ_OBJS)
 
 build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c build-fuzz/libbasalt.a
 	$(call say,FUZ,$@)
-	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -MF build-fuzz/obj/$(@F).d -o $@ $(filter %.c %.a,$^) \
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -MF build-fuzz/obj/$(@F).d -o $@ $< build-fuzz/libbasalt.a \
 		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
 -include $(shell find $(B) build-fuzz/obj -type f -name '*.d' 2>/dev/null)
