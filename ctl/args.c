@@ -18,6 +18,8 @@ static const struct option {
 	{ "--plan", CTL_PLAN, "NAME", "the account's plan (basaltctl plan list)" },
 	{ "--domain", CTL_DOMAIN, "DOMAIN", "only this domain" },
 	{ "--yes", CTL_YES, NULL, "does not ask back" },
+	{ "--state", CTL_STATE, "FILE", "keeps its place in FILE; the same command goes on from there" },
+	{ "--full-speed", CTL_FULL_SPEED, NULL, "at the priority of other programs, not behind them" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -59,6 +61,8 @@ take_value(struct ctl_args *args, const struct option *option, const char *value
 		args->plan = value;
 	if (option->bit == CTL_DOMAIN)
 		args->domain = value;
+	if (option->bit == CTL_STATE)
+		args->state = value;
 }
 
 bool

@@ -25,12 +25,15 @@ enum {
 	CTL_DOMAIN = 64,
 	CTL_YES = 128,
 	CTL_DIVERT = 256,
+	CTL_STATE = 512,
+	CTL_FULL_SPEED = 1024,
 };
 
 struct ctl_args {
 	unsigned given;
 	const char *plan;
 	const char *domain;
+	const char *state;
 	char **words;
 	int n;
 };

@@ -51,9 +51,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    plan_set },
 	{ "message", "inspect", "FILE", 1, 1, CTL_JSON, "what a sealed mail file says without a key",
 	    "FILE is a Maildir file, an sdbox u.N or an mdbox m.N. Exit status 1: not in our format, or damaged.\n", message_inspect },
-	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS, "looks for damaged mail files without a key",
+	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_STATE | CTL_FULL_SPEED,
+	    "looks for damaged mail files without a key",
 	    "Checks the digest of every sealed message in files and folders. It finds rot, not tampering. Symbolic links\n"
-	    "are not followed. Exit status 1: something is damaged or can't be read.\n",
+	    "are not followed. Exit status 1: something is damaged or can't be read; 75: ended by a signal.\n",
 	    scrub_run },
 	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd and milter answer, and what they say",
 	    "Exit status 75: one of them does not.\n", status_show },

@@ -1,42 +1,42 @@
 /* basaltctl scrub: reads a tree of mail and checks the digest of every sealed message; no key, no daemon. */
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
+#include "scrub_state.h"
 #include "sealed.h"
 #include "sock.h"
 #include "verbs.h"
+#include "walk.h"
 
 #define PROGRESS_EVERY_MS 250
+#define SAVE_EVERY_MS 2000
 #define RETRIES 3 /* of an mdbox file that may be being appended to */
 #define RETRY_AFTER_US 200000
 #define IN_USE_S 60 /* a broken frame in a file that changed so lately is Dovecot's append, not damage */
+#define IOPRIO_WHO_PROCESS 1 /* linux/ioprio.h; glibc has no function for it */
+#define IOPRIO_IDLE (3 << 13)
 
-struct counts {
-	json_int_t files;     /* that were read */
-	json_int_t bytes;
-	json_int_t sealed;    /* messages, suite 1 */
-	json_int_t suite0;    /* messages with a digest, not encrypted */
-	json_int_t plaintext; /* messages and other files without our format: not checked */
-	json_int_t damaged;
-	json_int_t in_use;    /* files whose end is being written */
-	json_int_t errors;    /* files and folders that could not be read */
-};
+static volatile sig_atomic_t stopped;
 
 struct scrub {
-	struct counts counts;
-	json_t *damaged; /* arrays for the report */
-	json_t *in_use;
-	json_t *errors;
+	struct scrub_state state;
+	const char *state_file; /* NULL: none */
+	int rc;                 /* of writing it */
 	bool json;
 	bool quiet;
 	bool progress;
+	double before_s; /* what earlier runs took */
+	int64_t start_ms;
 	int64_t shown_ms;
+	int64_t saved_ms;
 };
 
 /* One file at a time, and what the last reading of it found. */
@@ -44,7 +44,8 @@ struct file {
 	const char *path;
 	int fd;
 	bool in_use;
-	struct counts counts;
+	bool is_maildir; /* it lies in cur or new */
+	struct scrub_counts counts;
 	json_t *damaged;
 };
 
@@ -63,16 +64,16 @@ show_progress(struct scrub *s)
 	if (!s->progress || now - s->shown_ms < PROGRESS_EVERY_MS)
 		return;
 	s->shown_ms = now;
-	fprintf(stderr, "\r%lld files, %.1f MB, %lld damaged", (long long)s->counts.files, (double)s->counts.bytes / 1e6,
-	    (long long)s->counts.damaged);
+	fprintf(stderr, "\r%lld files, %.1f MB, %lld damaged", (long long)s->state.counts.files, (double)s->state.counts.bytes / 1e6,
+	    (long long)s->state.counts.damaged);
 	fflush(stderr);
 }
 
 static void
 add_error(struct scrub *s, const char *path, const char *text)
 {
-	s->counts.errors++;
-	json_array_append_new(s->errors, json_pack("{s:o, s:s}", "path", ctl_json_path(path), "error", text));
+	s->state.counts.errors++;
+	scrub_state_list(s->state.errors, json_pack("{s:o, s:s}", "path", ctl_json_path(path), "error", text));
 	if (s->json)
 		return;
 	clear_progress(s);
@@ -85,7 +86,7 @@ static void
 add_damage(struct file *file, uint64_t off, uint64_t len, const char *reason)
 {
 	file->counts.damaged++;
-	json_array_append_new(file->damaged, json_pack("{s:o, s:I, s:I, s:s}", "path", ctl_json_path(file->path), "offset",
+	scrub_state_list(file->damaged, json_pack("{s:o, s:I, s:I, s:s}", "path", ctl_json_path(file->path), "offset",
 	    (json_int_t)off, "length", (json_int_t)len, "reason", reason));
 }
 
@@ -98,6 +99,9 @@ on_message(void *ctx, const struct ctl_mail *mail)
 
 	if (err != BS_OK)
 		return err;
+	/* Other files begin as they like. */
+	if (look.blank && (mail->kind == CTL_MAILFILE_DBOX || file->is_maildir))
+		look.damage = mail->len == 0 ? "it is empty" : "it begins with zeros";
 	if (look.what == CTL_PLAINTEXT)
 		file->counts.plaintext++;
 	else if (look.have_prefix && look.prefix.suite == BS_MSG_SUITE_PLAIN)
@@ -116,16 +120,17 @@ take_file(struct scrub *s, const struct file *file)
 	size_t i;
 	json_t *row;
 
-	s->counts.files++;
-	s->counts.bytes += file->counts.bytes;
-	s->counts.sealed += file->counts.sealed;
-	s->counts.suite0 += file->counts.suite0;
-	s->counts.plaintext += file->counts.plaintext;
-	s->counts.damaged += file->counts.damaged;
-	json_array_extend(s->damaged, file->damaged);
+	s->state.counts.files++;
+	s->state.counts.bytes += file->counts.bytes;
+	s->state.counts.sealed += file->counts.sealed;
+	s->state.counts.suite0 += file->counts.suite0;
+	s->state.counts.plaintext += file->counts.plaintext;
+	s->state.counts.damaged += file->counts.damaged;
+	json_array_foreach(file->damaged, i, row)
+		scrub_state_list(s->state.damaged, json_incref(row));
 	if (file->in_use) {
-		s->counts.in_use++;
-		json_array_append_new(s->in_use, ctl_json_path(file->path));
+		s->state.counts.in_use++;
+		scrub_state_list(s->state.in_use, ctl_json_path(file->path));
 	}
 	if (s->json)
 		return;
@@ -168,17 +173,27 @@ read_once(struct file *file)
 	return err == BS_ERR_FORMAT || err == BS_ERR_VERSION ? BS_OK : err;
 }
 
+/* What lies on the disk is to be read, not what was read before; and whose mail it is shall find his own in memory. */
 static void
-scrub_file(struct scrub *s, const char *access_path, const char *path)
+not_from_memory(int fd)
 {
-	struct file file = { .path = path, .fd = open(access_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) };
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static void
+scrub_file(struct scrub *s, const char *path, bool is_maildir)
+{
+	struct file file = {
+		.path = path, .is_maildir = is_maildir, .fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
+	};
 	enum bs_err err;
 
 	if (file.fd < 0) {
-		if (errno != ENOENT) /* mail comes and goes while we walk */
+		if (errno != ENOENT && errno != ESTALE) /* mail comes and goes while we walk */
 			add_error(s, path, strerror(errno));
 		return;
 	}
+	not_from_memory(file.fd);
 	(void)posix_fadvise(file.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	file.damaged = json_array();
 	err = read_once(&file);
@@ -191,81 +206,148 @@ scrub_file(struct scrub *s, const char *access_path, const char *path)
 	else
 		add_error(s, path, err == BS_ERR_IO ? strerror(errno) : bs_err_text(err));
 	json_decref(file.damaged);
+	not_from_memory(file.fd);
 	close(file.fd);
 }
 
-/* Files that Dovecot has not finished: Maildir's tmp beside cur, and dbox's temp.*. */
+/* --- the walk --- */
+
+/* Maildir's tmp beside cur holds what Dovecot has not finished. */
 static bool
-is_unfinished(const FTSENT *entry)
+on_enter(void *ctx, const char *path, const char *name)
 {
+	size_t len = strlen(path) - strlen(name);
 	char cur[4096];
 	struct stat st;
 
-	if (entry->fts_info == FTS_D && entry->fts_level > 0 && strcmp(entry->fts_name, "tmp") == 0) {
-		snprintf(cur, sizeof(cur), "%.*s/cur", (int)(entry->fts_pathlen - 4), entry->fts_path);
-		return stat(cur, &st) == 0 && S_ISDIR(st.st_mode);
-	}
-	return entry->fts_info == FTS_F && (strncmp(entry->fts_name, "temp.", 5) == 0 || strncmp(entry->fts_name, ".temp.", 6) == 0);
+	(void)ctx;
+	if (strcmp(name, "tmp") != 0 || len + sizeof("cur") > sizeof(cur))
+		return true;
+	memcpy(cur, path, len);
+	memcpy(cur + len, "cur", sizeof("cur"));
+	return stat(cur, &st) < 0 || !S_ISDIR(st.st_mode);
+}
+
+/* Is the folder that path names a file in called so? */
+static bool
+lies_in(const char *path, const char *name, const char *folder)
+{
+	size_t len = strlen(folder), before = strlen(path) - strlen(name);
+
+	return before >= len + 2 && path[before - 1] == '/' && strncmp(path + before - 1 - len, folder, len) == 0 &&
+	       path[before - 2 - len] == '/';
 }
 
 static void
-visit(struct scrub *s, FTS *fts, FTSENT *entry)
+save(struct scrub *s, bool now)
 {
-	switch (entry->fts_info) {
-	case FTS_D:
-		if (is_unfinished(entry))
-			fts_set(fts, entry, FTS_SKIP);
-		break;
-	case FTS_F:
-		if (!is_unfinished(entry))
-			scrub_file(s, entry->fts_accpath, entry->fts_path);
-		break;
-	case FTS_DNR:
-	case FTS_ERR:
-	case FTS_NS:
-		if (entry->fts_errno != ENOENT || entry->fts_level == 0)
-			add_error(s, entry->fts_path, strerror(entry->fts_errno));
-		break;
-	default:
-		break;
-	}
+	int64_t now_ms = bs_now_ms();
+
+	s->state.seconds = s->before_s + (double)(now_ms - s->start_ms) / 1000;
+	if (s->state_file == NULL || s->rc != CTL_OK || (!now && now_ms - s->saved_ms < SAVE_EVERY_MS))
+		return;
+	s->rc = scrub_state_save(&s->state, s->state_file);
+	s->saved_ms = now_ms;
+}
+
+static bool
+on_file(void *ctx, size_t root, const char *path, const char *name)
+{
+	struct scrub *s = ctx;
+
+	/* dbox's names of what it has not finished */
+	if (strncmp(name, "temp.", 5) != 0 && strncmp(name, ".temp.", 6) != 0)
+		scrub_file(s, path, lies_in(path, name, "cur") || lies_in(path, name, "new"));
+	if (!scrub_state_at(&s->state, root, path))
+		s->rc = ctl_fail(BS_ERR_NOMEM, "%s", bs_err_text(BS_ERR_NOMEM));
+	save(s, false);
 	show_progress(s);
+	return s->rc == CTL_OK && !stopped;
+}
+
+static void
+on_failed(void *ctx, const char *path, int error)
+{
+	add_error(ctx, path, strerror(error));
 }
 
 static int
-walk(struct scrub *s, char **paths)
+walk(struct scrub *s)
 {
-	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, NULL);
-	FTSENT *entry;
+	struct ctl_walk_ops ops = { .ctx = s, .enter = on_enter, .file = on_file, .failed = on_failed };
+	char *after = s->state.after == NULL ? NULL : strdup(s->state.after);
+	enum bs_err err = ctl_walk(s->state.paths, s->state.n, s->state.root, after, &ops);
 
-	if (fts == NULL)
-		return ctl_fail(BS_ERR_IO, "walking the tree: %s", strerror(errno));
-	while ((entry = fts_read(fts)) != NULL)
-		visit(s, fts, entry);
-	fts_close(fts);
+	free(after);
 	clear_progress(s);
-	return CTL_OK;
+	if (s->rc != CTL_OK)
+		return s->rc;
+	if (err != BS_OK && err != BS_ERR_BUSY)
+		return ctl_fail(err, "walking the tree: %s", bs_err_text(err));
+	save(s, true);
+	return s->rc;
 }
 
+/* --- the report --- */
+
 static int
-report(struct scrub *s, double seconds)
+report(struct scrub *s)
 {
-	const struct counts *c = &s->counts;
-	int rc = c->damaged > 0 || c->errors > 0 ? CTL_FAILED : CTL_OK;
+	const struct scrub_counts *c = &s->state.counts;
+	int rc = stopped ? CTL_TEMPFAIL : c->damaged > 0 || c->errors > 0 ? CTL_FAILED : CTL_OK;
 
+	if (stopped)
+		fprintf(stderr, "basaltctl: ended by a signal%s\n",
+		    s->state_file == NULL ? "" : "; the same command goes on where it stopped");
 	if (s->json) {
-		json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:O, s:O, s:O}", "files", c->files, "bytes", c->bytes,
-		    "sealed", c->sealed, "not_encrypted", c->suite0, "skipped_plaintext", c->plaintext, "seconds", seconds,
-		    "damaged", s->damaged, "in_use", s->in_use, "errors", s->errors);
+		json_t *json = scrub_counts_json(c);
 
+		json_object_set_new(json, "seconds", json_real(s->state.seconds));
+		json_object_set_new(json, "complete", json_boolean(!stopped));
+		json_object_set(json, "damaged", s->state.damaged);
+		json_object_set(json, "in_use", s->state.in_use);
+		json_object_set(json, "errors", s->state.errors);
 		return ctl_print_json(json) == CTL_OK ? rc : CTL_FAILED;
 	}
 	if (!s->quiet)
 		printf("%lld files, %.1f MB in %.1f s: %lld sealed messages, %lld with a digest but not encrypted, "
 		       "%lld without (not checked); %lld damaged, %lld files in use (scrub them again), %lld errors\n",
-		    (long long)c->files, (double)c->bytes / 1e6, seconds, (long long)c->sealed, (long long)c->suite0,
+		    (long long)c->files, (double)c->bytes / 1e6, s->state.seconds, (long long)c->sealed, (long long)c->suite0,
 		    (long long)c->plaintext, (long long)c->damaged, (long long)c->in_use, (long long)c->errors);
 	return rc;
+}
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+/* Whoever waits for his mail comes first. None of this is worth failing for. */
+static void
+step_back(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, 19);
+	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+}
+
+static void
+prepare(struct scrub *s, unsigned given)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	if ((given & CTL_FULL_SPEED) == 0)
+		step_back();
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
+	s->start_ms = s->saved_ms = bs_now_ms();
+	s->before_s = s->state.seconds;
+	if (s->state.after == NULL || s->quiet)
+		return;
+	fprintf(stderr, "basaltctl: going on behind ");
+	ctl_print_path(stderr, s->state.after);
+	fprintf(stderr, " (%lld files are done)\n", (long long)s->state.counts.files);
 }
 
 int
@@ -273,23 +355,26 @@ scrub_run(struct ctl *ctl)
 {
 	unsigned given = ctl->args.given;
 	struct scrub s = {
-		.damaged = json_array(),
-		.in_use = json_array(),
-		.errors = json_array(),
+		.state_file = ctl->args.state,
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
 		.progress = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)),
 	};
-	int64_t start_ms = bs_now_ms();
-	int rc;
+	int rc = CTL_OK;
 
-	/* fts_open() wants a NULL behind the last path; argv has room for it. */
-	ctl->args.words[ctl->args.n] = NULL;
-	rc = walk(&s, ctl->args.words);
+	if (s.state_file == NULL)
+		scrub_state_init(&s.state, ctl->args.words, (size_t)ctl->args.n);
+	else
+		rc = scrub_state_load(&s.state, s.state_file, ctl->args.words, (size_t)ctl->args.n);
+	if (rc == CTL_OK) {
+		prepare(&s, given);
+		rc = walk(&s);
+	}
 	if (rc == CTL_OK)
-		rc = report(&s, (double)(bs_now_ms() - start_ms) / 1000);
-	json_decref(s.damaged);
-	json_decref(s.in_use);
-	json_decref(s.errors);
+		rc = report(&s);
+	/* A report that is out needs no state any more. */
+	if (s.state_file != NULL && !stopped && (rc == CTL_OK || rc == CTL_FAILED) && s.start_ms != 0 && s.rc == CTL_OK)
+		(void)unlink(s.state_file);
+	scrub_state_clear(&s.state);
 	return rc;
 }

@@ -49,9 +49,10 @@ look_at_prefix(int fd, const struct ctl_mail *mail, struct ctl_look *look)
 		return err;
 	if (!bs_msg_is_sealed(look->bytes, got)) {
 		/* What converts line ends or strips the eighth bit spoils the magic's end: that is what it is for. */
-		bool ours = got >= MAGIC_START_LEN && memcmp(look->bytes, BS_MSG_MAGIC, MAGIC_START_LEN) == 0;
+		bool ours = got > 0 && memcmp(look->bytes, BS_MSG_MAGIC, got < MAGIC_START_LEN ? got : MAGIC_START_LEN) == 0;
 
 		look->what = ours ? CTL_SEALED : CTL_PLAINTEXT;
+		look->blank = got == 0 || look->bytes[0] == 0;
 		look->damage = ours ? "its magic is mangled: were line ends converted?" : "the magic at its beginning is damaged";
 		return BS_OK;
 	}

@@ -21,6 +21,7 @@ enum ctl_sealed_what {
 struct ctl_look {
 	enum ctl_sealed_what what;
 	const char *damage; /* static text, NULL: none */
+	bool blank;         /* plaintext that is empty or begins with zeros, as no mail does */
 	/* Of a sealed message whose prefix could be read: */
 	bool have_prefix;
 	struct bs_msg_prefix prefix; /* its pointers lead into bytes */

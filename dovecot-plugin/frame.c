@@ -92,12 +92,21 @@ look(struct mail *mail, struct dbox_file **file_r)
 	return FRAME_LOST;
 }
 
+/* Of whatever stands there; Dovecot's own would follow a link, and complain. */
+static int
+stat_file(const struct dbox_file *file, struct stat *st)
+{
+	if (file == NULL)
+		return -1;
+	return dbox_file_is_open(file) ? fstat(file->fd, st) : lstat(file->cur_path, st);
+}
+
 static int
 date_of_file(struct dbox_file *file, time_t *date_r)
 {
 	struct stat st;
 
-	if (file == NULL || dbox_file_stat(file, &st) < 0)
+	if (stat_file(file, &st) < 0)
 		return -1;
 	*date_r = st.st_mtime;
 	return 0;
@@ -110,7 +119,7 @@ size_on_disk(struct dbox_file *file, uoff_t *size_r)
 	struct stat st;
 	uoff_t start;
 
-	if (file == NULL || dbox_file_stat(file, &st) < 0)
+	if (stat_file(file, &st) < 0)
 		return -1;
 	start = file->cur_offset == UOFF_T_MAX ? 0 : file->cur_offset + file->msg_header_size;
 	*size_r = (uoff_t)st.st_size > start ? (uoff_t)st.st_size - start : 0;

@@ -20,7 +20,7 @@ struct mail;
 struct mailbox;
 
 /* How many unreadable mails a session remembers, so that each is logged once. */
-#define BASALT_UNREADABLE_MAX 64
+#define BASALT_UNREADABLE_MAX 512
 /* How many mails are open ahead of the one that is being read, and share a request for data keys. */
 #define BASALT_AHEAD_MAX 16
 /* Buffers that a session keeps for the next mail (room.h), and their size: nine mails of ten fit. */

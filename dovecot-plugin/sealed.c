@@ -51,13 +51,11 @@ ends_like_ours(struct istream *input)
 	    bs_msg_footer_parse(footer, size, &off, &len, digest) == BS_OK;
 }
 
-/* No mail begins with zero bytes, and Dovecot stores none without any: what a crash or a bad disk left. */
+/* No mail begins with a zero byte, and Dovecot stores none without any: what a crash or a bad disk left. */
 static bool
 is_blank(const unsigned char *data, size_t size)
 {
-	static const uint8_t zeros[BS_MSG_MAGIC_LEN];
-
-	return memcmp(data, zeros, I_MIN(size, sizeof(zeros))) == 0;
+	return size == 0 || data[0] == '\0';
 }
 
 bool
@@ -70,7 +68,7 @@ basalt_sealed_begins(struct istream *input)
 	i_stream_seek(input, 0);
 	(void)i_stream_read_bytes(input, &data, &size, BS_MSG_MAGIC_LEN);
 	/* The first four bytes are enough: what follows them is there to be mangled. */
-	ours = memcmp(data, BS_MSG_MAGIC, I_MIN(size, 4)) == 0 || is_blank(data, size) || ends_like_ours(input);
+	ours = is_blank(data, size) || memcmp(data, BS_MSG_MAGIC, I_MIN(size, 4)) == 0 || ends_like_ours(input);
 	i_stream_seek(input, 0);
 	return ours;
 }

@@ -7,6 +7,7 @@
 #include <str.h>
 #include <str-sanitize.h>
 
+#include "read.h"
 #include "substitute.h"
 #include "unreadable.h"
 
@@ -91,12 +92,11 @@ header_text(struct mail *mail, enum bs_err err)
 	return text;
 }
 
-/* Puts our header where Dovecot keeps the mail's stream. */
+/* Puts a header where Dovecot keeps the mail's stream. */
 static void
-install(struct mail *mail, struct substitute_mail *um, enum bs_err err)
+install(struct mail *mail, struct substitute_mail *um, const string_t *text, const char *name)
 {
 	struct index_mail *imail = INDEX_MAIL(mail);
-	string_t *text = header_text(mail, err);
 
 	index_mail_close_streams(imail);
 	imail->data.no_caching = TRUE;
@@ -107,8 +107,53 @@ install(struct mail *mail, struct substitute_mail *um, enum bs_err err)
 	imail->data.stream = i_stream_create_copy_from_data(str_data(text), str_len(text));
 	/* No stream around it that would hold its size against the mail's. */
 	imail->data.stream_has_only_header = imail->data.initialized_wrapper_stream = TRUE;
-	i_stream_set_name(imail->data.stream, "(header in the place of an unreadable mail's)");
+	i_stream_set_name(imail->data.stream, name);
 	um->stream = um->in_use = TRUE;
+}
+
+/* The mail's own header. */
+static enum bs_err
+read_header(struct basalt_sealed *sm, string_t *text)
+{
+	uint64_t len = basalt_sealed_sizes(sm)->header_len;
+	const uint8_t *data;
+	size_t size;
+	enum bs_err err = BS_OK;
+
+	while (err == BS_OK && str_len(text) < len) {
+		err = basalt_sealed_read(sm, str_len(text), &data, &size);
+		if (err == BS_OK)
+			str_append_data(text, data, (size_t)I_MIN(size, len - str_len(text)));
+	}
+	return err;
+}
+
+/*
+ * Dovecot's parser of headers looks at what follows the header, too. When that can't be read it gets the header by itself,
+ * which is good: header chunks are checked before a mail counts as open.
+ */
+static void
+part_from_body(struct mail *mail, struct substitute_mail *um)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	bool plain;
+	struct basalt_sealed *sm = basalt_mail_sealed(mail, &plain);
+	string_t *text;
+	const uint8_t *data;
+	size_t size;
+	enum bs_err err;
+
+	if (sm == NULL || !plain || imail->data.stream_has_only_header || !is_listing(mail))
+		return;
+	err = basalt_sealed_read(sm, basalt_sealed_sizes(sm)->header_len, &data, &size);
+	if (!is_lasting(basalt_sealed_user(sm), err))
+		return;
+	text = str_new(default_pool, 4096);
+	(void)basalt_unreadable(mail, basalt_sealed_user(sm), basalt_sealed_prefix(sm)->message_id,
+	    i_stream_get_name(imail->data.stream), err);
+	if (read_header(sm, text) == BS_OK)
+		install(mail, um, text, "(header of a damaged mail)");
+	str_free(&text);
 }
 
 static int
@@ -119,30 +164,49 @@ refuse(struct mail *mail, enum bs_err err)
 	return -1;
 }
 
+/* The mail's own stream, or why there is none in um->err. */
+static int
+own_stream(struct mail *mail, struct substitute_mail *um, bool get_body, struct message_size *hdr_size,
+    struct message_size *body_size, struct istream **stream_r)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+
+	um->err = BS_OK;
+	if (imail->data.stream == NULL && basalt_unreadable_known(mail))
+		return -1;
+	if (!get_body) {
+		if (um->module_ctx.super.get_stream(mail, FALSE, NULL, NULL, stream_r) < 0)
+			return -1;
+		part_from_body(mail, um);
+		if (um->stream || (hdr_size == NULL && body_size == NULL))
+			return 0;
+	}
+	return um->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
+}
+
 static int
 substitute_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
     struct istream **stream_r)
 {
 	struct mail_private *pmail = private_of(mail);
 	struct substitute_mail *um = SUBSTITUTE_MAIL(pmail);
-	struct index_mail *imail = INDEX_MAIL(mail);
 	/* A SEARCH of bodies goes on with the next mail. */
 	bool may_stand = !get_body || null_strcmp(pmail->get_stream_reason, "search") == 0;
 	enum bs_err err;
 
 	if (!um->stream) {
-		um->err = BS_OK;
-		if ((imail->data.stream != NULL || !basalt_unreadable_known(mail)) &&
-		    um->module_ctx.super.get_stream(mail, get_body || um->structure, hdr_size, body_size, stream_r) == 0)
+		if (own_stream(mail, um, get_body || um->structure, hdr_size, body_size, stream_r) == 0 && !um->stream)
 			return 0;
 		err = why(mail, um);
-		if (!may_stand || um->structure || err == BS_OK || !is_listing(mail) || !mail_stream_access_start(mail))
-			return -1;
-		install(mail, um, err);
+		if (!um->stream) {
+			if (!may_stand || um->structure || err == BS_OK || !is_listing(mail) || !mail_stream_access_start(mail))
+				return -1;
+			install(mail, um, header_text(mail, err), "(header in the place of an unreadable mail's)");
+		}
 	} else if (!may_stand) {
 		return refuse(mail, um->err);
 	}
-	return index_mail_init_stream(imail, hdr_size, body_size, stream_r);
+	return index_mail_init_stream(INDEX_MAIL(mail), hdr_size, body_size, stream_r);
 }
 
 /* What an index knows of the mail's own parts does not fit our header. */

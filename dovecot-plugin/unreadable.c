@@ -64,11 +64,19 @@ noted(const struct basalt_user *bu, const uint8_t *message_id)
 	return false;
 }
 
+/* In the table of unreadable mails, of one that has no message id. */
+static void
+id_of_place(struct mail *mail, const char *about, uint8_t id[BS_HASH_LEN])
+{
+	const char *what = t_strdup_printf("%s %s %u", about, mailbox_get_path(mail->box), mail->uid);
+
+	bs_sha256(what, strlen(what), id);
+}
+
 static bool
-should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, uint32_t uid, enum bs_err err)
+should_log(struct basalt_user *bu, const uint8_t *id, enum bs_err err)
 {
 	int64_t now = bs_now_ms();
-	uint8_t digest[BS_HASH_LEN];
 
 	if (bs_err_is_transient(err)) {
 		if (bu->trouble_logged_ms != 0 && now - bu->trouble_logged_ms < TROUBLE_LOG_EVERY_MS)
@@ -76,15 +84,9 @@ should_log(struct basalt_user *bu, const uint8_t *message_id, const char *file, 
 		bu->trouble_logged_ms = now;
 		return true;
 	}
-	if (message_id == NULL) {
-		/* mdbox keeps many mails in one file. */
-		const char *what = t_strdup_printf("%s %u", file, uid);
-		bs_sha256(what, strlen(what), digest);
-		message_id = digest;
-	}
-	if (noted(bu, message_id))
+	if (noted(bu, id))
 		return false;
-	note(bu, message_id);
+	note(bu, id);
 	return true;
 }
 
@@ -100,8 +102,12 @@ reason(const struct basalt_user *bu, enum bs_err err)
 int
 basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
 {
+	uint8_t place[BS_HASH_LEN];
+
+	/* mdbox keeps many mails in one file, maildir's change their names. */
+	id_of_place(mail, "mail", place);
 	/* Of a locked mailbox all mails are unreadable: that is no news. */
-	if (!(err == BS_ERR_PERM && bu->locked != NULL) && should_log(bu, message_id, file, mail->uid, err))
+	if (!(err == BS_ERR_PERM && bu->locked != NULL) && should_log(bu, message_id == NULL ? place : message_id, err))
 		e_error(mail_event(mail), "basalt: can't read %s: %s", file, reason(bu, err));
 	mail_storage_set_error(mail->box->storage,
 	    bs_err_is_transient(err) ? MAIL_ERROR_UNAVAILABLE : MAIL_ERROR_INVALIDDATA, basalt_unreadable_text(bu, err));
@@ -109,19 +115,11 @@ basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *mess
 	return -1;
 }
 
-/* In the table of unreadable mails, of one that has no message id. */
-static void
-id_of_place(struct mail *mail, uint8_t id[BS_HASH_LEN])
-{
-	const char *what = t_strdup_printf("%s %u", mailbox_get_path(mail->box), mail->uid);
-
-	bs_sha256(what, strlen(what), id);
-}
-
 static void
 set_no_file(struct mail *mail)
 {
 	mail_storage_set_error(mail->box->storage, MAIL_ERROR_INVALIDDATA, "Message's file can't be opened");
+	basalt_substitute_note(mail, BS_ERR_FORMAT);
 }
 
 /* All that a storage tells of why it could not open a file is the text of its error. */
@@ -147,7 +145,7 @@ basalt_unreadable_file(struct mail *mail)
 
 	if (error != MAIL_ERROR_TEMP || mail->expunged || !cant_be_opened(bu, text))
 		return FALSE;
-	id_of_place(mail, id);
+	id_of_place(mail, "file", id);
 	note(bu, id);
 	bu->no_files++;
 	set_no_file(mail);
@@ -162,11 +160,10 @@ basalt_unreadable_known(struct mail *mail)
 
 	if (bu->no_files == 0)
 		return FALSE;
-	id_of_place(mail, id);
+	id_of_place(mail, "file", id);
 	if (!noted(bu, id))
 		return FALSE;
 	set_no_file(mail);
-	basalt_substitute_note(mail, BS_ERR_FORMAT);
 	return TRUE;
 }
 
@@ -186,7 +183,7 @@ basalt_unreadable_midway(struct basalt_sealed *sm, const char *file, enum bs_err
 	struct basalt_user *bu = basalt_sealed_user(sm);
 	const uint8_t *message_id = basalt_sealed_prefix(sm)->message_id;
 
-	if (should_log(bu, message_id, file, 0, err))
+	if (should_log(bu, message_id, err))
 		e_error(bu->user->event, "basalt: can't read on in %s: %s", file, bs_err_text(err));
 	if (err == BS_ERR_AUTH || err == BS_ERR_FORMAT || err == BS_ERR_SHORT)
 		basalt_home_note_damaged(bu, message_id);
