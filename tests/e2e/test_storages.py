@@ -113,7 +113,8 @@ def site(request, tmp_path_factory):
                                     shared=LOCATION[kind].replace("~", f"{system.dir}/mail/%%d/%%n"),
                                     backend="maildir" if kind == "maildir" else "count"))
     yield Site(system.start(), kind)
-    system.remove()
+    reports = system.remove()
+    assert not reports, reports
 
 
 def number(n):
