@@ -142,13 +142,16 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 
 /* Dovecot sets its small buffer size when it opens the stream, and parses in such pieces; what it only sends, it may have at once. */
 static void
-lend(struct mail *mail, bool get_body)
+lend(struct mail *mail, const struct basalt_mail *bm, bool get_body)
 {
 	struct index_mail *imail = INDEX_MAIL(mail);
 	struct index_mail_data *data = &imail->data;
 	bool parses = !get_body || (data->access_part & (PARSE_HDR | PARSE_BODY)) != 0;
 
 	data->stream->real_stream->max_buffer_size = parses ? MAIL_READ_FULL_BLOCK_SIZE : BASALT_LEND_MAX;
+	/* Saves imap its own search for what a literal must not hold, and a copy. */
+	if (!parses && !mail->has_no_nuls && basalt_sealed_has_no_nuls(bm->sm))
+		mail->has_no_nuls = TRUE;
 }
 
 static int
@@ -173,7 +176,7 @@ basalt_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_siz
 	else
 		ret = bm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
 	if (ret == 0 && bm->outermost)
-		lend(mail, get_body && hdr_size == NULL && body_size == NULL);
+		lend(mail, bm, get_body && hdr_size == NULL && body_size == NULL);
 	bm->want_body = outer;
 	if (for_dsync && ret == 0)
 		basalt_rawsync_escape(mail, stream_r);

@@ -419,6 +419,12 @@ basalt_sealed_check(struct basalt_sealed *sm)
 	return err;
 }
 
+bool
+basalt_sealed_has_no_nuls(const struct basalt_sealed *sm)
+{
+	return sm->checked && sm->body_failed == BS_OK && is_small(sm) && memchr(sm->plain, '\0', plain_size(sm)) == NULL;
+}
+
 /* --- reading --- */
 
 static enum bs_err

@@ -45,6 +45,8 @@ struct basalt_user *basalt_sealed_user(const struct basalt_sealed *sm);
 enum bs_err basalt_sealed_open(struct basalt_sealed *sm) BS_MUST_USE;
 /* Opens, and checks all chunks if the mail is small or is known to be damaged. */
 enum bs_err basalt_sealed_check(struct basalt_sealed *sm) BS_MUST_USE;
+/* True if that is known: of a small mail that was checked and is good. Looks at all of it. */
+bool basalt_sealed_has_no_nuls(const struct basalt_sealed *sm);
 /* It will probably be opened soon: its key is asked for together with the next one. */
 void basalt_sealed_expect(struct basalt_sealed *sm);
 /* After _open. */
