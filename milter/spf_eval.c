@@ -54,17 +54,19 @@ ask(struct spf_eval *eval, const char *name, enum dns_type type, struct dns_answ
 	return dns_ask(eval->request->dns, name, type, eval->request->deadline_ms, answer);
 }
 
-/* The name that a term is about: its domain-spec, or the record's own domain. */
+/* The name that a term is about: its domain-spec, or the record's own domain. A first %{p} asks the DNS, so it counts. */
 static enum match
 target(struct spf_eval *eval, const struct level *level, struct spf_slice spec, char out[DNS_NAME_MAX + 1])
 {
+	bool asked = eval->ptr.asked;
+
 	if (spec.len == 0) {
 		(void)snprintf(out, DNS_NAME_MAX + 1, "%s", level->domain);
 		return MATCH_NO;
 	}
 	if (spf_macro_expand(eval, level->domain, spec, SPF_MACRO_DOMAIN, out, DNS_NAME_MAX + 1) != BS_OK)
 		return error(eval, MATCH_PERMERROR, level->domain, "a macro expands to no name");
-	return MATCH_NO;
+	return asked == eval->ptr.asked || count_lookup(eval, level->domain) ? MATCH_NO : MATCH_PERMERROR;
 }
 
 static unsigned

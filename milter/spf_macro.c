@@ -88,7 +88,7 @@ next_piece(struct spf_slice *rest, struct piece *out)
 {
 	const char *end;
 	size_t used = 2;
-	char c;
+	char c = '\0';
 
 	*out = (struct piece){ .text = NULL };
 	out->literal = *rest->at;
@@ -97,7 +97,8 @@ next_piece(struct spf_slice *rest, struct piece *out)
 		rest->len--;
 		return true;
 	}
-	c = rest->len > 1 ? rest->at[1] : '\0';
+	if (rest->len > 1)
+		c = rest->at[1];
 	if (c == '{') {
 		end = memchr(rest->at, '}', rest->len);
 		if (end == NULL || !parse_macro((struct spf_slice){ rest->at + 2, (size_t)(end - rest->at) - 2 }, out))

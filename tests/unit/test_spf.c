@@ -570,6 +570,9 @@ test_the_limit_of_lookups(void **state)
 	txt("five.example.org", "v=spf1 a:example.org a:example.org a:example.org a:example.org");
 	WITH("v=spf1 include:five.example.org include:five.example.org ip4:192.0.2.1", "pass");
 	WITH("v=spf1 include:five.example.org include:five.example.org a ip4:192.0.2.1", "permerror");
+	WITH("v=spf1 a a a a a a a a exists:%{p}.%{p}.example.org ip4:192.0.2.1", "pass");
+	assert_int_equal(out.lookups, 10);
+	WITH("v=spf1 a a a a a a a a a exists:%{p}.example.org ip4:192.0.2.1", "permerror");
 	txt("loop.example.org", "v=spf1 include:loop.example.org");
 	WITH("v=spf1 include:loop.example.org +all", "permerror");
 	txt("turn.example.org", "v=spf1 redirect=turn.example.org");
