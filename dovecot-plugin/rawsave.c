@@ -104,6 +104,13 @@ refuse(struct mailbox *box, const char *reason)
 	return -1;
 }
 
+/* A plain account's, which could not be read where it comes from, may stay as it is in a plain account. */
+static bool
+may_be_plain(const struct bs_carrier *head, const struct bs_record *rec)
+{
+	return head->kind == BS_CARRIER_DAMAGED && (rec->flags & BS_RECORD_FLAG_SEALED) == 0;
+}
+
 /* Sealed for whom? A damaged file may not say, and will never open for anybody. */
 static int
 check_account(struct mailbox *box, const struct bs_carrier *head, const uint8_t *file, size_t len,
@@ -116,7 +123,7 @@ check_account(struct mailbox *box, const struct bs_carrier *head, const uint8_t 
 		return 0;
 	if (err != BS_OK)
 		return refuse(box, bs_err_text(err));
-	if (prefix.suite != BS_MSG_SUITE_X25519)
+	if (prefix.suite != BS_MSG_SUITE_X25519 && !may_be_plain(head, rec))
 		return refuse(box, "it is not encrypted");
 	if (memcmp(prefix.account_id, rec->account_id, BS_ID_LEN) != 0)
 		return refuse(box, "it is sealed for another account");

@@ -115,6 +115,16 @@ is_intact(struct istream *raw, uint64_t file_len)
 	return intact;
 }
 
+/* Suite 0 needs no key; what is damaged is carried like sealed mail. */
+static bool
+is_readable(struct istream *raw, const struct bs_msg_prefix *prefix)
+{
+	uoff_t size;
+
+	return prefix != NULL && prefix->suite == BS_MSG_SUITE_PLAIN && i_stream_get_size(raw, TRUE, &size) > 0 &&
+	    is_intact(raw, size);
+}
+
 static struct istream *
 with_head(const struct bs_carrier *head, struct istream *rest)
 {
@@ -169,7 +179,7 @@ basalt_rawsync_get_stream(struct mail *mail, bool count, struct istream **stream
 		raw = basalt_mail_raw(mail);
 		if (raw == NULL)
 			return state == BASALT_BROKEN ? -1 : 0;
-		if (state == BASALT_PLAINTEXT || (state == BASALT_SEALED && prefix->suite == BS_MSG_SUITE_PLAIN))
+		if (state == BASALT_PLAINTEXT || is_readable(raw, prefix))
 			return 0;
 		if (make_carrier(mail, raw, prefix) < 0)
 			return -1;
