@@ -98,6 +98,13 @@ wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 	return may_wait(bm) ? 0 : make_ready(mail, bm);
 }
 
+/* Without a key another plugin (zlib) could only fail on it: dsync takes the file's own bytes. */
+static bool
+is_carried(const struct basalt_mail *bm)
+{
+	return bm->raw != NULL && bm->sm != NULL && basalt_sealed_prefix(bm->sm)->suite != BS_MSG_SUITE_PLAIN;
+}
+
 static int
 basalt_istream_opened(struct mail *mail, struct istream **stream)
 {
@@ -130,7 +137,7 @@ basalt_istream_opened(struct mail *mail, struct istream **stream)
 		/* A later plugin may let go of it, and another stream get its address. */
 		i_stream_ref(ours);
 	}
-	if (bm->module_ctx.super.istream_opened != NULL)
+	if (bm->module_ctx.super.istream_opened != NULL && !is_carried(bm))
 		ret = bm->module_ctx.super.istream_opened(mail, stream);
 	/* Only if no plugin (zlib) made something else of it are our sizes the mail's. */
 	bm->outermost = ret == 0 && ours != NULL && *stream == ours;

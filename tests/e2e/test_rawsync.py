@@ -348,3 +348,18 @@ def test_a_file_name_without_sizes(host):
     status, text = host.doveadm("-o", f"mail_location={copy.location}", "backup", "-u", account.address,
                                 Copy(host, account, "sdbox").location)
     assert status != 0 and "has no W=" in text
+
+
+def test_with_zlib(own_system, tmp_path):
+    """What zlib compressed before it was sealed is carried, with the sizes of what zlib was given."""
+    more = tmp_path / "more.conf"
+    more.write_text("plugin {\n  zlib_save = gz\n}\n")
+    system = own_system(*systems.CHEAP_KDF, "--plugins", "basalt zlib", "--set", f"dovecot.include={more}")
+    account = system.account("private")
+    deliver(system, account, *mails()[:2])
+    want, read, copy = listing(system, account), bodies(system, account), Copy(system, account, "maildir")
+    assert doveadm(system, "backup", "-u", account.address, *copy.command()) == ""
+    assert copy.listing() == want and sealed(copy.files()) == sealed(system.mail_files(account))
+    shutil.rmtree(system.home(account) / "mail")
+    assert copy.at("backup", "-u", account.address, f"sdbox:{system.home(account)}/mail") == ""
+    assert listing(system, account) == want and bodies(system, account) == read
