@@ -40,7 +40,7 @@ def tree_ticks(roots):
     return ticks
 
 
-def settled_seconds(roots, pause_s=0.08, limit_s=3.0):
+def settled_seconds(roots, pause_s=0.05, limit_s=3.0):
     """Reads until two readings agree: what the server still does after its last answer belongs to the work."""
     end = time.monotonic() + limit_s
     last = tree_ticks(roots)

@@ -9,8 +9,8 @@
 """
 import time
 
-ENOUGH_CPU_S = 0.3   # thirty ticks of the clock
-ENOUGH_WALL_S = 4.0
+ENOUGH_CPU_S = 0.25  # twenty-five ticks of the clock
+ENOUGH_WALL_S = 3.0
 
 
 class Meter:

@@ -19,6 +19,7 @@ import time
 import pytest
 
 import book as books
+import canary
 import chaos
 import growth
 import probes
@@ -90,12 +91,11 @@ class Soak:
 
     def strike(self, part):
         """One kill -9. lmtp: in the middle of a delivery where one is seen soon."""
+        master = min(self.system.pids("dovecot", "dovecot"))
         if part == "imap":
-            probes.wait_for(lambda: self.system.pids("dovecot", "imap"), seconds=60, step=0.02)
-            self.kills[part] += self.kill_one("dovecot", "imap")
+            self.kills[part] += self.kill_session(master)
         elif part == "lmtp":
             roots = (self.system.env["MAIL_ROOT"], self.system.env["TMP_PLAIN"])
-            master = min(self.system.pids("dovecot", "dovecot"))
             hit = chaos.kill_in_delivery(master, roots, lambda pid: [pid], deadline_s=0.5)
             self.kills["lmtp"] += hit or self.kill_one("dovecot", "lmtp")
             self.kills["lmtp in delivery"] += hit
@@ -104,7 +104,17 @@ class Soak:
         elif part == "milter":
             self.kills[part] += bool(self.system.kill("milter"))
         elif part == "dovecot":
-            self.kills[part] += chaos.send_signal(min(self.system.pids("dovecot", "dovecot")), signal.SIGKILL)
+            self.kills[part] += chaos.send_signal(master, signal.SIGKILL)
+
+    def kill_session(self, master, seconds=5):
+        """One of the imap processes, which live for a moment only."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pids = [p for p in canary.descendants(master) if chaos.process_name(p) == "imap"]
+            if pids and chaos.send_signal(self.rng.choice(pids), signal.SIGKILL):
+                return True
+            time.sleep(0.01)
+        return False
 
     def kill_one(self, part, command=None):
         pids = self.system.pids(part, command)
