@@ -182,12 +182,19 @@ def shared_messages():
         return [tar.extractfile(m).read() for m in tar if m.isfile()]
 
 
+def runs_into_its_body(mail):
+    """No blank line between header and first boundary: whether Dovecot finds the text of such a mail hangs on what it has cached."""
+    return re.search(rb"(?m)^--", re.split(rb"\n\r?\n", mail, maxsplit=1)[0]) is not None
+
+
 def shared_twins(both, storage):
     """Twins that have them; their caches forgotten."""
     if not (SHARED / "data" / "mime.tar.xz").exists():
         pytest.skip(f"shared data absent: {SHARED}/data/mime.tar.xz")
     pair = twins.Twins(*both, storage)
-    pair.append([m for m in shared_messages() if m])
+    mails = [m for m in shared_messages() if m and not runs_into_its_body(m)]
+    assert len(mails) > 3200
+    pair.append(mails)
     pair.forget()
     return pair
 
