@@ -202,7 +202,7 @@ def shared_twins(both, storage):
 @pytest.mark.limit(240)
 def test_shared_messages(both):
     """3,250 messages of other projects' tests."""
-    pair = shared_twins(both, "sdbox")
+    pair = shared_twins(both, "mdbox")
     pair.compare(SOME, "shared, cold")
     pair.compare(SOME, "shared, warm")
 
