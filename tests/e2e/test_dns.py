@@ -26,7 +26,6 @@ mx1     IN A   192.0.2.1
 mx1     IN A   192.0.2.2
 mx1     IN AAAA 2001:db8::1
 mx2     IN CNAME mx1
-brief   2 IN A 192.0.2.9
 loop    IN CNAME loop2
 loop2   IN CNAME loop
 null    IN MX  0 .
@@ -35,7 +34,9 @@ odd     IN PTR fine.example.org.
 bytes   IN TXT "\000\255\" ;"
 a%c:d/e IN A   192.0.2.7
 *.many  IN A 192.0.2.8
-long    IN TXT """ + " ".join(f'"{c * 250}"' for c in "abcdefghijklmnop") + "\n"
+long    IN TXT """ + " ".join(f'"{c * 250}"' for c in "abcdefghijklmnop") + r"""
+brief   2 IN A 192.0.2.9
+"""  # the last one: unbound takes the TTL over to the records below
 
 Answer = collections.namedtuple("Answer", "status ms ttl records")
 Stats = collections.namedtuple("Stats", "queries hits timeouts servfails refused pending cached")
