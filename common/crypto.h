@@ -32,8 +32,8 @@
 
 /* Readies both libraries. Safe to call again. BS_ERR_CRYPTO: this machine can't run Basalt. */
 enum bs_err bs_crypto_init(void) BS_MUST_USE;
-/* The same for a short-lived process that may need no SHA-256, HMAC, HKDF or AES: OpenSSL starts with the first of them,
- * which then may answer BS_ERR_NOMEM where bs_crypto_init() would have said BS_ERR_CRYPTO. */
+/* The same for a short-lived process that may need no AES and no long digest: OpenSSL starts with the first of them, which
+ * then may answer BS_ERR_NOMEM where bs_crypto_init() would have said BS_ERR_CRYPTO. */
 enum bs_err bs_crypto_init_lazy(void) BS_MUST_USE;
 /* Known-answer tests of every primitive below; BS_ERR_CRYPTO when one is wrong. A few milliseconds and one Argon2id. */
 enum bs_err bs_crypto_selftest(void) BS_MUST_USE;
@@ -51,12 +51,13 @@ void bs_random(void *out, size_t len);
 
 /* --- hashing and derivation --- */
 
-struct bs_sha256; /* incremental SHA-256 */
+struct bs_sha256; /* incremental SHA-256, fast on long inputs */
 struct bs_sha256 *bs_sha256_new(void);
 void bs_sha256_free(struct bs_sha256 *hash);
 void bs_sha256_update(struct bs_sha256 *hash, const void *data, size_t len);
 /* Gives the digest of all so far and starts again from nothing. */
 void bs_sha256_final(struct bs_sha256 *hash, uint8_t out[BS_HASH_LEN]);
+/* At once: for short inputs. */
 void bs_sha256(const void *data, size_t len, uint8_t out[BS_HASH_LEN]);
 
 /* HMAC-SHA256 of data under a 32-byte key (RFC 2104). */
