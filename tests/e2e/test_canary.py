@@ -181,10 +181,13 @@ def abort(pid):
         time.sleep(0.02)
 
 
+# An administrator may have asked for cores: without limit, and of processes that have changed their user.
+WITH_CORES = ["--cores", "--set", f"dovecot.import_environment=TZ TMPDIR {systems.proc.MARK} PR_SET_DUMPABLE=1"]
+
+
 @pytest.fixture(scope="module")
 def system_with_cores():
-    """A sandbox that lets its processes leave core files, as an administrator may have set it."""
-    s = systems.System([*systems.CHEAP_KDF, "--cores"])
+    s = systems.System([*systems.CHEAP_KDF, *WITH_CORES])
     yield s.start()
     s.remove()
 
@@ -202,6 +205,23 @@ def test_control_leaves_a_core(tmp_path):
     if cs.pathlib.Path("/proc/sys/kernel/core_pattern").read_text().startswith("|"):
         return  # the kernel gives cores to a program; below it is the limit and the process's own state that count
     assert cores(began, tmp_path) != []
+
+
+def test_control_a_stock_imap_process_leaves_a_core(own_system):
+    """So does Dovecot without Basalt: in the mail home, with the text of a mail in it."""
+    system = own_system("--plain", *WITH_CORES)
+    account, word, began = system.account(), cs.canary.ascii_tokens(["core"])["core"], time.time() - 1
+    with system.imap(account) as imap:
+        imap.select()  # its home is made, which is where imap works from then on
+    imap = system.imap(account)
+    imap.select()
+    imap.append(cs.messages.make(word.encode() + b"\r\n"))
+    abort(cs.server_process(system, imap.c.sock))
+    imap.c.shutdown()
+    if cs.pathlib.Path("/proc/sys/kernel/core_pattern").read_text().startswith("|"):
+        return
+    core, = cores(began, system.dir)
+    assert word.encode() in cs.pathlib.Path(core).read_bytes()
 
 
 @pytest.mark.parametrize("who", ["imap", "pop3", "lmtp", "auth", "keyd", "milter"])
