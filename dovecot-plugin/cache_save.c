@@ -1,6 +1,7 @@
 #include "compat.h"
 
 #include <mail-cache-private.h>
+#include <mail-index-transaction-private.h>
 
 #include "cache_priv.h"
 #include "iostream.h"
@@ -101,6 +102,9 @@ add_pending(struct mailbox_transaction_context *t, const struct cache_transactio
 	uint32_t uid;
 
 	array_foreach(&ct->pending, p) {
+		/* maildir drops what it would append when another process has its uidlist: the next sync finds the file. */
+		if (p->seq < t->itrans->first_new_seq || p->seq > t->itrans->last_new_seq)
+			continue;
 		mail_index_lookup_uid(t->view, p->seq, &uid);
 		if (!basalt_cache_place(t->box, t->changes->uid_validity, uid, &place))
 			continue;

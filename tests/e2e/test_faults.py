@@ -342,3 +342,20 @@ def test_stopped_and_started(system, alice, bob):
     system.start()
     for account in (alice, bob):
         arrive(system, account, account.first, sent)
+
+
+def test_delivery_while_another_process_has_the_uidlist(pool):
+    """maildir then stores the file and drops what it would have appended to the index."""
+    system = pool.get("maildir", "mariadb")
+    account = system.account("private")
+    assert probes.lmtp(system, account, probes.marked("before")) == 250
+    lock = system.home(account) / "Maildir" / "dovecot-uidlist.lock"
+    lock.write_text(f"{os.getpid()}:{os.uname().nodename}\n")
+    os.chown(lock, probes.UID_MAIL, probes.UID_MAIL)
+    try:
+        assert probes.lmtp(system, account, probes.marked("meanwhile")) == 250
+    finally:
+        lock.unlink()
+    with system.imap(account) as imap:
+        assert imap.select() == 2
+        assert b"meanwhile" in b"".join(imap.part(uid) for uid in imap.uids())
