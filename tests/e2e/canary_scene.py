@@ -174,7 +174,7 @@ class Scene:
                 assert s.sendmail(own, recipients, mail, mail_options=["BODY=8BITMIME"]) == {}
         elif way.startswith("lmtp"):
             replies = lmtp.deliver(f"{sender}@out.example", recipients, mail)
-            assert [code for r in replies.values() for code, _ in r] == [250] * len(accounts)
+            assert [code for r in replies.values() for code, _ in r] == [250] * len(accounts), replies
         else:
             uid = imap.append(mail)
             if way in ("copy", "move"):
