@@ -126,8 +126,8 @@ take_file(struct scrub *s, const struct file *file)
 	s->state.counts.suite0 += file->counts.suite0;
 	s->state.counts.plaintext += file->counts.plaintext;
 	s->state.counts.damaged += file->counts.damaged;
-	json_array_foreach(file->damaged, i, row)
-		scrub_state_list(s->state.damaged, json_incref(row));
+	for (i = 0; i < json_array_size(file->damaged); i++)
+		scrub_state_list(s->state.damaged, json_incref(json_array_get(file->damaged, i)));
 	if (file->in_use) {
 		s->state.counts.in_use++;
 		scrub_state_list(s->state.in_use, ctl_json_path(file->path));

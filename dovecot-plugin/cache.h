@@ -21,6 +21,8 @@
 void basalt_cache_mailbox_allocated(struct mailbox *box);
 void basalt_cache_mailbox_opened(struct mailbox *box);
 void basalt_cache_mail_allocated(struct mail *mail);
+/* The header of this mail can be had without its file. */
+bool basalt_cache_has_header(struct mail *mail);
 /* Wipes the user's cache keys. */
 void basalt_cache_user_deinit(struct basalt_user *bu);
 

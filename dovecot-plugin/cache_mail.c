@@ -259,6 +259,14 @@ basalt_cache_look_header(struct mail *mail, struct cache_mail *cm)
 	return cm->header.p != NULL;
 }
 
+bool
+basalt_cache_has_header(struct mail *mail)
+{
+	struct cache_mail *cm = basalt_cache_mail(mail);
+
+	return cm != NULL && basalt_cache_box(mail->box) != NULL && !mail->saving && basalt_cache_look_header(mail, cm);
+}
+
 /* --- when the file is opened --- */
 
 /* The blobs spoke of another file: nothing of what they said counts. */

@@ -7,10 +7,12 @@
 #include "sealed.h"
 #include "session.h"
 #include "stored.h"
+#include "wire.h"
 
 #define KEPT_LARGE 2 /* decoded chunks kept of a large mail */
 /* A file up to this size is read at once when its body is wanted; a larger one in two or three pieces, or by chunks. */
 #define AT_ONCE_MAX BASALT_ROOM_LEN
+#define FRAME_SLACK 4096
 
 struct kept {
 	uint8_t *plain; /* NULL: nothing here; else room for a full chunk */
@@ -37,18 +39,29 @@ struct basalt_sealed {
 
 /* --- beginning and end --- */
 
-/* The footer where it belongs: one of our files whose beginning was overwritten. */
+/*
+ * A footer at the end that tells of about as many bytes as there are: one of our files whose beginning was overwritten; or
+ * what Dovecot made of an sdbox file whose frame was broken, with some bytes of the frame too many or too few.
+ */
 static bool
 ends_like_ours(struct istream *input)
 {
 	uint8_t footer[BS_MSG_FOOTER_LEN], digest[BS_HASH_LEN];
+	struct bs_rd rd = bs_rd_init(footer, sizeof(footer));
 	uoff_t size;
-	uint64_t off;
+	uint64_t off, claimed;
 	uint32_t len;
 
-	return i_stream_get_size(input, TRUE, &size) > 0 && size > sizeof(footer) &&
-	    basalt_stored_fetch(input, size - sizeof(footer), sizeof(footer), footer) == BS_OK &&
-	    bs_msg_footer_parse(footer, size, &off, &len, digest) == BS_OK;
+	if (i_stream_get_size(input, TRUE, &size) <= 0 || size <= sizeof(footer) ||
+	    basalt_stored_fetch(input, size - sizeof(footer), sizeof(footer), footer) != BS_OK)
+		return false;
+	off = bs_rd_u64(&rd);
+	len = bs_rd_u32(&rd);
+	if (off > size + FRAME_SLACK)
+		return false;
+	claimed = off + len + sizeof(footer);
+	return claimed <= size + FRAME_SLACK && size <= claimed + FRAME_SLACK &&
+	    bs_msg_footer_parse(footer, claimed, &off, &len, digest) == BS_OK;
 }
 
 /* No mail begins with a zero byte, and Dovecot stores none without any: what a crash or a bad disk left. */

@@ -7,6 +7,7 @@
 #include <str.h>
 #include <str-sanitize.h>
 
+#include "cache.h"
 #include "read.h"
 #include "substitute.h"
 #include "unreadable.h"
@@ -184,6 +185,24 @@ own_stream(struct mail *mail, struct substitute_mail *um, bool get_body, struct 
 	return um->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r);
 }
 
+/*
+ * The header by itself, though the body would have been wanted as well, if the index cache has it. Dovecot is told that nobody
+ * parses the body any more.
+ */
+static bool
+header_alone(struct mail *mail, struct substitute_mail *um, struct message_size *hdr_size, struct istream **stream_r)
+{
+	struct index_mail *imail = INDEX_MAIL(mail);
+	struct index_mail_data *data = &imail->data;
+
+	if (!basalt_cache_has_header(mail))
+		return FALSE;
+	data->save_bodystructure_header = data->save_bodystructure_body = FALSE;
+	data->save_message_parts = data->save_body_snippet = FALSE;
+	data->access_part &= ENUM_NEGATE(READ_BODY | PARSE_BODY);
+	return um->module_ctx.super.get_stream(mail, FALSE, hdr_size, NULL, stream_r) == 0;
+}
+
 static int
 substitute_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size, struct message_size *body_size,
     struct istream **stream_r)
@@ -201,6 +220,8 @@ substitute_get_stream(struct mail *mail, bool get_body, struct message_size *hdr
 		if (!um->stream) {
 			if (!may_stand || um->structure || err == BS_OK || !is_listing(mail) || !mail_stream_access_start(mail))
 				return -1;
+			if (!get_body && body_size == NULL && header_alone(mail, um, hdr_size, stream_r))
+				return 0;
 			install(mail, um, header_text(mail, err), "(header in the place of an unreadable mail's)");
 		}
 	} else if (!may_stand) {
