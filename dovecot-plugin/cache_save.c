@@ -164,6 +164,17 @@ unwatch(struct cache_box *cbox)
 	i_free(cbox->watch);
 }
 
+/* What LMTP logs of a mail it asks for when it is stored: caught as it passes, or the mail is opened again for it. */
+static void
+want_logged(struct mail_save_context *ctx)
+{
+	static const char *const names[] = { "From", "Message-ID", "Subject", NULL };
+	struct mailbox_header_lookup_ctx *headers = mailbox_header_lookup_init(ctx->transaction->box, names);
+
+	mail_add_temp_wanted_fields(ctx->dest_mail, 0, headers);
+	mailbox_header_lookup_unref(&headers);
+}
+
 static int
 cache_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
@@ -172,6 +183,8 @@ cache_save_begin(struct mail_save_context *ctx, struct istream *input)
 	struct bs_cache_place place;
 
 	unwatch(cbox);
+	if (cbox->sealed)
+		want_logged(ctx);
 	if (cbox->module_ctx.super.save_begin(ctx, input) < 0)
 		return -1;
 	/* The mailbox's GUID is found out now: at the end its files are locked. */
