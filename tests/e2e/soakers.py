@@ -36,6 +36,9 @@ def compose(book, rng):
     return number, messages.make(body, subject=f"soak {number[:6]}", header=[f"{ID_HEADER}: {number}"], ident=number)
 
 
+TEMPORARY = re.compile(r"\[UNAVAILABLE\]|\[SYS/TEMP\]|\(4\d\d,")
+
+
 class Soaker(threading.Thread):
     def __init__(self, system, book, seed, pause_s):
         super().__init__(daemon=True)
@@ -75,9 +78,12 @@ class Soaker(threading.Thread):
         self.stopping.wait(self.rng.uniform(0.5, 1.5) * self.pause_s)
 
     def refused(self, e):
-        """A connection may always break; a refusal needs a reason."""
-        self.book.did("broken session")
-        if self.strict and not isinstance(e, BROKEN):
+        """A connection may always break; a refusal needs a reason, and a machine that is too slow is one, now and then."""
+        if isinstance(e, BROKEN):
+            self.book.did("broken session")
+        elif TEMPORARY.search(str(e)):
+            self.book.did("put off" if self.strict else "put off in the storm")
+        elif self.strict:
             self.book.complain(f"{self.name}: {type(e).__name__}: {e}")
 
 

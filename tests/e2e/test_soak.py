@@ -154,6 +154,7 @@ class Soak:
         print(f"{sum(map(sum, (c.values() for c in found.values())))} messages in the end; {dict(self.book.happened)}; "
               f"kills {dict(self.kills)}; {len(doubled)} doubled, {sum(again.values())} excused")
         assert not self.book.complaints, "\n".join(self.book.complaints[:10])
+        assert self.book.happened["put off"] <= max(5, self.sessions() // 20), self.book.happened
         assert not lost, f"{len(lost)} lost: {self.story(lost)}"
         assert not unexcused, f"{len(unexcused)} doubled without a reason: {self.story(unexcused)}"
         for account in self.sealed:
@@ -202,7 +203,7 @@ def options():
     return [w for s in [*QUICK, *CHEAP_KDF] for w in ("--set", s)]
 
 
-@pytest.mark.limit(400)
+@pytest.mark.limit(540)
 def test_two_minutes(own_system):
     soak(own_system(*options()), warm_s=15, steady_s=30, storm_rounds=5, pause_s=0.6, growth_kib=256)
 
