@@ -219,6 +219,20 @@ rawsync_close(struct mail *mail)
 	rm->module_ctx.super.close(mail);
 }
 
+/* Of a storage whose mails read.c leaves alone (imapc, mbox): what begins like a carrier is none there either. */
+static int
+rawsync_get_foreign_stream(struct mail *mail, bool get_body, struct message_size *hdr_size,
+    struct message_size *body_size, struct istream **stream_r)
+{
+	struct rawsync_mail *rm = of(mail);
+
+	if (rm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r) < 0)
+		return -1;
+	if (hdr_size == NULL && body_size == NULL)
+		basalt_rawsync_escape(mail, stream_r);
+	return 0;
+}
+
 static int
 rawsync_get_virtual_size(struct mail *mail, uoff_t *size_r)
 {
@@ -268,8 +282,7 @@ basalt_rawsync_mail_allocated(struct mail *mail)
 	struct mail_vfuncs *v = pmail->vlast;
 	struct rawsync_mail *rm;
 
-	if (!mail->box->storage->user->dsyncing || basalt_user_get(mail->box->storage->user) == NULL ||
-	    !basalt_box_is_binary(mail->box))
+	if (!mail->box->storage->user->dsyncing || basalt_user_get(mail->box->storage->user) == NULL)
 		return;
 	rm = p_new(pmail->pool, struct rawsync_mail, 1);
 	rm->module_ctx.super = *v;
@@ -277,5 +290,7 @@ basalt_rawsync_mail_allocated(struct mail *mail)
 	v->close = rawsync_close;
 	v->get_virtual_size = rawsync_get_virtual_size;
 	v->get_physical_size = rawsync_get_physical_size;
+	if (!basalt_box_is_binary(mail->box))
+		v->get_stream = rawsync_get_foreign_stream;
 	MODULE_CONTEXT_SET(pmail, rawsync_mail_module, rm);
 }

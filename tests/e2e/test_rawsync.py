@@ -127,7 +127,7 @@ def bodies(host, account, folder="INBOX"):
 def test_backup_there_and_back(host, filled, kind, remote):
     """A backup has the same bytes, sizes and ids; what is restored from it into an empty home is read as before."""
     copy = Copy(host, filled, kind, remote)
-    want, read = listing(host, filled), bodies(host, filled)
+    want, read, uidl = listing(host, filled), bodies(host, filled), host.pop3(filled).uidl()[1]
     assert len(read) == 5 and all(size == len(body) for _, size, body in read)
     bytes_home = sealed(host.mail_files(filled))
     to = [copy.location] if remote == "local" else copy.command()
@@ -143,7 +143,7 @@ def test_backup_there_and_back(host, filled, kind, remote):
         doveadm(host, "backup", "-R", "-u", filled.address, *copy.command())
     assert listing(host, filled) == want
     assert sealed(host.mail_files(filled)) == bytes_home
-    assert bodies(host, filled) == read
+    assert bodies(host, filled) == read and host.pop3(filled).uidl()[1] == uidl
 
 
 @pytest.mark.parametrize("how", ["local", "pipe", "tcp"])
@@ -253,6 +253,21 @@ def test_nobody_appends_sealed_bytes(host, plan, tmp_path):
     shutil.rmtree(host.home(account) / "mail")
     doveadm(host, "backup", "-R", "-u", account.address, *copy.command())
     assert bodies(host, account) == before
+
+
+def test_nor_does_another_server(host):
+    """A mail of another server, fetched by imapc, that begins like a carrier is a mail."""
+    account, there = host.account("private"), host.account("plain")
+    deliver(host, account, messages.make(b"mine\r\n"))
+    with host.imap(there) as mail:
+        mail.append(own_carrier(host, account).replace(b"\0", b"\1"))
+    shutil.rmtree(host.home(account) / "mail")
+    imapc = {"mail_location": "imapc:", "imapc_host": "127.0.0.1", "imapc_port": host.port("imap"),
+             "imapc_user": there.address, "imapc_password": there.password}
+    doveadm(host, *[arg for k, v in imapc.items() for arg in ("-o", f"{k}={v}")],
+            "backup", "-u", account.address, f"sdbox:{host.home(account)}/mail")
+    assert [m[2] for m in bodies(host, account)] == [m[2] for m in bodies(host, there)]
+    assert host.suites(account) == [systems.SUITE_SEALED]
 
 
 def test_another_accounts_mail_is_refused(host):
