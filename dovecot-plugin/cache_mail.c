@@ -124,6 +124,11 @@ open_list(struct mail *mail, struct cache_mail *cm, const struct bs_cache_blob *
 	plain = t_malloc_no0(size);
 	if (bs_cache_open(blob, BS_CACHE_LIST, key, place, plain, &items) != BS_OK)
 		return false;
+	if (blob->kind == BS_CACHE_MESSAGE) {
+		/* Anybody can make one: keys, and whose they are, only the account's blob says. */
+		items.item[BS_CACHE_MESSAGE_ID] = items.item[BS_CACHE_DATA_KEY] = (struct bs_cache_bytes){ .p = NULL };
+		items.item[BS_CACHE_BLOB_KEY] = (struct bs_cache_bytes){ .p = NULL };
+	}
 	prime_list(mail, cm, &items, blob->kind);
 	*bits = bits_of(&items);
 	bs_wipe(plain, size);
