@@ -10,6 +10,8 @@
 #include "read.h"
 #include "substitute.h"
 
+#define LINE_MAX_KEPT 8000 /* below MAIL_READ_FULL_BLOCK_SIZE */
+
 static struct bs_cache_bytes
 text_item(const char *text)
 {
@@ -89,7 +91,21 @@ pack_header(const struct bs_cache_bytes *header)
 	return (struct bs_cache_bytes){ size > 0 ? out : NULL, size };
 }
 
-void
+/* Dovecot takes a line that is longer than its buffer in pieces, and answers differently then: such a mail it gets from the file. */
+static bool
+has_long_line(const struct bs_cache_bytes *header)
+{
+	const uint8_t *p = header->p, *end = p + header->len, *lf;
+
+	for (; end - p >= LINE_MAX_KEPT; p = lf + 1) {
+		lf = memchr(p, '\n', LINE_MAX_KEPT);
+		if (lf == NULL)
+			return true;
+	}
+	return false;
+}
+
+bool
 basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header, struct bs_cache_items *items)
 {
 	const struct index_mail_data *data = data_of(mail);
@@ -98,6 +114,8 @@ basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header, str
 	uint8_t *numbers = t_malloc_no0(BS_CACHE_NUMBERS_LEN);
 	buffer_t *parts;
 
+	if (has_long_line(header))
+		return false;
 	if (basalt_cache_numbers(mail, &n) != 0) {
 		bs_cache_numbers_write(&n, numbers);
 		item[BS_CACHE_NUMBERS] = (struct bs_cache_bytes){ numbers, BS_CACHE_NUMBERS_LEN };
@@ -105,13 +123,14 @@ basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header, str
 	item[BS_CACHE_ENVELOPE] = text_item(data->envelope);
 	item[BS_CACHE_STRUCTURE] = text_item(structure_of(mail));
 	item[BS_CACHE_SNIPPET] = text_item(data->body_snippet);
-	if (header != NULL && header->len > 0 && header->len <= BS_CACHE_HEADER_MAX)
+	if (header->len > 0 && header->len <= BS_CACHE_HEADER_MAX)
 		item[BS_CACHE_HEADER_TEXT] = pack_header(header);
 	if (data->parts != NULL) {
 		parts = t_buffer_create(256);
 		message_part_serialize(data->parts, parts);
 		item[BS_CACHE_MIME_PARTS] = (struct bs_cache_bytes){ parts->data, parts->used };
 	}
+	return true;
 }
 
 /* --- a mail that was read --- */
@@ -141,6 +160,7 @@ header_of_file(struct basalt_sealed *sm)
 struct of_file {
 	struct bs_cache_bytes header;
 	bool sealed; /* the others count */
+	bool huge;   /* its header: not to be cached at all */
 	uint8_t message_id[BS_ID_LEN], digest[BS_HASH_LEN], data_key[BS_KEY_LEN];
 };
 
@@ -153,6 +173,7 @@ collect_file(struct mail *mail, const struct cache_mail *cm, struct of_file *fil
 
 	if (sm == NULL || basalt_sealed_open(sm) != BS_OK)
 		return;
+	file->huge = basalt_sealed_sizes(sm)->header_len > BS_CACHE_HEADER_MAX;
 	/* Else another plugin (zlib) made another mail of it: the header is not what clients see. */
 	if (outermost && cm->header_in == 0)
 		file->header = header_of_file(sm);
@@ -169,13 +190,14 @@ fixed_item(struct bs_cache_items *items, enum bs_cache_item number, bool known, 
 }
 
 /* All that the account blob is to hold: what is known, but for what stands in the message blob. */
-static void
+static bool
 collect(struct mail *mail, const struct cache_mail *cm, const struct of_file *file, struct bs_cache_items *items)
 {
 	uint32_t have = cm->stored | cm->kept;
 	bool ours = (have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) != 0;
 
-	basalt_cache_collect(mail, cm->header_in == BS_CACHE_ACCOUNT ? &cm->header : &file->header, items);
+	if (file->huge || !basalt_cache_collect(mail, cm->header_in == BS_CACHE_ACCOUNT ? &cm->header : &file->header, items))
+		return false;
 	items->item[BS_CACHE_GUID] = text_item(cm->guid);
 	fixed_item(items, BS_CACHE_MESSAGE_ID, ours || file->sealed, ours ? cm->message_id : file->message_id, BS_ID_LEN);
 	fixed_item(items, BS_CACHE_DIGEST, file->sealed || (have & CACHE_BIT(BS_CACHE_DIGEST)) != 0,
@@ -190,6 +212,7 @@ collect(struct mail *mail, const struct cache_mail *cm, const struct of_file *fi
 	/* In the message blob, which need not have been opened so far. */
 	if (cm->header_in == BS_CACHE_MESSAGE)
 		items->item[BS_CACHE_HEADER_TEXT] = (struct bs_cache_bytes){ .p = NULL };
+	return true;
 }
 
 static bool
@@ -221,8 +244,7 @@ learn(struct mail *mail, struct cache_mail *cm)
 	if (cm->read || data_of(mail)->parts != NULL || cm->header_in == BS_CACHE_ACCOUNT)
 		(void)basalt_cache_look_header(mail, cm);
 	collect_file(mail, cm, &file);
-	collect(mail, cm, &file, &items);
-	if (is_news(mail, cm, &items) &&
+	if (collect(mail, cm, &file, &items) && is_news(mail, cm, &items) &&
 	    basalt_cache_place(mail->box, mail_index_get_header(mail->transaction->view)->uid_validity, mail->uid, &place) &&
 	    basalt_cache_subkey(basalt_user_get(mail->box->storage->user), subkey)) {
 		(void)basalt_cache_add(mail->transaction, mail->seq, BS_CACHE_ACCOUNT, subkey, &place, NULL, &items);

@@ -2,6 +2,7 @@
 
 #include <imap-bodystructure.h>
 #include <istream.h>
+#include <message-header-parser.h>
 #include <message-part-serialize.h>
 #include <str.h>
 
@@ -389,6 +390,81 @@ cache_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size
 	return ret;
 }
 
+/* --- header fields --- */
+
+static bool
+is_wanted(const struct mailbox_header_lookup_ctx *headers, const char *name)
+{
+	for (unsigned i = 0; i < headers->count; i++) {
+		if (i_toupper(headers->name[i][0]) == i_toupper(name[0]) && strcasecmp(headers->name[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The fields as Dovecot would have cached them, in the header's order, and an empty line. */
+static void
+pick_fields(const struct bs_cache_bytes *header, const struct mailbox_header_lookup_ctx *headers, string_t *dest)
+{
+	struct istream *input = i_stream_create_from_data(header->p, header->len);
+	struct message_header_parser_ctx *parser = message_parse_header_init(input, NULL,
+	    MESSAGE_HEADER_PARSER_FLAG_SKIP_INITIAL_LWSP | MESSAGE_HEADER_PARSER_FLAG_DROP_CR);
+	struct message_header_line *hdr;
+	bool wanted = false;
+
+	while (message_parse_header_next(parser, &hdr) > 0) {
+		if (hdr->eoh)
+			continue;
+		if (!hdr->continued) {
+			wanted = is_wanted(headers, hdr->name);
+			if (wanted) {
+				str_append(dest, hdr->name);
+				str_append_data(dest, hdr->middle, hdr->middle_len);
+			}
+		}
+		if (!wanted)
+			continue;
+		str_append_data(dest, hdr->value, hdr->value_len);
+		if (!hdr->no_newline)
+			str_append_c(dest, '\n');
+	}
+	message_parse_header_deinit(&parser);
+	i_stream_unref(&input);
+	str_append_c(dest, '\n');
+}
+
+/* As Dovecot does it: what is left of an earlier one may have to be parsed yet. */
+static void
+end_filter_stream(struct index_mail_data *data)
+{
+	const unsigned char *bytes;
+	size_t len;
+
+	if (data->filter_stream == NULL)
+		return;
+	while (i_stream_read_more(data->filter_stream, &bytes, &len) > 0)
+		i_stream_skip(data->filter_stream, len);
+	i_stream_destroy(&data->filter_stream);
+}
+
+static int
+cache_get_header_stream(struct mail *mail, struct mailbox_header_lookup_ctx *headers, struct istream **stream_r)
+{
+	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	struct index_mail_data *data = data_of(mail);
+	string_t *dest;
+
+	if (basalt_cache_box(mail->box) == NULL || mail->saving || data->save_bodystructure_header ||
+	    (data->filter_stream != NULL && data->header_parser_initialized) || !basalt_cache_look_header(mail, cm))
+		return cm->module_ctx.super.get_header_stream(mail, headers, stream_r);
+	end_filter_stream(data);
+	dest = str_new(private_of(mail)->data_pool, 512);
+	pick_fields(&cm->header, headers, dest);
+	data->filter_stream = i_stream_create_from_data(str_data(dest), str_len(dest));
+	*stream_r = data->filter_stream;
+	return 0;
+}
+
 /* --- what Dovecot asks of a mail --- */
 
 static int
@@ -413,9 +489,17 @@ static int
 cache_get_date(struct mail *mail, time_t *date_r, int *timezone_r)
 {
 	struct cache_mail *cm = CACHE_MAIL(private_of(mail));
+	enum mail_lookup_abort abort = mail->lookup_abort;
+	int ret;
 
 	basalt_cache_look(mail, cm);
-	return cm->module_ctx.super.get_date(mail, date_r, timezone_r);
+	/* The header is at hand: a search that wants no file opened may have it, as it gets the fields. */
+	if (data_of(mail)->sent_date.time == (uint32_t)-1 && header_will_do(mail, cm) && data_of(mail)->stream == NULL &&
+	    basalt_cache_look_header(mail, cm))
+		mail->lookup_abort = MAIL_LOOKUP_ABORT_NEVER;
+	ret = cm->module_ctx.super.get_date(mail, date_r, timezone_r);
+	mail->lookup_abort = abort;
+	return ret;
 }
 
 static int
@@ -590,6 +674,7 @@ basalt_cache_mail_allocated(struct mail *mail)
 	v->get_save_date = cache_get_save_date;
 	v->get_virtual_size = cache_get_virtual_size;
 	v->get_physical_size = cache_get_physical_size;
+	v->get_header_stream = cache_get_header_stream;
 	v->get_stream = cache_get_stream;
 	v->get_special = cache_get_special;
 	v->istream_opened = cache_istream_opened;

@@ -93,8 +93,8 @@ bool basalt_cache_look_header(struct mail *mail, struct cache_mail *cm);
 uint8_t basalt_cache_numbers(struct mail *mail, struct bs_cache_numbers *n);
 /* The mail is about to be closed: what is known of it and stands in no blob is added. */
 void basalt_cache_learn(struct mail *mail, struct cache_mail *cm);
-/* Fills items with what Dovecot's mail object knows; memory is the data stack. */
-void basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header, struct bs_cache_items *items);
+/* Fills items with what Dovecot's mail object knows; memory is the data stack. False: it is better not kept. */
+bool basalt_cache_collect(struct mail *mail, const struct bs_cache_bytes *header, struct bs_cache_items *items);
 
 /* --- cache_save.c --- */
 

@@ -211,12 +211,14 @@ take_saved(struct mail_save_context *ctx, const struct basalt_watch *watch)
 
 	if (!watch->ended || bs_msg_prefix_parse(watch->prefix, watch->prefix_len, &prefix) != BS_OK)
 		return;
-	if (data->hdr_size_set && data->hdr_size.physical_size <= watch->header->used)
-		header = (struct bs_cache_bytes){ watch->header->data, (size_t)data->hdr_size.physical_size };
+	if (!data->hdr_size_set || data->hdr_size.physical_size > watch->header->used)
+		return;
+	header = (struct bs_cache_bytes){ watch->header->data, (size_t)data->hdr_size.physical_size };
 	(void)mail_get_date(ctx->dest_mail, &date, &zone);
 	/* Dovecot's own idea of it differs by the time that saving takes. */
 	data->save_date = (time_t)-1;
-	basalt_cache_collect(ctx->dest_mail, &header, &items);
+	if (!basalt_cache_collect(ctx->dest_mail, &header, &items))
+		return;
 	items.item[BS_CACHE_DIGEST] = (struct bs_cache_bytes){ watch->tail, BS_HASH_LEN };
 	remember(ctx, BS_CACHE_MESSAGE, &items, &prefix);
 }
@@ -266,7 +268,8 @@ take_copied(struct mail_save_context *ctx, struct mail *src)
 
 	if (have == 0)
 		return;
-	basalt_cache_collect(src, &cm->header, &items);
+	if (!basalt_cache_collect(src, &cm->header, &items))
+		return;
 	if ((have & CACHE_BIT(BS_CACHE_DIGEST)) != 0)
 		items.item[BS_CACHE_DIGEST] = (struct bs_cache_bytes){ cm->digest, BS_HASH_LEN };
 	if ((have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) != 0)
