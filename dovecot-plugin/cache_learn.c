@@ -160,7 +160,6 @@ header_of_file(struct basalt_sealed *sm)
 struct of_file {
 	struct bs_cache_bytes header;
 	bool sealed; /* the others count */
-	bool huge;   /* its header: not to be cached at all */
 	uint8_t message_id[BS_ID_LEN], digest[BS_HASH_LEN], data_key[BS_KEY_LEN];
 };
 
@@ -173,7 +172,6 @@ collect_file(struct mail *mail, const struct cache_mail *cm, struct of_file *fil
 
 	if (sm == NULL || basalt_sealed_open(sm) != BS_OK)
 		return;
-	file->huge = basalt_sealed_sizes(sm)->header_len > BS_CACHE_HEADER_MAX;
 	/* Else another plugin (zlib) made another mail of it: the header is not what clients see. */
 	if (outermost && cm->header_in == 0)
 		file->header = header_of_file(sm);
@@ -196,7 +194,7 @@ collect(struct mail *mail, const struct cache_mail *cm, const struct of_file *fi
 	uint32_t have = cm->stored | cm->kept;
 	bool ours = (have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) != 0;
 
-	if (file->huge || !basalt_cache_collect(mail, cm->header_in == BS_CACHE_ACCOUNT ? &cm->header : &file->header, items))
+	if (!basalt_cache_collect(mail, cm->header_in == BS_CACHE_ACCOUNT ? &cm->header : &file->header, items))
 		return false;
 	items->item[BS_CACHE_GUID] = text_item(cm->guid);
 	fixed_item(items, BS_CACHE_MESSAGE_ID, ours || file->sealed, ours ? cm->message_id : file->message_id, BS_ID_LEN);

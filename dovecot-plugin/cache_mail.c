@@ -430,6 +430,9 @@ pick_fields(const struct bs_cache_bytes *header, const struct mailbox_header_loo
 	}
 	message_parse_header_deinit(&parser);
 	i_stream_unref(&input);
+	/* A header that ends in the middle of a line gets its end. */
+	if (str_len(dest) > 0 && str_data(dest)[str_len(dest) - 1] != '\n')
+		str_append_c(dest, '\n');
 	str_append_c(dest, '\n');
 }
 
