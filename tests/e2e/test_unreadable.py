@@ -250,3 +250,19 @@ def test_mdbox_whose_map_lies(pool, change):
     assert len(whole) >= 8 - 3, "a file holds two or three of them"
     assert all(any(b.endswith(m) for m in sent) for b in whole), "nothing that was not sent"
     assert not [line for line in system.log("dovecot").splitlines() if account.address in line and "Panic" in line]
+
+
+def test_lost_guid(site, alice):
+    """sdbox: a cut takes the GUID with it. The mail gets another, the same each time and in each copy; nothing is rebuilt."""
+    system = site.system
+    with system.imap(alice) as mail:
+        mail.select()
+        mail.ok("create", "elsewhere")
+        mail.copy(2, "elsewhere")
+    folder = system.home(alice) / "mail" / "mailboxes" / "INBOX" / "dbox-Mails"
+    os.truncate(folder / "u.2", 1000)
+    forget(system, alice)
+    guids = [re.findall(r"guid: ([0-9a-f]{32})\b", system.doveadm("fetch", "-u", alice.address, "guid", "mailbox", box, "all")[1])
+             for box in ("INBOX", "INBOX", "elsewhere")]
+    assert guids[0] == guids[1] and len(set(guids[0])) == 3 and guids[2] == guids[0][1:2]
+    assert not [line for line in system.log("dovecot").splitlines() if "Rebuilding" in line and alice.address in line]
