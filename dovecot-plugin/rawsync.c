@@ -4,6 +4,8 @@
 #include <istream-concat.h>
 #include <mail-storage-private.h>
 
+#include <sys/stat.h>
+
 #include "carrier.h"
 #include "rawsync.h"
 #include "read.h"
@@ -140,6 +142,19 @@ with_head(const struct bs_carrier *head, struct istream *rest)
 	return out;
 }
 
+/* A dbox frame may promise more than is left of its file. */
+static uoff_t
+bytes_there(struct istream *raw, uoff_t promised)
+{
+	uoff_t base = i_stream_get_absolute_offset(raw) - raw->v_offset;
+	int fd = i_stream_get_fd(raw);
+	struct stat st;
+
+	if (fd == -1 || fstat(fd, &st) < 0 || base + promised <= (uoff_t)st.st_size)
+		return promised;
+	return (uoff_t)st.st_size > base ? (uoff_t)st.st_size - base : 0;
+}
+
 static int
 make_carrier(struct mail *mail, struct istream *raw, const struct bs_msg_prefix *prefix)
 {
@@ -150,7 +165,7 @@ make_carrier(struct mail *mail, struct istream *raw, const struct bs_msg_prefix 
 		mail_set_critical(mail, "basalt: size of %s: %s", i_stream_get_name(raw), i_stream_get_error(raw));
 		return -1;
 	}
-	head.file_len = size;
+	head.file_len = size = bytes_there(raw, size);
 	if (prefix != NULL && is_intact(raw, size))
 		head.kind = BS_CARRIER_INTACT;
 	else

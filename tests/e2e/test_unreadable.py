@@ -266,3 +266,18 @@ def test_lost_guid(site, alice):
              for box in ("INBOX", "INBOX", "elsewhere")]
     assert guids[0] == guids[1] and len(set(guids[0])) == 3 and guids[2] == guids[0][1:2]
     assert not [line for line in system.log("dovecot").splitlines() if "Rebuilding" in line and alice.address in line]
+
+
+def test_backup_of_a_cut_file(site, alice):
+    """What is left of it is carried as it lies there, with the others."""
+    system = site.system
+    file = system.home(alice) / "mail" / "mailboxes" / "INBOX" / "dbox-Mails" / "u.2"
+    os.truncate(file, 1000)
+    forget(system, alice)
+    target = system.path(f"backup-{alice.local}")
+    target.mkdir()
+    os.chown(target, probes.UID_MAIL, probes.UID_MAIL)
+    status, out = system.doveadm("backup", "-u", alice.address, f"maildir:{target}/Maildir")
+    copies = [f.read_bytes() for f in target.rglob("Maildir/*/*") if f.parent.name in ("cur", "new")]
+    assert status == 0 and len(copies) == 3, out
+    assert sum(c in file.read_bytes() for c in copies) == 1
