@@ -67,19 +67,22 @@ def mutated(both, seed, count, commands):
     pair.compare(commands, f"mutants of seed {seed}, warm")
 
 
-# A preview that ends in half a character is another one with LF and with CRLF, as which sealed mail is stored.
-WITHOUT_PREVIEW = [c.replace(b" PREVIEW", b"") for c in SOME]
+# A preview that ends in half a character is another one with LF and with CRLF, as which sealed mail is stored. And what SEARCH BODY
+# finds where boundaries are broken hangs on what Dovecot has cached of this mail and of the one before it.
+FOR_MUTANTS = [c.replace(b" PREVIEW", b"") for c in SOME if b"BODY e" not in c]
 
 
 def test_mutants(both):
-    mutated(both, 3, 300, WITHOUT_PREVIEW)
+    mutated(both, 3, 300, FOR_MUTANTS)
 
 
 @pytest.mark.long
 @pytest.mark.limit(3600)
 def test_many_mutants(both):
+    # A part from behind a bare CR: Dovecot hangs up; with BINARY it miscounts, or hangs up, where line ends are mixed.
+    commands = [c for c in COMMANDS if not re.search(rb"PREVIEW|\]<|BINARY|(SEARCH|UTF-8|ASCII) .*(BODY|TEXT)", c)]
     for seed in range(4, 40):
-        mutated(both, seed, 600, WITHOUT_PREVIEW if seed % 4 else [c for c in COMMANDS if b"PREVIEW" not in c])
+        mutated(both, seed, 600, FOR_MUTANTS if seed % 4 else commands)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -182,19 +185,12 @@ def shared_messages():
         return [tar.extractfile(m).read() for m in tar if m.isfile()]
 
 
-def runs_into_its_body(mail):
-    """No blank line between header and first boundary: whether Dovecot finds the text of such a mail hangs on what it has cached."""
-    return re.search(rb"(?m)^--", re.split(rb"\n\r?\n", mail, maxsplit=1)[0]) is not None
-
-
 def shared_twins(both, storage):
     """Twins that have them; their caches forgotten."""
     if not (SHARED / "data" / "mime.tar.xz").exists():
         pytest.skip(f"shared data absent: {SHARED}/data/mime.tar.xz")
     pair = twins.Twins(*both, storage)
-    mails = [m for m in shared_messages() if m and not runs_into_its_body(m)]
-    assert len(mails) > 3200
-    pair.append(mails)
+    pair.append([m for m in shared_messages() if m])
     pair.forget()
     return pair
 
