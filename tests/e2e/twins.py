@@ -58,6 +58,7 @@ class Twins:
         self.systems = (sealed, stock)
         self.accounts = (account, stock.account(name=account.local))
         self.who = storage
+        self.known = {}
 
     def connect(self):
         """A logged in connection to each."""
@@ -106,6 +107,7 @@ class Twins:
             return False
         if not re.match(rb"(UID )?FETCH ", line):
             states = [self.told(line, folder, mask, cold) for cold in (False, True)]
+            del self.known[line, folder, False]
             self.told(b"FETCH 1:* (BODY.PEEK[1])", folder, mask, False)  # now it has the parts of all, too, as the sealed cache does
             states.append(self.told(line, folder, mask, False))
             return said[0] in states or found_somewhere(said, states)
@@ -116,12 +118,14 @@ class Twins:
             a == b or made_of(inside(a), {inside(c) for c in choice}) for a, b, choice in zip(said[0], said[1], choices))
 
     def told(self, line, folder, mask, cold):
-        """What the stock server says to it, with what it has cached, or with nothing."""
-        if cold:
-            self.forget(stock_alone=True)
-        with self.connect_stock() as c:
-            c.command(f"SELECT {folder}")
-            return [mask(r) for r in rawimap.same(c.command(line))]
+        """What the stock server says to it, with what it has cached, or with nothing. That does not change, so it is asked once."""
+        if b"FLAGS" in line or (line, folder, cold) not in self.known:
+            if cold:
+                self.forget(stock_alone=True)
+            with self.connect_stock() as c:
+                c.command(f"SELECT {folder}")
+                self.known[line, folder, cold] = [mask(r) for r in rawimap.same(c.command(line))]
+        return self.known[line, folder, cold]
 
     @staticmethod
     def check(said, what):
