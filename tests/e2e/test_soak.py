@@ -33,7 +33,7 @@ QUICK = ["postfix.minimal_backoff_time=1s", "postfix.maximal_backoff_time=2s", "
 AGAIN = r"(?:message may be sent more than once|said: 421 4\.3\.2 \S+ Shutting down \(in reply to end of DATA)"
 STORM = ["imap", "lmtp", "keyd", "milter", "dovecot"]
 ARENAS_KIB = 512  # a thread that comes for the first time gets a heap of its own from malloc
-SIGNS = ("Panic:", "killed with signal 6", "killed with signal 11", "Assertion failed")
+SIGNS = ("Panic:", "Raw backtrace", "killed with signal 6", "killed with signal 11", "Assertion failed")
 
 
 class Soak:
@@ -159,8 +159,8 @@ class Soak:
         assert not unexcused, f"{len(unexcused)} doubled without a reason: {self.story(unexcused)}"
         for account in self.sealed:
             assert probes.sealed_only(self.system, account) > 0
-        log = self.system.log("dovecot")
-        assert not [line for line in log.splitlines() if any(sign in line for sign in SIGNS)]
+        bad = [line for line in self.system.log("dovecot").splitlines() if any(sign in line for sign in SIGNS)]
+        assert not bad, f"{len(bad)} times: " + "\n".join(bad[:6])
 
     def story(self, entries, most=3):
         """What is known of some of them: for the reader of a failure."""
