@@ -106,7 +106,7 @@ unwrap_batch(struct mail *mail, struct basalt_user *bu, const struct bs_msg_pref
 	uint32_t seq = mail->seq + 1, end = mail_index_view_get_messages_count(t->view);
 	struct bs_msg_prefix *prefixes = t_new(struct bs_msg_prefix, want);
 	uint8_t (*data_keys)[BS_KEY_LEN] = t_malloc0(want * sizeof(*data_keys));
-	enum bs_err *status = t_new(enum bs_err, want);
+	enum bs_err *status = t_malloc0(want * sizeof(*status));
 	enum bs_err err;
 
 	prefixes[0] = *prefix;
