@@ -47,10 +47,15 @@ static void
 dupes_move(struct mail_deliver_context *ctx, const char *dir)
 {
 	struct mail_user *user = ctx->rcpt_user;
-	const char *home = user->_home;
-	bool looked_up = user->home_looked_up;
+	const char *home, *old;
+	bool looked_up;
 
 	mail_duplicate_db_deinit(&ctx->dup_db);
+	/* From when the account was not sealed. */
+	if (mail_user_get_home(user, &old) > 0)
+		i_unlink_if_exists(t_strconcat(old, "/.dovecot." DUPES_NAME, NULL));
+	looked_up = user->home_looked_up;
+	home = user->_home;
 	user->_home = dir;
 	user->home_looked_up = TRUE;
 	ctx->dup_db = mail_duplicate_db_init(user, DUPES_NAME);

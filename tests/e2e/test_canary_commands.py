@@ -60,7 +60,8 @@ def message(t, way, pad, address):
 
 
 class Scene(cs.Scene):
-    def __init__(self, system, ways):
+    def __init__(self, system, storage, ways):
+        self.storage = storage
         names = [(who, way, kind) for who in ("sealed", "plain") for way in ways for kind in KINDS]
         names += [("both", "lmtp-both", kind) for kind in KINDS] + [("control", "moment", "subject")]
         super().__init__(system, {n: t.replace("ü", "u") if n[2] in EXTRA else t for n, t in cs.tokens(names).items()})
@@ -112,7 +113,8 @@ class Scene(cs.Scene):
         home = self.system.home(account)
         home.mkdir(parents=True, exist_ok=True)
         (home / ".dovecot.sieve").write_text(SCRIPT.format(target=self.target.address, own=account.address))
-        for path in (home.parent, home, home / ".dovecot.sieve"):
+        (home / ".dovecot.lda-dupes").write_bytes(b"from when it was not sealed")
+        for path in (home.parent, home, *home.glob(".dovecot.*")):
             os.chown(path, probes.UID_MAIL, probes.UID_MAIL)
 
     def bring_in(self, who, account):
@@ -139,7 +141,8 @@ class Scene(cs.Scene):
         pop = self.system.pop3(account)
         cc.run_pop3(pop)
         pop.quit()
-        index, = self.system.home(account).glob("**/INBOX/dbox-Mails")
+        at = {"sdbox": "mail/mailboxes/INBOX/dbox-Mails", "mdbox": "mail/mailboxes/INBOX/dbox-Mails", "maildir": "Maildir"}
+        index = self.system.home(account) / at[self.storage]
         cc.run_doveadm(self.system, account, self.words(who), index)
 
     def play(self):
@@ -158,13 +161,14 @@ class Scene(cs.Scene):
         return self
 
 
-@pytest.fixture(scope="module")
-def scene():
-    sieve = systems.has_sieve()
+@pytest.fixture(scope="module", params=["sdbox", pytest.param("mdbox", marks=pytest.mark.long),
+                                        pytest.param("maildir", marks=pytest.mark.long)])
+def scene(request):
+    sieve = ["--sieve"] if systems.has_sieve() else []
     with watch.Disk() as disk:
-        system = systems.System([*systems.CHEAP_KDF, *(["--sieve"] if sieve else []), "--set", "dovecot." + DEBUG], where=disk.dir)
+        system = systems.System([*systems.CHEAP_KDF, *sieve, "--set", "dovecot." + DEBUG], where=disk.dir, storage=request.param)
         try:
-            yield Scene(system.start(), WAYS if sieve else {w: n for w, n in WAYS.items() if w not in SIEVE}).play()
+            yield Scene(system.start(), request.param, WAYS if sieve else {w: n for w, n in WAYS.items() if w not in SIEVE}).play()
         except watch.Unsupported as e:
             pytest.skip(f"the disk can't be watched here: {e}")
         finally:
