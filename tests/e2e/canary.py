@@ -8,6 +8,7 @@ hexadecimal; line breaks of base64 and quoted-printable are taken out first. Fil
 """
 import base64
 import collections
+import hashlib
 import os
 import pathlib
 import quopri
@@ -63,6 +64,15 @@ def needles(token):
     return found
 
 
+def digests(text):
+    """[(encoding, bytes)]: what a program may keep of a Message-ID in place of it."""
+    found = []
+    for name in ("md5", "sha1", "sha256"):
+        raw = hashlib.new(name, text.encode()).digest()
+        found += [(name, raw), (name, raw.hex().encode()), (name, base64.b64encode(raw).rstrip(b"="))]
+    return found
+
+
 _SOFT_BREAKS = re.compile(rb"=\r?\n")
 _BREAKS = re.compile(rb"[\r\n]+[ \t]?")
 
@@ -90,6 +100,11 @@ class Sieve:
         self.meaning = {n.lower(): (t, e) for t, token in reversed(tokens.items()) for e, n in reversed(needles(token))}
         self.pieces, self.waiting, self.found = [], 0, {}
 
+    def also(self, name, more):
+        """More forms of a token: [(encoding, bytes)]."""
+        for encoding, needle in more:
+            self.meaning[needle.replace(b"\n", b"\1").lower()] = (name, encoding)
+
     def feed(self, where, data):
         if data.strip(b"\0"):
             for form in {data, _BREAKS.sub(b"", data), _SOFT_BREAKS.sub(b"", data)}:
@@ -114,7 +129,7 @@ class Sieve:
                                input=b"".join(form + b"\n" for _, form in self.pieces), env={"LC_ALL": "C", **PATH})
         if p.returncode > 1:
             raise RuntimeError("grep failed")
-        for line in p.stdout.splitlines():
+        for line in p.stdout.split(b"\n")[:-1]:
             number, _, needle = line.partition(b":")
             self.found[Find(self.pieces[int(number) - 1][0], *self.meaning[needle.lower()])] = True
         self.pieces, self.waiting = [], 0

@@ -213,8 +213,17 @@ class Scene:
 
     # --- the search ---
 
+    def sieve(self, tokens):
+        """With digests of each Message-ID, with its brackets and without."""
+        sieve = canary.Sieve(tokens)
+        for name, token in tokens.items():
+            if name[-1] in ("message-id", "references", "in-reply-to"):
+                for text in (f"{token}@out.example", f"<{token}@out.example>"):
+                    sieve.also(name, canary.digests(text))
+        return sieve
+
     def search(self, stage):
-        sieve = canary.Sieve({**self.tokens, **self.secrets})
+        sieve = self.sieve({**self.tokens, **self.secrets})
         canary.feed_tree(sieve, self.system.dir)
         for root in ("/tmp", "/var", "/run", "/dev/shm", "/root"):
             canary.feed_tree(sieve, root, newer=self.began, skip=["/tmp/" + systems.PREFIX, "/var/lib/dpkg", "/run/lock"])

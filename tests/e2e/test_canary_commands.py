@@ -66,7 +66,7 @@ class Scene(cs.Scene):
         names += [("both", "lmtp-both", kind) for kind in KINDS] + [("control", "moment", "subject")]
         super().__init__(system, {n: t.replace("ü", "u") if n[2] in EXTRA else t for n, t in cs.tokens(names).items()})
         self.friend, self.target = system.account("private", "friend"), system.account("private", "target")
-        self.answers, self.written, self.ways, self.marks = {}, canary.Sieve(self.tokens), ways, {}
+        self.answers, self.written, self.ways, self.marks = {}, self.sieve(self.tokens), ways, {}
         self.watch = watch.Watch(system.dir, self.note, self.is_ours)
 
     def mail(self, who, way):

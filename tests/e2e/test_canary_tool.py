@@ -1,5 +1,6 @@
 """The canary search finds what is planted, in each form in which mail software writes text."""
 import base64
+import hashlib
 import os
 import pathlib
 import quopri
@@ -71,6 +72,22 @@ def test_the_sieve_of_many_tokens_finds_the_same(tmp_path, encode):
     (tmp_path / "three").write_bytes(b"line\n" * 9 + encode(many[8].encode()))
     found = {(os.path.basename(f.where), f.token) for f in canary.scan_tree(tmp_path, many)}
     assert found == {("one", 7), ("three", 8)}
+
+
+@pytest.mark.parametrize("encode", [
+    lambda b: hashlib.md5(b).digest(), lambda b: hashlib.sha1(b).hexdigest().upper().encode(),
+    lambda b: base64.b64encode(hashlib.sha256(b).digest()),
+])
+def test_digests_of_a_message_id_count(tmp_path, encode):
+    """300 of them, so that every byte turns up, the line's end too."""
+    many = canary.ascii_tokens(range(300), seed=5)
+    sieve = canary.Sieve(many)
+    for name, token in many.items():
+        sieve.also(name, canary.digests(f"<{token}@out.example>"))
+    for name, token in many.items():
+        (tmp_path / str(name)).write_bytes(b"..." + encode(f"<{token}@out.example>".encode()) + b"...")
+    canary.feed_tree(sieve, tmp_path)
+    assert {(os.path.basename(f.where), f.token) for f in sieve.finds()} == {(str(n), n) for n in many}
 
 
 def test_memory_files_and_arguments_count():
