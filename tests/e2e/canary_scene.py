@@ -129,7 +129,7 @@ class HalfSent:
 
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while systems.proc.start_time(self.pid) is not None:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -258,7 +258,7 @@ class Scene:
             halves = [HalfSent(self.system, way, a, *self.mail(who, way, pad))
                       for way, pad in CUT.items() for who, a in self.accounts.items()]
             for half in halves:
-                probes.wait_for(half.is_read)
+                probes.wait_for(half.is_read, seconds=60)
             self.search("open")
             for half in halves:
                 half.kill()

@@ -169,7 +169,7 @@ def cores(began, *folders):
 
 def abort(pid):
     os.kill(pid, signal.SIGABRT)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while systems.proc.start_time(pid) is not None:
         assert time.monotonic() < end
         time.sleep(0.02)
