@@ -8,7 +8,8 @@
  * of this fails a command. Processes without a session open nothing and write nothing but what they store themselves.
  *   cache.c        mailboxes: which are sealed, finding and adding blobs
  *   cache_keys.c   the cache subkey, and data keys of many mails at once
- *   cache_mail.c   a mail's blobs opened, and what Dovecot asks of a mail answered from them
+ *   cache_open.c   a mail's blobs opened, and Dovecot's mail object told of it
+ *   cache_mail.c   what Dovecot asks of a mail answered from them, else from its file
  *   cache_learn.c  a mail that was read becomes a blob
  *   cache_save.c   a mail that is stored or copied becomes one
  */

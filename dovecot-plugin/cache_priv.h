@@ -82,6 +82,9 @@ struct cache_mail {
 #define CACHE_BIT(item) (1u << (item))
 
 struct cache_mail *basalt_cache_mail(struct mail *mail);
+
+/* --- cache_open.c --- */
+
 /* Opens the mail's blobs, once. */
 void basalt_cache_look(struct mail *mail, struct cache_mail *cm);
 /* Header and MIME parts, too. True when there is a header. */
