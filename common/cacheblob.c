@@ -50,6 +50,61 @@ items_write(struct bs_wr *wr, enum bs_cache_part part, const struct bs_cache_ite
 	}
 }
 
+/* The bytes of a literal, {N} CR LF and N bytes, that begins at p; 0 when there is none. */
+static size_t
+literal_len(const uint8_t *p, size_t len)
+{
+	size_t n = 0, i = 1;
+
+	for (; i < len && i < 9 && p[i] >= '0' && p[i] <= '9'; i++)
+		n = n * 10 + (size_t)(p[i] - '0');
+	if (i == 1 || len - i < 3 || memcmp(p + i, "}\r\n", 3) != 0 || n > len - i - 3)
+		return 0;
+	return i + 3 + n;
+}
+
+/* The bytes of a quoted string; 0 when it does not end. */
+static size_t
+quoted_len(const uint8_t *p, size_t len)
+{
+	for (size_t i = 1; i < len; i++) {
+		if (p[i] == '"')
+			return i + 1;
+		if (p[i] == '\\')
+			i++;
+		if (i < len && (p[i] == '\r' || p[i] == '\n'))
+			return 0;
+	}
+	return 0;
+}
+
+/* Dovecot sends such a text between parentheses as it is: whoever made it, it must not get out of them. */
+static bool
+stays_inside(const uint8_t *p, size_t len)
+{
+	size_t depth = 0, n;
+
+	for (size_t i = 0; i < len; i += n) {
+		n = p[i] == '"' ? quoted_len(p + i, len - i) : p[i] == '{' ? literal_len(p + i, len - i) : 1;
+		if (n == 0 || p[i] < ' ' || p[i] > '~' || (p[i] == ')' && depth == 0))
+			return false;
+		depth += p[i] == '(';
+		depth -= p[i] == ')';
+	}
+	return len > 0 && depth == 0;
+}
+
+/* Letters, digits and what else stands in a maildir's base name or a hexadecimal GUID. */
+static bool
+is_guid(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] <= ' ' || p[i] > '~' || strchr("\"\\(){%*]", p[i]) != NULL)
+			return false;
+	}
+	return len > 0;
+}
+
 /* What a reader of Dovecot's relies on. */
 static bool
 item_is_sound(unsigned number, const struct bs_cache_bytes *item)
@@ -59,8 +114,10 @@ item_is_sound(unsigned number, const struct bs_cache_bytes *item)
 		return item->len == BS_CACHE_NUMBERS_LEN;
 	case BS_CACHE_ENVELOPE:
 	case BS_CACHE_STRUCTURE:
-	case BS_CACHE_SNIPPET:
+		return memchr(item->p, '\0', item->len) == NULL && stays_inside(item->p, item->len);
 	case BS_CACHE_GUID:
+		return is_guid(item->p, item->len);
+	case BS_CACHE_SNIPPET:
 		return item->len > 0 && memchr(item->p, '\0', item->len) == NULL;
 	case BS_CACHE_MESSAGE_ID:
 		return item->len == BS_ID_LEN;

@@ -117,6 +117,9 @@ struct bs_msg_span {
 	uint32_t plain_len;  /* at most BS_MSG_CHUNK_LEN */
 };
 
+/* Is it this file's key? Compares the commitment alone: BS_ERR_AUTH if not, BS_ERR_NOKEY in suite 0. */
+enum bs_err bs_msg_key_fits(const struct bs_msg_prefix *prefix, const uint8_t data_key[BS_KEY_LEN]) BS_MUST_USE;
+
 /* Checks the commitment first (BS_ERR_AUTH). data_key is NULL in suite 0 (BS_ERR_NOKEY if it is elsewhere). Neither it
  * nor the prefix's bytes are needed afterwards. */
 enum bs_err bs_msg_reader_new(const struct bs_msg_prefix *prefix, const uint8_t *data_key,

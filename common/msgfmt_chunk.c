@@ -70,6 +70,19 @@ bs_msg_keys_init(struct bs_msg_keys *keys, uint8_t suite, const uint8_t *prefix,
 	return err;
 }
 
+enum bs_err
+bs_msg_key_fits(const struct bs_msg_prefix *prefix, const uint8_t data_key[BS_KEY_LEN])
+{
+	uint8_t h[BS_HASH_LEN], commitment[BS_HASH_LEN];
+	enum bs_err err;
+
+	if (prefix->suite == BS_MSG_SUITE_PLAIN)
+		return BS_ERR_NOKEY;
+	bs_sha256(prefix->bytes, prefix->hashed_len, h);
+	err = derive(data_key, h, "basalt commitment v1", commitment);
+	return err == BS_OK && !bs_equal(commitment, prefix->commitment, BS_HASH_LEN) ? BS_ERR_AUTH : err;
+}
+
 void
 bs_msg_keys_clear(struct bs_msg_keys *keys)
 {

@@ -139,10 +139,11 @@ basalt_cache_data_key(struct mail *mail, const struct bs_msg_prefix *prefix, uin
 
 	if (bu->session == NULL || keys_of(bu) == NULL)
 		return false;
-	if (ahead_take(bu->cache_keys, prefix->message_id, key) || basalt_keymem_get(bu, prefix->message_id, key))
+	if ((ahead_take(bu->cache_keys, prefix->message_id, key) && bs_msg_key_fits(prefix, key) == BS_OK) ||
+	    basalt_session_has_key(bu, prefix, key))
 		return true;
 	T_BEGIN {
 		err = unwrap_batch(mail, bu, prefix, key);
 	} T_END;
-	return err == BS_OK;
+	return err == BS_OK && bs_msg_key_fits(prefix, key) == BS_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "cache_priv.h"
 #include "compress.h"
-#include "keymem.h"
+#include "session.h"
 #include "read.h"
 #include "substitute.h"
 
@@ -177,7 +177,7 @@ collect_file(struct mail *mail, const struct cache_mail *cm, struct of_file *fil
 		file->header = header_of_file(sm);
 	prefix = basalt_sealed_prefix(sm);
 	file->sealed = prefix->suite != BS_MSG_SUITE_PLAIN && basalt_sealed_digest(sm, file->digest) == BS_OK &&
-	    basalt_keymem_get(basalt_sealed_user(sm), prefix->message_id, file->data_key);
+	    basalt_session_has_key(basalt_sealed_user(sm), prefix, file->data_key);
 	memcpy(file->message_id, prefix->message_id, BS_ID_LEN);
 }
 

@@ -7,6 +7,7 @@
 
 #include "cache_priv.h"
 #include "keymem.h"
+#include "session.h"
 #include "read.h"
 
 static MODULE_CONTEXT_DEFINE_INIT(cache_mail_module, &mail_module_register);
@@ -69,6 +70,9 @@ compare_file(struct mail *mail, struct cache_mail *cm)
 		same = memcmp(basalt_sealed_prefix(sm)->message_id, cm->message_id, BS_ID_LEN) == 0;
 		if (same && (have & CACHE_BIT(BS_CACHE_DIGEST)) != 0 && basalt_sealed_digest(sm, digest) == BS_OK)
 			same = memcmp(digest, cm->digest, BS_HASH_LEN) == 0;
+		/* A forged blob may name the file's id and digest; it can't know its key. */
+		if (same && (have & CACHE_BIT(BS_CACHE_DATA_KEY)) != 0)
+			same = bs_msg_key_fits(basalt_sealed_prefix(sm), cm->data_key) == BS_OK;
 	}
 	if (same)
 		return;

@@ -1,11 +1,14 @@
 #include "compat.h"
 
+#include <ioloop.h>
+
 #include <mail-cache-private.h>
 #include <mail-index-transaction-private.h>
 
 #include "cache_priv.h"
 #include "iostream.h"
 #include "keymem.h"
+#include "session.h"
 
 /* A mail of a transaction that is not committed: its UID comes at the end. */
 struct pending {
@@ -72,7 +75,7 @@ add_stored(struct mailbox_transaction_context *t, const struct pending *p, const
 	struct bs_msg_prefix prefix;
 
 	if (bs_msg_prefix_parse(p->prefix, p->prefix_len, &prefix) == BS_OK &&
-	    basalt_keymem_get(bu, prefix.message_id, data_key) && bs_cache_message_key(&prefix, data_key, key) == BS_OK)
+	    basalt_session_has_key(bu, &prefix, data_key) && bs_cache_message_key(&prefix, data_key, key) == BS_OK)
 		(void)basalt_cache_add(t, p->seq, BS_CACHE_MESSAGE, key, place, &prefix, &p->items);
 	bs_wipe(data_key, sizeof(data_key));
 	bs_wipe(key, sizeof(key));
@@ -265,11 +268,19 @@ take_copied(struct mail_save_context *ctx, struct mail *src)
 	struct cache_mail *cm = basalt_cache_mail(src);
 	struct bs_cache_items items = { 0 };
 	uint32_t have = cm->stored | cm->kept;
+	uint8_t numbers[BS_CACHE_NUMBERS_LEN];
+	struct bs_cache_numbers n;
 
 	if (have == 0)
 		return;
 	if (!basalt_cache_collect(src, &cm->header, &items))
 		return;
+	/* RFC 8514, section 5: a copy's date of saving is its own. */
+	if (items.item[BS_CACHE_NUMBERS].p != NULL && bs_cache_numbers_read(&items.item[BS_CACHE_NUMBERS], &n) == BS_OK) {
+		n.saved = (uint64_t)ioloop_time;
+		bs_cache_numbers_write(&n, numbers);
+		items.item[BS_CACHE_NUMBERS] = (struct bs_cache_bytes){ numbers, sizeof(numbers) };
+	}
 	if ((have & CACHE_BIT(BS_CACHE_DIGEST)) != 0)
 		items.item[BS_CACHE_DIGEST] = (struct bs_cache_bytes){ cm->digest, BS_HASH_LEN };
 	if ((have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) != 0)

@@ -76,6 +76,15 @@ basalt_keymem_get(const struct basalt_user *reader, const uint8_t message_id[BS_
 }
 
 void
+basalt_keymem_drop(const struct basalt_user *reader, const uint8_t message_id[BS_ID_LEN])
+{
+	struct entry *e = keymem_find(reader, message_id);
+
+	if (e != NULL)
+		bs_wipe(e, sizeof(*e));
+}
+
+void
 basalt_keymem_forget(const struct basalt_user *owner)
 {
 	for (size_t i = 0; table != NULL && i < BASALT_KEYMEM_MAX; i++) {

@@ -23,6 +23,8 @@ struct basalt_user;
 void basalt_keymem_put(const struct basalt_user *owner, const uint8_t message_id[BS_ID_LEN],
     const uint8_t data_key[BS_KEY_LEN]);
 bool basalt_keymem_get(const struct basalt_user *reader, const uint8_t message_id[BS_ID_LEN], uint8_t data_key[BS_KEY_LEN]);
+/* A key that turned out to be another's. */
+void basalt_keymem_drop(const struct basalt_user *reader, const uint8_t message_id[BS_ID_LEN]);
 /* Wipes what belongs to owner. */
 void basalt_keymem_forget(const struct basalt_user *owner);
 /* Wipes and frees all, when the plugin is unloaded. */

@@ -190,8 +190,12 @@ basalt_user_created(struct mail_user *user)
 
 	basalt_no_cores();
 	basalt_deliver_hook();
-	if (is_raw_user(user))
+	if (is_raw_user(user)) {
+		/* Its setting is the one by which lmtp spools what comes in, whatever the recipients' say. */
+		if (basalt_check_temp_dir(user, &error) < 0)
+			user->error = p_strdup_printf(user->pool, "basalt: %s", error);
 		return;
+	}
 	bu = p_new(user->pool, struct basalt_user, 1);
 	bu->user = user;
 	bu->account = str_lcase(p_strdup(user->pool, user->username));

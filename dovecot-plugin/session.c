@@ -214,13 +214,26 @@ basalt_session_cache_key(struct basalt_user *bu, uint8_t key[BS_KEY_LEN])
 	return err;
 }
 
+bool
+basalt_session_has_key(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
+{
+	if (!basalt_keymem_get(bu, prefix->message_id, data_key))
+		return false;
+	if (bs_msg_key_fits(prefix, data_key) == BS_OK)
+		return true;
+	/* Message ids are no secret: a forged prefix may have brought its own key under this one. */
+	basalt_keymem_drop(bu, prefix->message_id);
+	bs_wipe(data_key, BS_KEY_LEN);
+	return false;
+}
+
 enum bs_err
 basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN])
 {
 	struct bs_msg_prefix prefixes[1 + BASALT_AHEAD_MAX];
 	size_t n = 1;
 
-	if (basalt_keymem_get(bu, prefix->message_id, data_key))
+	if (basalt_session_has_key(bu, prefix, data_key))
 		return BS_OK;
 	if (bu->session == NULL)
 		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;

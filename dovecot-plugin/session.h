@@ -40,6 +40,9 @@ enum basalt_account { BASALT_ACCOUNT_UNKNOWN, BASALT_ACCOUNT_PLAIN, BASALT_ACCOU
 /* What the account is by the newest record at hand, which may be the mail home's; asks keyd nothing. */
 enum basalt_account basalt_session_kind(struct basalt_user *bu);
 
+/* True when the process remembers the key of just this file. */
+bool basalt_session_has_key(struct basalt_user *bu, const struct bs_msg_prefix *prefix, uint8_t data_key[BS_KEY_LEN]);
+
 /* The key of this message will be wanted soon: it is asked for with the next one. prefix stays where it is until _unexpect. */
 void basalt_session_expect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
 void basalt_session_unexpect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);

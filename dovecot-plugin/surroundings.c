@@ -63,8 +63,8 @@ service_setting(struct mail_user *user, const char *name)
 	return text;
 }
 
-static int
-check_temp_dir(struct mail_user *user, const char **error_r)
+int
+basalt_check_temp_dir(struct mail_user *user, const char **error_r)
 {
 	const char *dir = user->set->mail_temp_dir;
 
@@ -196,7 +196,7 @@ check_sieve(struct mail_user *user, const char **error_r)
 int
 basalt_surroundings_check(struct mail_user *user, const char **error_r)
 {
-	static int (*const checks[])(struct mail_user *, const char **) = { check_temp_dir, check_attachments,
+	static int (*const checks[])(struct mail_user *, const char **) = { basalt_check_temp_dir, check_attachments,
 		check_client_limit, check_rawlog, check_deliver_log, check_mail_log, check_fts, check_sieve };
 
 	for (size_t i = 0; i < N_ELEMENTS(checks); i++) {

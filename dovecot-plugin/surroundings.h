@@ -17,6 +17,8 @@ struct mail_user;
 
 /* 0, or -1 with the reason. A few system calls: it is made for each login and each delivery. */
 int basalt_surroundings_check(struct mail_user *user, const char **error_r);
+/* The part of it that looks at mail_temp_dir. */
+int basalt_check_temp_dir(struct mail_user *user, const char **error_r);
 /* Does path, or the folder that it would stand in, lie in memory (tmpfs, ramfs)? */
 bool basalt_is_memory(const char *path);
 /* Is this Dovecot plugin ("sieve", "fts") loaded? */

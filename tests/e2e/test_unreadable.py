@@ -161,6 +161,7 @@ def test_large_mail_breaks_in_the_middle_once(site):
     system, account = site.system, site.system.account()
     sent = messages.make(messages.noise(3 << 20, seed=3), subject="large")
     assert probes.lmtp(system, account, sent) == 250
+    since = len(system.log("dovecot"))
     s = damage.Sealed(sealedfiles.messages(system, account)[0].path)
     s.flip(s.chunks[30].start + 100)
     forget(system, account)
@@ -176,6 +177,7 @@ def test_large_mail_breaks_in_the_middle_once(site):
         mail.ok("create", "there")
         mail.copy(1, "there", "MOVE")
         assert mail.uids() == []
+    system.logged("dovecot", "can't read", since, count=2)
     lines = [line for line in system.log("dovecot").splitlines() if f"({account.address})" in line and "can't read" in line]
     assert len(lines) == 2 and all(s.file.name in line or "u." in line for line in lines), "once a session"
 

@@ -232,6 +232,47 @@ test_sealing_has_its_bounds(void **state)
 	assert_int_equal(bs_cache_seal(BS_CACHE_MESSAGE, cv_subkey, &p, NULL, &items, out, sizeof(out), &len), BS_ERR_ARG);
 }
 
+/* Dovecot sends ENVELOPE and BODYSTRUCTURE between parentheses as they are: no text gets out of them. */
+static void
+test_texts_stay_inside(void **state)
+{
+	static const struct {
+		const char *text;
+		bool sound;
+	} cases[] = {
+		{ "NIL \"a \\\" b\" ((NIL NIL \"x\" \"y\")) {3}\r\na\r\n\")", false },
+		{ "NIL \"a \\\" b\" ((NIL NIL \"x\" \"y\")) {5}\r\na\r\n\") NIL", true },
+		{ "NIL \"a \\\" b\" ((NIL NIL \"x\" \"y\")) {4}\r\na\r\n) NIL", true },
+		{ "NIL)\r\n* OK [ALERT] injected\r\n* 1 FETCH (X (NIL)", false },
+		{ "NIL\r\nNIL", false },
+		{ "\"a\r\nb\"", false },
+		{ "\"a\\\r\nb\"", false },
+		{ "\"open", false },
+		{ "\"open\\", false },
+		{ ")(", false },
+		{ "((NIL)", false },
+		{ "{3}\r\nab", false },
+		{ "{}\r\nab", false },
+		{ "{99999999999999999999}\r\nab", false },
+		{ "{2}ab", false },
+		{ "\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"8bit\" 12 1 NIL NIL NIL NIL", true },
+		{ "\"caf\xc3\xa9\"", true },
+		{ "caf\xc3\xa9", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (uint8_t number = BS_CACHE_ENVELOPE; number <= BS_CACHE_STRUCTURE; number++) {
+			struct bs_cache_items items = { 0 };
+			uint8_t bytes[128] = { number, 0, 0, (uint8_t)strlen(cases[i].text) };
+
+			memcpy(bytes + 4, cases[i].text, bytes[3]);
+			if (bs_cache_items_parse(BS_CACHE_LIST, bytes, 4u + bytes[3], &items) != (cases[i].sound ? BS_OK : BS_ERR_FORMAT))
+				fail_msg("case %zu", i);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -242,6 +283,7 @@ main(void)
 		cmocka_unit_test(test_each_byte_counts),
 		cmocka_unit_test(test_another_version),
 		cmocka_unit_test(test_items_are_checked),
+		cmocka_unit_test(test_texts_stay_inside),
 		cmocka_unit_test(test_headers_are_packed),
 		cmocka_unit_test(test_sealing_has_its_bounds),
 	};
