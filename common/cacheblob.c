@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define SIZE_LIMIT (1ULL << 47)
+#define DATE_LIMIT (1ULL << 33) /* the year 2242 */
+#define ZONE_MAX (99 * 60 + 99) /* minutes: what a Date field can say */
 #define NONCE_LEN 23 /* one more byte, the part's number, makes it a nonce of XChaCha20 */
 #define LABEL "basalt cache v1"
 #define LABEL_LEN (sizeof(LABEL) - 1)
@@ -324,6 +327,12 @@ bs_cache_numbers_write(const struct bs_cache_numbers *numbers, uint8_t out[BS_CA
 	bs_wr_u8(&wr, numbers->nuls);
 }
 
+static bool
+number_is_sound(uint64_t n, uint64_t limit)
+{
+	return n < limit || n == BS_CACHE_UNKNOWN;
+}
+
 enum bs_err
 bs_cache_numbers_read(const struct bs_cache_bytes *item, struct bs_cache_numbers *out)
 {
@@ -337,7 +346,9 @@ bs_cache_numbers_read(const struct bs_cache_bytes *item, struct bs_cache_numbers
 	n.sent = bs_rd_u32(&rd);
 	n.sent_zone = (int32_t)bs_rd_u32(&rd);
 	n.nuls = bs_rd_u8(&rd);
-	if (!bs_rd_done(&rd) || n.nuls > BS_CACHE_NULS_SOME)
+	if (!bs_rd_done(&rd) || n.nuls > BS_CACHE_NULS_SOME || !number_is_sound(n.physical_len, SIZE_LIMIT) ||
+	    !number_is_sound(n.virtual_len, SIZE_LIMIT) || !number_is_sound(n.received, DATE_LIMIT) ||
+	    !number_is_sound(n.saved, DATE_LIMIT) || n.sent_zone < -ZONE_MAX || n.sent_zone > ZONE_MAX)
 		return BS_ERR_FORMAT;
 	*out = n;
 	return BS_OK;

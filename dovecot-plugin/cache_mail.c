@@ -44,12 +44,17 @@ unprime(struct mail *mail, struct cache_mail *cm)
 	data->physical_size = data->virtual_size = UOFF_T_MAX;
 	data->hdr_size_set = data->body_size_set = FALSE;
 	data->sent_date.time = (uint32_t)-1;
+	data->received_date = data->save_date = (time_t)-1;
 	mail->has_nuls = mail->has_no_nuls = FALSE;
 	cm->stored = cm->kept = 0;
 	cm->numbers[0] = cm->numbers[1] = 0;
 	cm->header_in = 0;
 	cm->header = (struct bs_cache_bytes){ .p = NULL };
 	cm->guid = NULL;
+	memset(cm->message_id, 0, sizeof(cm->message_id));
+	memset(cm->digest, 0, sizeof(cm->digest));
+	bs_wipe(cm->data_key, sizeof(cm->data_key));
+	bs_wipe(cm->blob_key, sizeof(cm->blob_key));
 	cm->foreign = true;
 }
 

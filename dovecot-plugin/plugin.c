@@ -279,6 +279,8 @@ static struct module last_module = {
 EXPORT void
 basalt_plugin_init(struct module *module)
 {
+	const char *error = "?";
+
 	/* Dovecot turns core files on again where this variable asks for it; ours would hold keys. */
 	(void)unsetenv("PR_SET_DUMPABLE");
 	basalt_no_cores();
@@ -286,6 +288,8 @@ basalt_plugin_init(struct module *module)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);
 	mail_storage_hooks_add_forced(&early_module, &early_hooks);
+	if (basalt_check_spool(&error) < 0)
+		i_fatal("basalt: %s", error);
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add(module, &thread_hooks);
 	mail_storage_hooks_add(module, &expunge_hooks);

@@ -84,6 +84,7 @@ static int
 wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 {
 	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct index_mail *imail = INDEX_MAIL(mail);
 	struct istream *input = *stream;
 	enum bs_err err;
 
@@ -93,6 +94,9 @@ wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 		return fail(mail, bm, err);
 	if (basalt_sealed_prefix(bm->sm)->suite == BS_MSG_SUITE_PLAIN)
 		basalt_in_the_clear(mail, bu, bm->file);
+	/* A session from before the account was sealed still has Dovecot's own cache. */
+	if (basalt_sealed_prefix(bm->sm)->suite != BS_MSG_SUITE_PLAIN && !mail->box->mail_cache_disabled)
+		imail->data.no_caching = TRUE;
 	*stream = basalt_istream_create(input, bm->sm);
 	i_stream_unref(&input);
 	return may_wait(bm) ? 0 : make_ready(mail, bm);

@@ -5,6 +5,7 @@
 #include <mail-storage-settings.h>
 #include <mail-user.h>
 #include <master-service.h>
+#include <master-service-settings.h>
 #include <module-dir.h>
 #include <settings-parser.h>
 #include <var-expand.h>
@@ -63,16 +64,34 @@ service_setting(struct mail_user *user, const char *name)
 	return text;
 }
 
-int
-basalt_check_temp_dir(struct mail_user *user, const char **error_r)
+static int
+check_temp_dir_is(const char *dir, const char **error_r)
 {
-	const char *dir = user->set->mail_temp_dir;
-
 	if (basalt_is_memory(dir))
 		return 0;
 	*error_r = t_strdup_printf("mail_temp_dir = %s is not on a tmpfs, and plaintext of large mails would stand there: "
 	    "mount a tmpfs and set mail_temp_dir to it (docs/DOVECOT.md)", dir);
 	return -1;
+}
+
+int
+basalt_check_temp_dir(struct mail_user *user, const char **error_r)
+{
+	return check_temp_dir_is(user->set->mail_temp_dir, error_r);
+}
+
+int
+basalt_check_spool(const char **error_r)
+{
+	const struct mail_user_settings *set;
+	const char *dir;
+
+	if (strcmp(master_service_get_name(master_service), "lmtp") != 0)
+		return 0;
+	set = master_service_settings_get_others(master_service)[0];
+	/* What may hold variables begins with a digit until they are expanded; for a recipient they are, and that is checked then. */
+	dir = set->mail_temp_dir[0] == '/' ? set->mail_temp_dir : set->mail_temp_dir + 1;
+	return dir[0] == '/' && strchr(dir, '%') == NULL ? check_temp_dir_is(dir, error_r) : 0;
 }
 
 static int

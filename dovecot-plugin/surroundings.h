@@ -17,7 +17,12 @@ struct mail_user;
 
 /* 0, or -1 with the reason. A few system calls: it is made for each login and each delivery. */
 int basalt_surroundings_check(struct mail_user *user, const char **error_r);
-/* The part of it that looks at mail_temp_dir. */
+/*
+ * lmtp spools a mail above 64 KiB before any recipient's mail user is made, by the service's own mail_temp_dir, whatever the
+ * recipients' say. _check_spool() looks at it when lmtp loads the plugin, with its first recipient; basalt_check_temp_dir()
+ * at the user that holds mail on its way in, of each later connection.
+ */
+int basalt_check_spool(const char **error_r);
 int basalt_check_temp_dir(struct mail_user *user, const char **error_r);
 /* Does path, or the folder that it would stand in, lie in memory (tmpfs, ramfs)? */
 bool basalt_is_memory(const char *path);

@@ -101,7 +101,8 @@ basalt_thread_mailbox_allocated(struct mailbox *box)
 	struct mailbox_vfuncs *v = box->vlast;
 	struct thread_mailbox *tbox;
 
-	if (basalt_user_get(box->storage->user) == NULL || !basalt_box_is_binary(box))
+	/* Of every storage: virtual mailboxes have such an index, too. */
+	if (basalt_user_get(box->storage->user) == NULL)
 		return;
 	tbox = p_new(box->pool, struct thread_mailbox, 1);
 	tbox->module_ctx.super = *v;

@@ -112,3 +112,14 @@ def needs_sieve():
     """Debian's dovecot-sieve: tools/deps extra."""
     if not systems.has_sieve():
         pytest.skip("dovecot-sieve is not installed")
+
+
+def test_lmtp_spools_nothing_on_a_disk(system):
+    """It would, of a mail above 64 KiB, before a recipient's mail user is made: it ends with the first recipient."""
+    since, address = len(system.log("dovecot")), system.account("private").address
+    for folder, accepted in (("/dev/shm", True), (DISK, False)):
+        argv = [f"{LIB}/lmtp", "-c", system.env["DOVECOT_CONF"], "-o", f"mail_temp_dir={folder}"]
+        talk = f"LHLO test.example\r\nMAIL FROM:<x@out.example>\r\nRCPT TO:<{address}>\r\nQUIT\r\n"
+        p = subprocess.run(argv, input=talk.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", timeout=60)
+        assert (b"250 2.1.5" in p.stdout) == accepted, (p.stdout, p.stderr)
+    assert system.logged("dovecot", f"Fatal: basalt: mail_temp_dir = {DISK} is not on a tmpfs", since) or b"is not on a tmpfs" in p.stderr
