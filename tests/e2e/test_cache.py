@@ -210,18 +210,19 @@ def test_forged_blobs(system, listed):
     assert "Panic" not in system.log("dovecot")
 
 
-def test_blobs_of_other_mails(system):
-    """Each mail's blob in the place of another's, of the same size, so that Dovecot finds it well."""
+@pytest.mark.parametrize("listed", [False, True], ids=["delivered", "listed"])
+def test_blobs_of_other_mails(system, listed):
+    """Each mail's blob in the place of another's, of the same size, so that Dovecot finds it well: both kinds."""
     texts = [messages.make(b"text %d\r\n" % n, subject=f"number {n}", ident=f"ident{n}") for n in range(6)]
     account = account_with(system, "sdbox", texts)
+    if listed:
+        answers(system, account, LISTS[:5])
     (file,) = caches(system, account)
     raw = bytearray(file.read_bytes())
-    spans = blob_spans(raw)
-    assert len(spans) == len(texts)
     by_size = collections.defaultdict(list)
-    for a, b in spans:
-        by_size[b - a].append((a, b))
-    assert any(len(group) > 1 for group in by_size.values())
+    for a, b in blob_spans(raw):
+        by_size[raw[a + 1], b - a].append((a, b))
+    assert {kind for (kind, _), group in by_size.items() if len(group) > 1} == ({1, 2} if listed else {1})
     for group in by_size.values():
         blobs = [bytes(raw[a:b]) for a, b in group]
         for (a, b), blob in zip(group, blobs[1:] + blobs[:1]):
