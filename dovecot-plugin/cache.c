@@ -147,13 +147,27 @@ register_fields(struct mailbox *box, struct cache_box *cbox)
 	}
 }
 
+/* A visitor of somebody's folder has none of its keys, and must not leave in its cache what it has just stored there. */
+static void
+disable_of_another(struct mailbox *box)
+{
+	struct basalt_user *owner = basalt_box_owner(box);
+
+	if (owner != NULL && basalt_box_is_binary(box) && basalt_session_kind(owner) != BASALT_ACCOUNT_PLAIN)
+		box->mail_cache_disabled = TRUE;
+}
+
 void
 basalt_cache_mailbox_opened(struct mailbox *box)
 {
 	struct cache_box *cbox = CACHE_BOX(box);
 
-	if (cbox == NULL || box->cache == NULL)
+	if (box->cache == NULL)
 		return;
+	if (cbox == NULL) {
+		disable_of_another(box);
+		return;
+	}
 	/* Unless the account is known to be a plain one, nothing readable is cached. */
 	switch (basalt_session_kind(cbox->owner)) {
 	case BASALT_ACCOUNT_PLAIN:
