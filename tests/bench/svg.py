@@ -46,6 +46,7 @@ def draw_bar(bar, y, scale, suffix):
     elif bar.high > bar.low:
         a, b = (x + min(v / scale, 1.0) * room for v in (bar.low, bar.high))
         out.append(f'<path d="M{a:.1f} {y + BAR_H / 2} H{b:.1f}" stroke="{INK}" stroke-width="1.2"/>')
+        length = max(length, b - x)
     if bar.aim:
         at = x + bar.aim / scale * room
         length = max(length, at - x) if at - x < length + 60 else length  # the number stands behind the mark
