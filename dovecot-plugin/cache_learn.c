@@ -1,6 +1,7 @@
 #include "compat.h"
 
 #include <imap-bodystructure.h>
+#include <message-part.h>
 #include <message-part-serialize.h>
 #include <str.h>
 
