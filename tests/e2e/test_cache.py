@@ -3,13 +3,16 @@
 That the answers are plain Dovecot's, cold and warm, for hard mail, too: test_clients.py.
 """
 import collections
+import email.utils
 import os
 import re
 import signal
+import time
 
 import pytest
 
 import messages
+import probes
 import rawimap
 import systems
 import twins
@@ -247,6 +250,26 @@ def test_another_file_in_a_mails_place(system):
         assert b"Subject: second" in b"".join(asked(c, b"FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
     (line,) = [line for line in system.logged("dovecot", "ALARM: the file is not the one", since) if "UID 1" in line]
     assert account.address in line
+
+
+def saved(c):
+    (date,) = re.findall(rb'SAVEDATE "([^"]+)"', b"".join(asked(c, b"FETCH 1 (SAVEDATE)")))
+    return email.utils.mktime_tz(email.utils.parsedate_tz(date.decode().replace("-", " ")))
+
+
+@pytest.mark.parametrize("how", [b"COPY", b"MOVE"])
+def test_a_copys_date_of_saving_is_its_own(system, how):
+    """Autoexpunge goes by it: with the source's a mail just moved to the bin would be gone."""
+    account = account_with(system, "sdbox", MAIL[:1])
+    with session(system, account) as c:
+        before = saved(c)
+        asked(c, LISTS[0])
+        assert c.command(b"CREATE Bin")[-1].startswith(b"x OK")
+        probes.wait_for(lambda: time.time() >= before + 3)
+        assert c.command(how + b" 1 Bin")[-1].startswith(b"x OK")
+    for _ in range(2):
+        with session(system, account, b"Bin") as c:
+            assert saved(c) >= before + 3
 
 
 def test_two_sessions_and_changes(system):
