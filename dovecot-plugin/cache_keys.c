@@ -134,7 +134,7 @@ unwrap_batch(struct mail *mail, struct basalt_user *bu, const struct bs_msg_pref
 bool
 basalt_cache_data_key(struct mail *mail, const struct bs_msg_prefix *prefix, uint8_t key[BS_KEY_LEN])
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 	enum bs_err err;
 
 	if (bu->session == NULL || keys_of(bu) == NULL)

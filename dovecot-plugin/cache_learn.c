@@ -245,7 +245,7 @@ learn(struct mail *mail, struct cache_mail *cm)
 	collect_file(mail, cm, &file);
 	if (collect(mail, cm, &file, &items) && is_news(mail, cm, &items) &&
 	    basalt_cache_place(mail->box, mail_index_get_header(mail->transaction->view)->uid_validity, mail->uid, &place) &&
-	    basalt_cache_subkey(basalt_user_get(mail->box->storage->user), subkey)) {
+	    basalt_cache_subkey(user_of(mail), subkey)) {
 		(void)basalt_cache_add(mail->transaction, mail->seq, BS_CACHE_ACCOUNT, subkey, &place, NULL, &items);
 		bs_wipe(subkey, sizeof(subkey));
 	}
@@ -275,7 +275,7 @@ basalt_cache_learn(struct mail *mail, struct cache_mail *cm)
 	const struct index_mail_data *data = data_of(mail);
 
 	if (mail->saving || mail->uid == 0 || mail->expunged || data->no_caching || basalt_substitute_in_use(mail) ||
-	    basalt_user_get(mail->box->storage->user)->session == NULL || !may_be_news(mail, cm))
+	    user_of(mail)->session == NULL || !may_be_news(mail, cm))
 		return;
 	mail_storage_last_error_push(mail->box->storage);
 	T_BEGIN {

@@ -13,22 +13,10 @@
 static MODULE_CONTEXT_DEFINE_INIT(cache_mail_module, &mail_module_register);
 #define CACHE_MAIL(obj) MODULE_CONTEXT_REQUIRE(obj, cache_mail_module)
 
-static struct mail_private *
-private_of(struct mail *mail)
-{
-	return container_of(mail, struct mail_private, mail);
-}
-
 struct cache_mail *
 basalt_cache_mail(struct mail *mail)
 {
 	return MODULE_CONTEXT(private_of(mail), cache_mail_module);
-}
-
-static struct basalt_user *
-user_of(struct mail *mail)
-{
-	return basalt_user_get(mail->box->storage->user);
 }
 
 /* --- when the file is opened --- */

@@ -4,12 +4,6 @@
 
 #include "cache_priv.h"
 
-static struct basalt_user *
-user_of(struct mail *mail)
-{
-	return basalt_user_get(mail->box->storage->user);
-}
-
 static pool_t
 mail_pool(struct mail *mail)
 {

@@ -6,19 +6,8 @@
 
 #include "cache.h"
 #include "cacheblob.h"
+#include "layer.h"
 #include "sealed.h"
-
-#include <index-mail.h>
-#include <mail-storage-private.h>
-
-/* What Dovecot knows of a mail. */
-static inline struct index_mail_data *
-data_of(struct mail *mail)
-{
-	struct index_mail *imail = INDEX_MAIL(mail);
-
-	return &imail->data;
-}
 
 /* --- cache.c --- */
 

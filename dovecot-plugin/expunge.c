@@ -3,6 +3,7 @@
 #include <mail-storage-private.h>
 
 #include "expunge.h"
+#include "layer.h"
 #include "plugin.h"
 
 struct expunge_mail {
@@ -16,14 +17,14 @@ static MODULE_CONTEXT_DEFINE_INIT(expunge_mail_module, &mail_module_register);
 static struct expunge_mail *
 of(struct mail *mail)
 {
-	return EXPUNGE_MAIL(container_of(mail, struct mail_private, mail));
+	return EXPUNGE_MAIL(private_of(mail));
 }
 
 /* An account whose mail is in the clear pays no more for an expunge than it does without Basalt. */
 static bool
 is_wanted(struct mail *mail)
 {
-	const struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	const struct basalt_user *bu = user_of(mail);
 
 	return mail->box->mail_cache_disabled || (bu->record.flags & BS_RECORD_FLAG_SEALED) != 0;
 }
@@ -56,11 +57,11 @@ expunge_get_special(struct mail *mail, enum mail_fetch_field field, const char *
 void
 basalt_expunge_mail_allocated(struct mail *mail)
 {
-	struct mail_private *pmail = container_of(mail, struct mail_private, mail);
+	struct mail_private *pmail = private_of(mail);
 	struct mail_vfuncs *v = pmail->vlast;
 	struct expunge_mail *em;
 
-	if (basalt_user_get(mail->box->storage->user) == NULL)
+	if (user_of(mail) == NULL)
 		return;
 	em = p_new(pmail->pool, struct expunge_mail, 1);
 	em->module_ctx.super = *v;

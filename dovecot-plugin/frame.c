@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "layer.h"
 #include "unreadable.h"
 
 struct frame_mail {
@@ -29,7 +30,7 @@ static MODULE_CONTEXT_DEFINE_INIT(frame_mail_module, &mail_module_register);
 static const struct mail_vfuncs *
 super_of(struct mail *mail)
 {
-	struct frame_mail *fm = FRAME_MAIL(container_of(mail, struct mail_private, mail));
+	struct frame_mail *fm = FRAME_MAIL(private_of(mail));
 
 	return &fm->module_ctx.super;
 }
@@ -251,11 +252,11 @@ frame_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_size
 void
 basalt_frame_mail_allocated(struct mail *mail)
 {
-	struct mail_private *pmail = container_of(mail, struct mail_private, mail);
+	struct mail_private *pmail = private_of(mail);
 	struct mail_vfuncs *v = pmail->vlast;
 	struct frame_mail *fm;
 
-	if (basalt_user_get(mail->box->storage->user) == NULL ||
+	if (user_of(mail) == NULL ||
 	    (!is_sdbox(mail) && strcmp(mail->box->storage->name, "mdbox") != 0))
 		return;
 	fm = p_new(pmail->pool, struct frame_mail, 1);

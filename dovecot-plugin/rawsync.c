@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "carrier.h"
+#include "layer.h"
 #include "rawsync.h"
 #include "read.h"
 #include "wire.h"
@@ -30,7 +31,7 @@ static MODULE_CONTEXT_DEFINE_INIT(rawsync_mail_module, &mail_module_register);
 static struct rawsync_mail *
 of(struct mail *mail)
 {
-	return RAWSYNC_MAIL(container_of(mail, struct mail_private, mail));
+	return RAWSYNC_MAIL(private_of(mail));
 }
 
 bool
@@ -293,11 +294,11 @@ basalt_rawsync_unset_sizes(struct mail *dest)
 void
 basalt_rawsync_mail_allocated(struct mail *mail)
 {
-	struct mail_private *pmail = container_of(mail, struct mail_private, mail);
+	struct mail_private *pmail = private_of(mail);
 	struct mail_vfuncs *v = pmail->vlast;
 	struct rawsync_mail *rm;
 
-	if (!mail->box->storage->user->dsyncing || basalt_user_get(mail->box->storage->user) == NULL)
+	if (!mail->box->storage->user->dsyncing || user_of(mail) == NULL)
 		return;
 	rm = p_new(pmail->pool, struct rawsync_mail, 1);
 	rm->module_ctx.super = *v;

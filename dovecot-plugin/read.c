@@ -5,6 +5,7 @@
 #include <mail-storage-private.h>
 
 #include "iostream.h"
+#include "layer.h"
 #include "rawsync.h"
 #include "read.h"
 #include "unreadable.h"
@@ -24,12 +25,6 @@ struct basalt_mail {
 static MODULE_CONTEXT_DEFINE_INIT(basalt_mail_module, &mail_module_register);
 #define BASALT_MAIL(obj) MODULE_CONTEXT(obj, basalt_mail_module)
 
-static struct mail_private *
-private_of(struct mail *mail)
-{
-	return container_of(mail, struct mail_private, mail);
-}
-
 static void
 mail_forget(struct basalt_mail *bm)
 {
@@ -43,7 +38,7 @@ mail_forget(struct basalt_mail *bm)
 static int
 fail(struct mail *mail, struct basalt_mail *bm, enum bs_err err)
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 
 	return basalt_unreadable(mail, bu, bm->sm == NULL ? NULL : basalt_sealed_prefix(bm->sm)->message_id, bm->file, err);
 }
@@ -83,7 +78,7 @@ may_wait(const struct basalt_mail *bm)
 static int
 wrap_stream(struct mail *mail, struct basalt_mail *bm, struct istream **stream)
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 	struct index_mail *imail = INDEX_MAIL(mail);
 	struct istream *input = *stream;
 	enum bs_err err;
@@ -113,7 +108,7 @@ static int
 basalt_istream_opened(struct mail *mail, struct istream **stream)
 {
 	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 	struct istream *ours = NULL;
 	int ret = 0;
 
@@ -261,7 +256,7 @@ basalt_mail_allocated(struct mail *mail)
 	struct mail_vfuncs *v = pmail->vlast;
 	struct basalt_mail *bm;
 
-	if (basalt_user_get(mail->box->storage->user) == NULL || !basalt_box_is_binary(mail->box))
+	if (user_of(mail) == NULL || !basalt_box_is_binary(mail->box))
 		return;
 	bm = p_new(pmail->pool, struct basalt_mail, 1);
 	bm->module_ctx.super = *v;

@@ -8,6 +8,7 @@
 #include <str-sanitize.h>
 
 #include "cache.h"
+#include "layer.h"
 #include "read.h"
 #include "substitute.h"
 #include "unreadable.h"
@@ -25,12 +26,6 @@ struct substitute_mail {
 
 static MODULE_CONTEXT_DEFINE_INIT(substitute_mail_module, &mail_module_register);
 #define SUBSTITUTE_MAIL(obj) MODULE_CONTEXT(obj, substitute_mail_module)
-
-static struct mail_private *
-private_of(struct mail *mail)
-{
-	return container_of(mail, struct mail_private, mail);
-}
 
 void
 basalt_substitute_note(struct mail *mail, enum bs_err err)
@@ -63,7 +58,7 @@ is_lasting(const struct basalt_user *bu, enum bs_err err)
 static enum bs_err
 why(struct mail *mail, struct substitute_mail *um)
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 
 	if (um->err == BS_OK && basalt_unreadable_file(mail))
 		um->err = BS_ERR_FORMAT;
@@ -79,7 +74,7 @@ is_listing(struct mail *mail)
 static string_t *
 header_text(struct mail *mail, enum bs_err err)
 {
-	const struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	const struct basalt_user *bu = user_of(mail);
 	const char *domain = strrchr(bu->account, '@');
 	string_t *text = t_str_new(512);
 	time_t date;
@@ -169,7 +164,7 @@ static int
 refuse(struct mail *mail, enum bs_err err)
 {
 	mail_storage_set_error(mail->box->storage, MAIL_ERROR_INVALIDDATA,
-	    basalt_unreadable_text(basalt_user_get(mail->box->storage->user), err));
+	    basalt_unreadable_text(user_of(mail), err));
 	return -1;
 }
 
@@ -258,7 +253,7 @@ structure_of(struct mail *mail, enum mail_fetch_field field, enum bs_err err)
 		return NO_STRUCTURE " NIL NIL NIL NIL";
 	case MAIL_FETCH_BODY_SNIPPET:
 		/* Dovecot's snippets begin with the number of their algorithm. */
-		return t_strconcat("1", str_sanitize(basalt_unreadable_text(basalt_user_get(mail->box->storage->user), err),
+		return t_strconcat("1", str_sanitize(basalt_unreadable_text(user_of(mail), err),
 		    SUBJECT_MAX), NULL);
 	default:
 		return NULL;
@@ -314,7 +309,7 @@ basalt_substitute_mail_allocated(struct mail *mail)
 	struct mail_vfuncs *v = pmail->vlast;
 	struct substitute_mail *um;
 
-	if (basalt_user_get(mail->box->storage->user) == NULL || !basalt_box_is_binary(mail->box))
+	if (user_of(mail) == NULL || !basalt_box_is_binary(mail->box))
 		return;
 	um = p_new(pmail->pool, struct substitute_mail, 1);
 	um->module_ctx.super = *v;

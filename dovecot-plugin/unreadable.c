@@ -4,6 +4,7 @@
 #include <mail-storage-private.h>
 
 #include "home.h"
+#include "layer.h"
 #include "sock.h"
 #include "substitute.h"
 #include "unreadable.h"
@@ -138,7 +139,7 @@ cant_be_opened(const struct basalt_user *bu, const char *text)
 bool
 basalt_unreadable_file(struct mail *mail)
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 	enum mail_error error;
 	const char *text = mailbox_get_last_internal_error(mail->box, &error);
 	uint8_t id[BS_HASH_LEN];
@@ -155,7 +156,7 @@ basalt_unreadable_file(struct mail *mail)
 bool
 basalt_unreadable_known(struct mail *mail)
 {
-	struct basalt_user *bu = basalt_user_get(mail->box->storage->user);
+	struct basalt_user *bu = user_of(mail);
 	uint8_t id[BS_HASH_LEN];
 
 	if (bu->no_files == 0)
