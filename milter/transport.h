@@ -20,8 +20,28 @@
 #include "err.h"
 #include "verdict.h"
 
-/* One session's line to the mail server; valid within an event. */
+/* The longest reason of a quarantine, and what Postfix writes of it into its log. */
+#define TRANSPORT_REASON_MAX 99
+
 struct transport_session;
+
+/* What a line can do; the functions below say what each means. All are always set. */
+struct transport_line {
+	const char *(*macro)(struct transport_session *line, const char *name);
+	enum bs_err (*insert_header)(struct transport_session *line, int index, const char *name, const char *value);
+	enum bs_err (*delete_header)(struct transport_session *line, const char *name, unsigned index);
+	enum bs_err (*change_header)(struct transport_session *line, const char *name, unsigned index, const char *value);
+	enum bs_err (*quarantine)(struct transport_session *line, const char *reason);
+	enum bs_err (*progress)(struct transport_session *line);
+};
+
+/*
+ * One session's line to the mail server; valid within an event, used by the event's thread alone. Who makes one (an engine,
+ * a dry run that records what would be changed) puts this first in a struct of its own.
+ */
+struct transport_session {
+	const struct transport_line *does;
+};
 
 enum transport_action {
 	TRANSPORT_CONTINUE,
@@ -74,13 +94,58 @@ struct transport_events {
 	void (*close)(void *session);
 };
 
-/* A macro of the mail server ("i": queue id, "{auth_authen}"), or NULL. */
-const char *transport_macro(struct transport_session *line, const char *name);
-/* Within end only. index 0 stands above all others, the server's own Received too. value with its leading blank. */
-enum bs_err transport_insert_header(struct transport_session *line, int index, const char *name, const char *value)
-    BS_MUST_USE;
+/* A macro of the mail server ("i": queue id, "{auth_authen}"), or NULL. Valid within the event. */
+static inline const char *
+transport_macro(struct transport_session *line, const char *name)
+{
+	return line->does->macro(line, name);
+}
+
+/*
+ * The changes below are for end only, and hold only if the answer accepts. Names and values must not be forgeable into a
+ * second header: no CR, every "\n" followed by a blank. BS_ERR_IO: the server is gone, or refuses; answer with a 4xx.
+ */
+
+/* index 0 stands above all others, the server's own Received too. value with its leading blank. */
+BS_MUST_USE static inline enum bs_err
+transport_insert_header(struct transport_session *line, int index, const char *name, const char *value)
+{
+	return line->does->insert_header(line, index, name, value);
+}
+
 /* The index-th (from 1) header of this name. Several of one name: from the highest index down. */
-enum bs_err transport_delete_header(struct transport_session *line, const char *name, unsigned index) BS_MUST_USE;
+BS_MUST_USE static inline enum bs_err
+transport_delete_header(struct transport_session *line, const char *name, unsigned index)
+{
+	return line->does->delete_header(line, name, index);
+}
+
+/* Puts value (with its leading blank, not empty) in the place of the index-th (from 1) header of this name. */
+BS_MUST_USE static inline enum bs_err
+transport_change_header(struct transport_session *line, const char *name, unsigned index, const char *value)
+{
+	return line->does->change_header(line, name, index, value);
+}
+
+/*
+ * The message, when it is accepted, waits in the server's hold queue until a person releases it. reason is one line for the
+ * server's log, cut at TRANSPORT_REASON_MAX.
+ */
+BS_MUST_USE static inline enum bs_err
+transport_quarantine(struct transport_session *line, const char *reason)
+{
+	return line->does->quarantine(line, reason);
+}
+
+/*
+ * Tells the server that end is still at work, so that its patience starts anew. May be called as often as one likes: the
+ * line sends one a second at most. BS_ERR_IO: the server is gone, nobody waits for the rest.
+ */
+BS_MUST_USE static inline enum bs_err
+transport_progress(struct transport_session *line)
+{
+	return line->does->progress(line);
+}
 
 struct transport {
 	const char *name;

@@ -14,8 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sock.h"
+
 #define IDLE_S 7210 /* libmilter's own default: beyond any SMTP timeout */
 #define BACKLOG 256
+#define PROGRESS_MS 1000
 
 /* libmilter's callbacks carry no pointer of ours, so what run() serves stands here; set once, before threads start. */
 static struct {
@@ -23,10 +26,12 @@ static struct {
 	void *app;
 } served;
 
-struct transport_session {
+struct line {
+	struct transport_session session; /* first: what the events are given */
 	SMFICTX *ctx;
-	void *session;
-	unsigned silent; /* enum transport_stage bits for which the server waits for no reply */
+	void *app;           /* the application's session */
+	unsigned silent;     /* enum transport_stage bits for which the server waits for no reply */
+	int64_t progress_ms; /* of the last sign of life */
 };
 
 /* Which negotiation bits spare what: "don't send" and "don't wait" of each stage. */
@@ -43,16 +48,94 @@ static const struct {
 /* Never of use here. */
 #define ALWAYS_OFF (SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_NOEOH)
 #define ALWAYS_ON (SMFIP_RCPT_REJ | SMFIP_HDR_LEADSPC)
-#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS)
+#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE)
 
-static struct transport_session *
+static struct line *
 line_of(SMFICTX *ctx)
 {
 	return smfi_getpriv(ctx);
 }
 
+static struct line *
+line_from(struct transport_session *session)
+{
+	return (struct line *)session;
+}
+
+static const char *
+get_macro(struct transport_session *session, const char *name)
+{
+	char copy[64];
+
+	(void)snprintf(copy, sizeof(copy), "%s", name);
+	return smfi_getsymval(line_from(session)->ctx, copy);
+}
+
+/* libmilter's prototypes take char *, and it only reads. */
+static enum bs_err
+change(struct transport_session *session, bool insert, int index, const char *name, const char *value)
+{
+	SMFICTX *ctx = line_from(session)->ctx;
+	char *n = strdup(name), *v = value != NULL ? strdup(value) : NULL;
+	int rc = MI_FAILURE;
+
+	if (n != NULL && (v != NULL || value == NULL))
+		rc = insert ? smfi_insheader(ctx, index, n, v) : smfi_chgheader(ctx, n, index, v);
+	free(n);
+	free(v);
+	return rc == MI_SUCCESS ? BS_OK : BS_ERR_IO;
+}
+
+static enum bs_err
+insert_header(struct transport_session *session, int index, const char *name, const char *value)
+{
+	return change(session, true, index, name, value);
+}
+
+static enum bs_err
+delete_header(struct transport_session *session, const char *name, unsigned index)
+{
+	return change(session, false, (int)index, name, NULL);
+}
+
+static enum bs_err
+change_header(struct transport_session *session, const char *name, unsigned index, const char *value)
+{
+	return value[0] == '\0' ? BS_ERR_ARG : change(session, false, (int)index, name, value);
+}
+
+static enum bs_err
+quarantine(struct transport_session *session, const char *reason)
+{
+	char copy[TRANSPORT_REASON_MAX + 1];
+
+	(void)snprintf(copy, sizeof(copy), "%s", reason);
+	return smfi_quarantine(line_from(session)->ctx, copy) == MI_SUCCESS ? BS_OK : BS_ERR_IO;
+}
+
+static enum bs_err
+progress(struct transport_session *session)
+{
+	struct line *line = line_from(session);
+	int64_t now = bs_now_ms();
+
+	if (now - line->progress_ms < PROGRESS_MS)
+		return BS_OK;
+	line->progress_ms = now;
+	return smfi_progress(line->ctx) == MI_SUCCESS ? BS_OK : BS_ERR_IO;
+}
+
+static const struct transport_line libmilter_line = {
+	.macro = get_macro,
+	.insert_header = insert_header,
+	.delete_header = delete_header,
+	.change_header = change_header,
+	.quarantine = quarantine,
+	.progress = progress,
+};
+
 static sfsistat
-give(struct transport_session *line, unsigned stage, const struct transport_answer *answer)
+give(struct line *line, unsigned stage, const struct transport_answer *answer)
 {
 	const struct smtp_reply *reply = &answer->reply;
 	char code[sizeof(reply->code)], status[sizeof(reply->status)], text[sizeof(reply->text)];
@@ -75,7 +158,7 @@ static sfsistat
 on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned long f2, unsigned long f3,
     unsigned long *want_actions, unsigned long *want_steps, unsigned long *out2, unsigned long *out3)
 {
-	struct transport_session *line;
+	struct line *line;
 
 	(void)f2;
 	(void)f3;
@@ -84,6 +167,7 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 	line = calloc(1, sizeof(*line));
 	if (line == NULL)
 		return SMFIS_TEMPFAIL;
+	line->session.does = &libmilter_line;
 	line->ctx = ctx;
 	*want_actions = ACTIONS;
 	*want_steps = (ALWAYS_OFF | ALWAYS_ON) & steps;
@@ -96,10 +180,10 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 			line->silent |= stage_bits[i].stage;
 	}
 	*out2 = *out3 = 0;
-	line->session = served.events->open(served.app);
-	if (line->session == NULL || smfi_setpriv(ctx, line) != MI_SUCCESS) {
-		if (line->session != NULL)
-			served.events->close(line->session);
+	line->app = served.events->open(served.app);
+	if (line->app == NULL || smfi_setpriv(ctx, line) != MI_SUCCESS) {
+		if (line->app != NULL)
+			served.events->close(line->app);
 		free(line);
 		return SMFIS_TEMPFAIL;
 	}
@@ -109,7 +193,7 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 static sfsistat
 on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 	char text[INET6_ADDRSTRLEN] = "";
 	struct sockaddr_in in;
@@ -124,44 +208,44 @@ on_connect(SMFICTX *ctx, char *name, _SOCK_ADDR *address)
 		memcpy(&in6, address, sizeof(in6));
 		(void)inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
 	}
-	served.events->connect(line->session, name != NULL ? name : "", text, &answer);
+	served.events->connect(line->app, name != NULL ? name : "", text, &answer);
 	return give(line, TRANSPORT_CONNECT, &answer);
 }
 
 static sfsistat
 on_helo(SMFICTX *ctx, char *name)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 
 	if (line == NULL)
 		return SMFIS_TEMPFAIL;
-	served.events->helo(line->session, name != NULL ? name : "", &answer);
+	served.events->helo(line->app, name != NULL ? name : "", &answer);
 	return give(line, TRANSPORT_HELO, &answer);
 }
 
 static sfsistat
 on_mail(SMFICTX *ctx, char **argv)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 
 	if (line == NULL || argv == NULL || argv[0] == NULL)
 		return SMFIS_TEMPFAIL;
-	served.events->mail(line->session, line, argv[0], argv + 1, &answer);
+	served.events->mail(line->app, &line->session, argv[0], argv + 1, &answer);
 	return give(line, TRANSPORT_MAIL, &answer);
 }
 
 /* SMFIP_RCPT_REJ: mailer "error", status and text of the reply in the place of host and address. */
 static bool
-is_refused(struct transport_session *line, struct transport_refusal *out)
+is_refused(struct line *line, struct transport_refusal *out)
 {
-	const char *mailer = transport_macro(line, "{rcpt_mailer}"), *status, *text;
+	const char *mailer = transport_macro(&line->session, "{rcpt_mailer}"), *status, *text;
 
 	if (mailer == NULL || strcmp(mailer, "error") != 0)
 		return false;
-	status = transport_macro(line, "{rcpt_host}");
-	text = transport_macro(line, "{rcpt_addr}");
+	status = transport_macro(&line->session, "{rcpt_host}");
+	text = transport_macro(&line->session, "{rcpt_addr}");
 	*out = (struct transport_refusal){ status != NULL ? status : "", text != NULL ? text : "refused" };
 	return true;
 }
@@ -169,7 +253,7 @@ is_refused(struct transport_session *line, struct transport_refusal *out)
 static sfsistat
 on_rcpt(SMFICTX *ctx, char **argv)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 	struct transport_refusal refusal;
 	bool refused;
@@ -177,7 +261,7 @@ on_rcpt(SMFICTX *ctx, char **argv)
 	if (line == NULL || argv == NULL || argv[0] == NULL)
 		return SMFIS_TEMPFAIL;
 	refused = is_refused(line, &refusal);
-	served.events->rcpt(line->session, line, argv[0], refused ? &refusal : NULL, &answer);
+	served.events->rcpt(line->app, &line->session, argv[0], refused ? &refusal : NULL, &answer);
 	if (refused)
 		answer.action = TRANSPORT_CONTINUE;
 	return give(line, TRANSPORT_RCPT, &answer);
@@ -186,95 +270,61 @@ on_rcpt(SMFICTX *ctx, char **argv)
 static sfsistat
 on_header(SMFICTX *ctx, char *name, char *value)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 
 	if (line == NULL)
 		return SMFIS_TEMPFAIL;
-	served.events->header(line->session, name, value != NULL ? value : "", &answer);
+	served.events->header(line->app, name, value != NULL ? value : "", &answer);
 	return give(line, TRANSPORT_HEADER, &answer);
 }
 
 static sfsistat
 on_body(SMFICTX *ctx, unsigned char *data, size_t len)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 
 	if (line == NULL)
 		return SMFIS_TEMPFAIL;
-	served.events->body(line->session, data, len, &answer);
+	served.events->body(line->app, data, len, &answer);
 	return give(line, TRANSPORT_BODY, &answer);
 }
 
 static sfsistat
 on_end(SMFICTX *ctx)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
 
 	if (line == NULL)
 		return SMFIS_TEMPFAIL;
-	served.events->end(line->session, line, &answer);
+	line->progress_ms = bs_now_ms();
+	served.events->end(line->app, &line->session, &answer);
 	return give(line, TRANSPORT_END, &answer);
 }
 
 static sfsistat
 on_abort(SMFICTX *ctx)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 
 	if (line != NULL)
-		served.events->abort(line->session);
+		served.events->abort(line->app);
 	return SMFIS_CONTINUE;
 }
 
 static sfsistat
 on_close(SMFICTX *ctx)
 {
-	struct transport_session *line = line_of(ctx);
+	struct line *line = line_of(ctx);
 
 	if (line == NULL)
 		return SMFIS_CONTINUE;
-	served.events->close(line->session);
+	served.events->close(line->app);
 	(void)smfi_setpriv(ctx, NULL);
 	free(line);
 	return SMFIS_CONTINUE;
-}
-
-const char *
-transport_macro(struct transport_session *line, const char *name)
-{
-	char copy[64];
-
-	(void)snprintf(copy, sizeof(copy), "%s", name);
-	return smfi_getsymval(line->ctx, copy);
-}
-
-/* libmilter's prototypes take char *, and it only reads. */
-static enum bs_err
-change(struct transport_session *line, bool insert, int index, const char *name, const char *value)
-{
-	char *n = strdup(name), *v = value != NULL ? strdup(value) : NULL;
-	int rc = MI_FAILURE;
-
-	if (n != NULL && (v != NULL || value == NULL))
-		rc = insert ? smfi_insheader(line->ctx, index, n, v) : smfi_chgheader(line->ctx, n, index, v);
-	free(n);
-	free(v);
-	return rc == MI_SUCCESS ? BS_OK : BS_ERR_IO;
-}
-
-enum bs_err
-transport_insert_header(struct transport_session *line, int index, const char *name, const char *value)
-{
-	return change(line, true, index, name, value);
-}
-
-enum bs_err
-transport_delete_header(struct transport_session *line, const char *name, unsigned index)
-{
-	return change(line, false, (int)index, name, NULL);
 }
 
 static enum bs_err
