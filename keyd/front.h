@@ -5,7 +5,7 @@
  * What a client may cost: a number of clients, one frame's size, REQUESTS_MAX requests without a reply (then it is not
  * read further), FRAME_MS to send a frame it has begun, FIRST_MS to send its first one, STALL_MS to take its replies.
  *
- *     exit_status = front_run(listen_fd, link_fd, &conf->sockets[i]);   // after jail_enter()
+ *     exit_status = front_run(listen_fd, link_fd, &conf->sockets[i]);   // after rolejail_enter()
  */
 #ifndef KEYD_FRONT_H
 #define KEYD_FRONT_H

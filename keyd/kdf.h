@@ -3,7 +3,7 @@
  *
  * Gets LINK_KDF over its socketpair, answers the same. Knows no account, no file, no network.
  *
- *     exit_status = kdf_run(fd);     // after jail_enter(); returns when the vault is gone
+ *     exit_status = kdf_run(fd);     // after rolejail_enter(); returns when the vault is gone
  */
 #ifndef KEYD_KDF_H
 #define KEYD_KDF_H

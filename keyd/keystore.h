@@ -4,7 +4,7 @@
  * Gets LINK_GET, LINK_PUT, LINK_PRUNE, LINK_REMOVE, LINK_COUNT over its socketpair and answers each, in order. A database
  * that is away makes answers of BS_ERR_UNAVAIL, never a wait beyond the configured timeout.
  *
- *     exit_status = keystore_run(fd, conf);     // after jail_enter(); returns when the vault is gone
+ *     exit_status = keystore_run(fd, conf);     // after rolejail_enter(); returns when the vault is gone
  */
 #ifndef KEYD_KEYSTORE_H
 #define KEYD_KEYSTORE_H

@@ -13,6 +13,7 @@
 #include "jail.h"
 #include "kdf.h"
 #include "keystore.h"
+#include "rolejail.h"
 #include "vault.h"
 
 #define EXIT_CONF 78
@@ -97,8 +98,8 @@ keep(int *fd)
 static void
 enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent, int ready_fd)
 {
-	const struct jail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent };
-	enum bs_err err = jail_enter(&jail);
+	const struct rolejail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent };
+	enum bs_err err = rolejail_enter(&jail);
 
 	if (err != BS_OK)
 		bs_fatal("cannot lock itself in: %s (%s)", bs_err_text(err), strerror(errno));
@@ -135,7 +136,7 @@ run_front(const struct keydconf *conf, struct wires *w, unsigned index, pid_t pa
 	const struct keyd_socket *sock = &conf->sockets[index];
 	int listen_fd = keep(&w->listen[index]), fd = keep(&w->front[index][1]), ready = keep(&w->ready[1]);
 	unsigned files = sock->clients_max + FILES_SPARE;
-	uint64_t may = jail_raise_limit(RLIMIT_NOFILE, files);
+	uint64_t may = bs_jail_raise_limit(RLIMIT_NOFILE, files);
 	struct front *front;
 
 	close_all(w, true);
@@ -191,7 +192,7 @@ run(const struct keydconf *conf, struct wires *w, enum keyd_role role, unsigned 
 	bs_log_name(roles_name(role, index));
 	reset_signals();
 	if (role != ROLE_KEYSTORE)
-		(void)jail_lock_memory(); /* where it cannot be had, the arena still is locked */
+		(void)rolejail_lock_memory(); /* where it cannot be had, the arena still is locked */
 	switch (role) {
 	case ROLE_KEYSTORE:
 		return run_keystore(conf, w, parent);
