@@ -1,10 +1,12 @@
 #include "authres.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #define ID_MAX 512
+#define VALUE_MAX 600 /* of one value that we write: a line stays below 998 bytes (RFC 5322 section 2.1.1) */
 
 static bool
 is_blank(char c)
@@ -110,24 +112,53 @@ authres_claims(const char *value, const char *authserv_id)
 	return same_id(id, authserv_id);
 }
 
-/* Writes login as a pvalue: bare where every byte is harmless, else as a quoted string of printable ASCII. */
+/* Where the header's value grows; full: it did not fit. */
+struct writer {
+	char *out;
+	size_t n, size;
+	bool full;
+};
+
+static void put(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 static void
-quote_login(const char *login, char *out, size_t size)
+put(struct writer *w, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(w->out + w->n, w->size - w->n, format, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= w->size - w->n)
+		w->full = true;
+	else
+		w->n += (size_t)n;
+}
+
+static void
+put_char(struct writer *w, char c)
+{
+	put(w, "%c", c);
+}
+
+/* A pvalue: bare where every byte is harmless, else a quoted string of printable ASCII. */
+static void
+put_value(struct writer *w, const char *text)
 {
 	static const char bare[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+@";
-	bool quote = strspn(login, bare) != strlen(login);
-	size_t n = 0;
+	bool quote = text[0] == '\0' || strspn(text, bare) != strlen(text);
+	size_t start = w->n;
 
 	if (quote)
-		out[n++] = '"';
-	for (; *login != '\0' && n + 4 < size; login++) {
-		if (*login == '"' || *login == '\\')
-			out[n++] = '\\';
-		out[n++] = (char)(*login >= 0x20 && *login < 0x7f ? *login : '?');
+		put_char(w, '"');
+	for (; *text != '\0' && w->n - start < VALUE_MAX; text++) {
+		if (*text == '"' || *text == '\\')
+			put_char(w, '\\');
+		put_char(w, (char)(*text >= 0x20 && *text < 0x7f ? *text : '?'));
 	}
 	if (quote)
-		out[n++] = '"';
-	out[n] = '\0';
+		put_char(w, '"');
 }
 
 /* A SASL mechanism's name (RFC 4422 section 3.1), or nothing. */
@@ -139,22 +170,83 @@ is_mechanism(const char *text)
 	return len > 0 && len <= 20 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == len;
 }
 
-enum bs_err
-authres_write(const char *authserv_id, const char *auth_method, const char *login, char *out, size_t out_size)
+static void
+put_login(struct writer *w, const struct session *session)
 {
-	char text[AUTHRES_MAX], name[800];
-	bool comment = is_mechanism(auth_method);
-	int n;
+	put(w, ";\n\tauth=pass");
+	if (is_mechanism(session->auth_method))
+		put(w, " (%s)", session->auth_method);
+	put(w, " smtp.auth=");
+	put_value(w, session->auth_login);
+}
 
-	if (login[0] == '\0') {
-		n = snprintf(text, sizeof(text), " %s; none", authserv_id);
-	} else {
-		quote_login(login, name, sizeof(name));
-		n = snprintf(text, sizeof(text), " %s;\n\tauth=pass%s%s%s smtp.auth=%s", authserv_id,
-		    comment ? " (" : "", comment ? auth_method : "", comment ? ")" : "", name);
+static void
+put_spf(struct writer *w, const struct auth_spf *spf, const char *property, const char *value)
+{
+	put(w, ";\n\tspf=%s", spf_result_text(spf->result));
+	if (spf->reason[0] != '\0')
+		put(w, " (%s)", spf->reason);
+	put(w, " smtp.%s=", property);
+	put_value(w, value);
+}
+
+static void
+put_dkim(struct writer *w, const struct auth_dkim *dkim)
+{
+	put(w, ";\n\tdkim=%s", auth_dkim_result_text(dkim->result));
+	if (dkim->reason[0] != '\0')
+		put(w, " (%s)", dkim->reason);
+	put(w, " header.d=");
+	put_value(w, dkim->domain);
+	put(w, " header.s=");
+	put_value(w, dkim->selector);
+	if (dkim->algorithm[0] != '\0')
+		put(w, " header.a=%s", dkim->algorithm);
+	if (dkim->b[0] != '\0') {
+		put(w, " header.b=");
+		put_value(w, dkim->b);
 	}
-	if (n < 0 || (size_t)n >= sizeof(text) || (size_t)n >= out_size)
+}
+
+static void
+put_dmarc(struct writer *w, const struct auth_dmarc *dmarc)
+{
+	put(w, ";\n\tdmarc=%s", auth_dmarc_result_text(dmarc->result));
+	if (dmarc->result == AUTH_DMARC_PASS || dmarc->result == AUTH_DMARC_FAIL)
+		put(w, " (p=%s)", auth_dmarc_policy_text(dmarc->policy));
+	if (dmarc->from[0] != '\0') {
+		put(w, " header.from=");
+		put_value(w, dmarc->from);
+	}
+}
+
+enum bs_err
+authres_write(const char *authserv_id, const struct session *session, char *out, size_t out_size)
+{
+	const struct auth *auth = &session->msg.auth;
+	char text[AUTHRES_MAX];
+	struct writer w = { .out = text, .size = sizeof(text) };
+	size_t start;
+
+	put(&w, " %s", authserv_id);
+	start = w.n;
+	if (session->auth_login[0] != '\0')
+		put_login(&w, session);
+	if (auth->mailfrom.done)
+		put_spf(&w, &auth->mailfrom, "mailfrom",
+		    session->msg.sender[0] != '\0' ? session->msg.sender : auth->mailfrom.domain);
+	if (auth->helo.done)
+		put_spf(&w, &auth->helo, "helo", session->helo);
+	for (size_t i = 0; i < auth->n_dkim; i++)
+		put_dkim(&w, &auth->dkim[i]);
+	if (auth->dkim_done && auth->n_dkim == 0)
+		put(&w, ";\n\tdkim=none");
+	if (auth->dmarc.done)
+		put_dmarc(&w, &auth->dmarc);
+	if (w.n == start)
+		put(&w, "; none");
+	if (w.full || w.n >= out_size)
 		return BS_ERR_LIMIT;
-	memcpy(out, text, (size_t)n + 1);
+	memcpy(out, text, w.n + 1);
 	return BS_OK;
 }

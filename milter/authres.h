@@ -5,7 +5,7 @@
  *
  *     if (authres_claims(value, "mx.example.org"))      // forged: we have not written it yet
  *         ...
- *     err = authres_write("mx.example.org", "PLAIN", "alice@example.org", out, sizeof(out));
+ *     err = authres_write("mx.example.org", session, out, sizeof(out));
  */
 #ifndef MILTER_AUTHRES_H
 #define MILTER_AUTHRES_H
@@ -14,9 +14,10 @@
 #include <stddef.h>
 
 #include "err.h"
+#include "session.h"
 
 #define AUTHRES_NAME "Authentication-Results"
-#define AUTHRES_MAX 2000
+#define AUTHRES_MAX 6000
 
 /*
  * True when a header of this value could be read as written by authserv_id, however it is folded, cased, quoted or
@@ -26,10 +27,10 @@
 bool authres_claims(const char *value, const char *authserv_id);
 
 /*
- * The value for one message: "auth=pass" with the login name if login is not empty, else "none". Folded with "\n\t",
- * with the leading blank. BS_ERR_LIMIT when it does not fit.
+ * The value for one message: the login ("auth=pass"), SPF for MAIL FROM and HELO, each DKIM signature and DMARC, as far as
+ * they were looked at (sections 2.7.1 to 2.7.4, RFC 7489 section 11.2); "none" where nothing was. Folded with "\n\t", with the
+ * leading blank. BS_ERR_LIMIT when it does not fit.
  */
-enum bs_err authres_write(const char *authserv_id, const char *auth_method, const char *login, char *out,
-    size_t out_size) BS_MUST_USE;
+enum bs_err authres_write(const char *authserv_id, const struct session *session, char *out, size_t out_size) BS_MUST_USE;
 
 #endif

@@ -1,7 +1,9 @@
+#include <stdarg.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "check.h"
-#include "session.h"
+#include "log.h"
 #include "sock.h"
 
 const struct check *const checks[] = {
@@ -9,25 +11,26 @@ const struct check *const checks[] = {
 	NULL,
 };
 
-static const struct verdict_policy default_policy = {
-	.preference = {
-		[CHECK_RECIPIENT] = CHECK_REJECT,
-	},
-};
-
-const struct verdict_policy *
-checks_policy(void)
+void
+finding_reply(struct finding *finding, const char *code, const char *status, const char *format, ...)
 {
-	return &default_policy;
+	va_list ap;
+
+	(void)snprintf(finding->reply.code, sizeof(finding->reply.code), "%s", code);
+	(void)snprintf(finding->reply.status, sizeof(finding->reply.status), "%s", status);
+	va_start(ap, format);
+	(void)vsnprintf(finding->reply.text, sizeof(finding->reply.text), format, ap);
+	va_end(ap);
 }
 
-const char *
-check_name(enum check_id id)
+void
+finding_reason(struct finding *finding, const char *format, ...)
 {
-	for (size_t i = 0; checks[i] != NULL; i++)
-		if (checks[i]->id == id)
-			return checks[i]->name;
-	return "?";
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(finding->reason, sizeof(finding->reason), format, ap);
+	va_end(ap);
 }
 
 static uint64_t
@@ -39,21 +42,29 @@ now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Runs one function of one check, into its place among findings. */
+/* Runs one function of one check; what it says goes to its place in found. */
 static void
-run_one(const struct check *check, check_fn fn, struct check_call *call, struct finding *findings)
+run_one(const struct check *check, check_fn fn, struct check_call *call, struct findings *found)
 {
+	struct finding finding = { .id = check->id };
 	uint64_t start;
 
-	if (fn == NULL)
+	if (fn == NULL || (check->strangers && !session_is_inbound(call->session)))
 		return;
 	start = now_us();
-	call->finding = &findings[check->id];
-	call->finding->id = check->id;
-	call->finding->down = check->down;
+	call->finding = &finding; /* cppcheck-suppress autoVariables */
 	call->deadline_ms = bs_now_ms() + check->deadline_ms;
 	fn(call);
-	call->finding->us += (uint32_t)(now_us() - start);
+	call->finding = NULL;
+	finding.us = (uint32_t)(now_us() - start);
+	if (finding.outcome != CHECK_NOTHING && session_keep_finding(found, &finding) != BS_OK)
+		call->session->msg.too_many = true;
+}
+
+static bool
+is_wanted(const struct session *session, const struct check *check)
+{
+	return (session->msg.wanted & CHECK_BIT(check->id)) != 0;
 }
 
 void
@@ -62,7 +73,7 @@ checks_connect(const struct check_services *services, struct session *session)
 	struct check_call call = { .services = services, .session = session };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->connect, &call, session->findings);
+		run_one(checks[i], checks[i]->connect, &call, &session->found);
 }
 
 void
@@ -71,7 +82,7 @@ checks_helo(const struct check_services *services, struct session *session)
 	struct check_call call = { .services = services, .session = session };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->helo, &call, session->findings);
+		run_one(checks[i], checks[i]->helo, &call, &session->found);
 }
 
 void
@@ -80,7 +91,7 @@ checks_mail(const struct check_services *services, struct session *session)
 	struct check_call call = { .services = services, .session = session };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->mail, &call, session->msg.findings);
+		run_one(checks[i], checks[i]->mail, &call, &session->msg.found);
 }
 
 void
@@ -89,7 +100,21 @@ checks_rcpt(const struct check_services *services, struct session *session, stru
 	struct check_call call = { .services = services, .session = session, .recipient = recipient };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->rcpt, &call, recipient->findings);
+		run_one(checks[i], checks[i]->rcpt, &call, &recipient->found);
+}
+
+void
+checks_target(const struct check_services *services, struct session *session, struct recipient *recipient,
+    struct final *final)
+{
+	struct check_call call = { .services = services, .session = session, .recipient = recipient, .final = final,
+		.policy = &final->target->policy };
+	unsigned wanted = checks_wanted(call.policy);
+
+	session->msg.wanted |= wanted;
+	for (size_t i = 0; checks[i] != NULL; i++)
+		if ((wanted & CHECK_BIT(checks[i]->id)) != 0)
+			run_one(checks[i], checks[i]->target, &call, &final->found);
 }
 
 void
@@ -98,7 +123,8 @@ checks_header(const struct check_services *services, struct session *session, co
 	struct check_call call = { .services = services, .session = session, .name = name, .value = value };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->header, &call, session->msg.findings);
+		if (is_wanted(session, checks[i]))
+			run_one(checks[i], checks[i]->header, &call, &session->msg.found);
 }
 
 void
@@ -107,7 +133,8 @@ checks_body(const struct check_services *services, struct session *session, cons
 	struct check_call call = { .services = services, .session = session, .data = data, .len = len };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->body, &call, session->msg.findings);
+		if (is_wanted(session, checks[i]))
+			run_one(checks[i], checks[i]->body, &call, &session->msg.found);
 }
 
 void
@@ -116,7 +143,8 @@ checks_end(const struct check_services *services, struct session *session)
 	struct check_call call = { .services = services, .session = session };
 
 	for (size_t i = 0; checks[i] != NULL; i++)
-		run_one(checks[i], checks[i]->end, &call, session->msg.findings);
+		if (is_wanted(session, checks[i]))
+			run_one(checks[i], checks[i]->end, &call, &session->msg.found);
 }
 
 bool
@@ -126,4 +154,39 @@ checks_want_body(void)
 		if (checks[i]->body != NULL)
 			return true;
 	return false;
+}
+
+unsigned
+checks_wanted(const struct bs_policy *policy)
+{
+	unsigned wanted = 0;
+
+	for (size_t i = 0; checks[i] != NULL; i++)
+		if (policy->check[checks[i]->id].hit != BS_HIT_OFF)
+			wanted |= CHECK_BIT(checks[i]->id) | checks[i]->needs;
+	return wanted;
+}
+
+void
+checks_forget_message(struct session *session)
+{
+	for (size_t i = 0; checks[i] != NULL; i++) {
+		void **state = &session->msg.state[checks[i]->id];
+
+		if (*state != NULL && checks[i]->free_message != NULL)
+			checks[i]->free_message(*state);
+		*state = NULL;
+	}
+}
+
+void
+checks_forget_session(struct session *session)
+{
+	for (size_t i = 0; checks[i] != NULL; i++) {
+		void **state = &session->state[checks[i]->id];
+
+		if (*state != NULL && checks[i]->free_session != NULL)
+			checks[i]->free_session(*state);
+		*state = NULL;
+	}
 }

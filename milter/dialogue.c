@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "authres.h"
+#include "judge.h"
 #include "log.h"
 #include "report.h"
 #include "session.h"
@@ -116,6 +117,7 @@ finish(struct talk *talk, enum report_outcome outcome, const struct verdict *ver
 	    outcome == REPORT_DEFERRED ? &counters->deferred :
 	    outcome == REPORT_DISCARDED ? &counters->discarded : &counters->aborted);
 	report_message(talk->session, outcome, verdict);
+	checks_forget_message(talk->session);
 	session_end_message(talk->session);
 }
 
@@ -155,21 +157,6 @@ take_queue_id(struct session *session, struct transport_session *line)
 		bs_log(BS_LOG_WARNING, "queue id %s: too much for one session", id);
 }
 
-/* The verdict of one recipient from all that was found so far. */
-static void
-decide(struct session *session, struct recipient *recipient)
-{
-	const struct finding *found[3 * CHECK_COUNT];
-	size_t n = 0;
-
-	for (size_t i = 0; i < CHECK_COUNT; i++) {
-		found[n++] = &session->findings[i];
-		found[n++] = &session->msg.findings[i];
-		found[n++] = &recipient->findings[i];
-	}
-	verdict_decide(found, n, checks_policy(), &recipient->verdict);
-}
-
 static void
 count_recipient(struct counters *counters, enum verdict_action action)
 {
@@ -178,12 +165,11 @@ count_recipient(struct counters *counters, enum verdict_action action)
 }
 
 static void
-judge_recipient(struct talk *talk, struct recipient *recipient, struct transport_answer *answer)
+answer_recipient(struct talk *talk, struct recipient *recipient, struct transport_answer *answer)
 {
-	checks_rcpt(&talk->shared->services, talk->session, recipient);
-	decide(talk->session, recipient);
+	judge_recipient(&talk->shared->services, talk->session, recipient);
 	count_recipient(talk->shared->counters, recipient->verdict.action);
-	if (recipient->verdict.action == VERDICT_REJECT || recipient->verdict.action == VERDICT_DEFER)
+	if (judge_is_out(recipient))
 		answer_reply(answer, &recipient->verdict.reply);
 }
 
@@ -216,7 +202,7 @@ on_rcpt(void *arg, struct transport_session *line, const char *address, const st
 		return;
 	}
 	if (refused == NULL) {
-		judge_recipient(talk, recipient, answer);
+		answer_recipient(talk, recipient, answer);
 		return;
 	}
 	note_refusal(talk, recipient, refused);
@@ -278,29 +264,6 @@ on_body(void *arg, const uint8_t *data, size_t len, struct transport_answer *ans
 	checks_body(&talk->shared->services, talk->session, data, len);
 }
 
-/* The message's verdict from those of the recipients that it still has. */
-static enum bs_err
-decide_message(struct session *session, struct verdict *out)
-{
-	struct message *msg = &session->msg;
-	const struct verdict **verdicts = calloc(msg->n_recipients + 1, sizeof(*verdicts));
-	size_t n = 0;
-
-	if (verdicts == NULL)
-		return BS_ERR_NOMEM;
-	for (size_t i = 0; i < msg->n_recipients; i++) {
-		struct recipient *recipient = msg->recipients[i];
-
-		if (recipient->verdict.action == VERDICT_REJECT || recipient->verdict.action == VERDICT_DEFER)
-			continue; /* was answered at RCPT */
-		decide(session, recipient);
-		verdicts[n++] = &recipient->verdict;
-	}
-	verdict_message(verdicts, n, out);
-	free(verdicts);
-	return BS_OK;
-}
-
 /* Takes out what is forged, from the last to the first: downwards no index moves. Then adds our own. */
 static enum bs_err
 rewrite_headers(struct talk *talk, struct transport_session *line)
@@ -317,7 +280,7 @@ rewrite_headers(struct talk *talk, struct transport_session *line)
 			return err;
 		add(&talk->shared->counters->headers_removed);
 	}
-	err = authres_write(talk->shared->authserv_id, session->auth_method, session->auth_login, value, sizeof(value));
+	err = authres_write(talk->shared->authserv_id, session, value, sizeof(value));
 	if (err != BS_OK)
 		return err;
 	return transport_insert_header(line, 0, AUTHRES_NAME, value);
@@ -341,7 +304,7 @@ conclude(struct talk *talk, struct transport_session *line, struct verdict *verd
 		return;
 	}
 	checks_end(&talk->shared->services, talk->session);
-	if (decide_message(talk->session, verdict) != BS_OK)
+	if (judge_message(talk->session, verdict) != BS_OK)
 		answer_reply(answer, &no_memory);
 	else if (verdict->action == VERDICT_REJECT || verdict->action == VERDICT_DEFER)
 		answer_reply(answer, &verdict->reply);
@@ -375,6 +338,7 @@ on_close(void *arg)
 
 	finish(talk, REPORT_ABORTED, NULL);
 	atomic_fetch_sub(&talk->shared->counters->sessions_open, 1);
+	checks_forget_session(talk->session);
 	session_free(talk->session);
 	free(talk);
 }

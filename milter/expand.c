@@ -251,6 +251,7 @@ resolution_new(enum resolve_state state, const char *why)
 	atomic_init(&res->refs, 1);
 	res->state = state;
 	res->why = why;
+	bs_policy_defaults(&res->policy);
 	return res;
 }
 
@@ -312,8 +313,11 @@ walk_result(struct walk *walk)
 	atomic_init(&res->refs, 1);
 	res->state = state;
 	res->why = walk->broken;
+	bs_policy_defaults(&res->policy);
 	for (; res->n < n; res->n++) {
-		res->targets[res->n] = walk->targets.items[res->n];
+		res->targets[res->n].address = walk->targets.items[res->n];
+		res->targets[res->n].ours = true;
+		bs_policy_defaults(&res->targets[res->n].policy);
 		walk->targets.items[res->n] = NULL;
 	}
 	return res;

@@ -51,20 +51,21 @@ put_number(json_t *object, const char *key, uint64_t number)
 
 /* [{"check":..., "outcome":..., "reason":..., "ms":...}] of the checks that said something; NULL: none did. */
 static json_t *
-findings_json(const struct finding *findings)
+findings_json(const struct findings *found)
 {
 	json_t *list = NULL;
 
-	for (size_t i = 0; i < CHECK_COUNT; i++) {
+	for (size_t i = 0; i < BS_CHECK_COUNT; i++) {
+		const struct finding *finding = found->of[i];
 		json_t *item;
 
-		if (findings[i].outcome == CHECK_NOTHING)
+		if (finding == NULL)
 			continue;
 		item = json_object();
-		put_text(item, "check", check_name(findings[i].id));
-		put_text(item, "outcome", check_outcome_text(findings[i].outcome));
-		put_text(item, "reason", findings[i].reason);
-		(void)json_object_set_new(item, "ms", json_real((double)findings[i].us / 1000.0));
+		put_text(item, "check", bs_check_name(finding->id));
+		put_text(item, "outcome", check_outcome_text(finding->outcome));
+		put_text(item, "reason", finding->reason);
+		(void)json_object_set_new(item, "ms", json_real((double)finding->us / 1000.0));
 		if (list == NULL)
 			list = json_array();
 		(void)json_array_append_new(list, item);
@@ -73,9 +74,9 @@ findings_json(const struct finding *findings)
 }
 
 static void
-put_findings(json_t *object, const struct finding *findings)
+put_findings(json_t *object, const struct findings *found)
 {
-	json_t *list = findings_json(findings);
+	json_t *list = findings_json(found);
 
 	if (list != NULL)
 		(void)json_object_set_new(object, "checks", list);
@@ -90,30 +91,67 @@ put_finals(json_t *object, const struct resolution *res)
 		return;
 	list = json_array();
 	for (size_t i = 0; i < res->n && i < FINALS_MAX; i++)
-		(void)json_array_append_new(list, text(res->targets[i]));
+		(void)json_array_append_new(list, text(res->targets[i].address));
 	(void)json_object_set_new(object, "final", list);
 	put_number(object, "final_count", res->n);
+}
+
+static void
+put_verdict(json_t *object, const struct verdict *verdict)
+{
+	put_text(object, "verdict", verdict_action_text(verdict->action));
+	if (verdict->because != NULL) {
+		put_text(object, "by", bs_check_name(verdict->because->id));
+		put_text(object, "reason", verdict->because->reason);
+	}
+	put_text(object, "reply", verdict->reply.status);
+	put_text(object, "folder", verdict->folder);
+	put_text(object, "label", verdict->label);
+	if (verdict->action != VERDICT_REJECT && verdict->action != VERDICT_DEFER)
+		put_text(object, "noted", verdict->note);
+	if (verdict->spared)
+		(void)json_object_set_new(object, "no_bounce", json_true());
+}
+
+/* The accounts behind a recipient about which there is something to say. */
+static void
+put_accounts(json_t *object, const struct recipient *recipient)
+{
+	json_t *list = NULL;
+
+	for (size_t i = 0; i < recipient->n_finals && i < FINALS_MAX; i++) {
+		const struct final *final = recipient->finals[i];
+		json_t *item, *found = findings_json(&final->found);
+
+		if (found == NULL && final->verdict.action == VERDICT_ACCEPT && final->verdict.note[0] == '\0')
+			continue;
+		item = json_object();
+		put_text(item, "account", final->target->address);
+		put_verdict(item, &final->verdict);
+		if (found != NULL)
+			(void)json_object_set_new(item, "checks", found);
+		if (list == NULL)
+			list = json_array();
+		(void)json_array_append_new(list, item);
+	}
+	if (list != NULL)
+		(void)json_object_set_new(object, "accounts", list);
 }
 
 static json_t *
 recipient_json(const struct recipient *recipient)
 {
-	const struct verdict *verdict = &recipient->verdict;
 	json_t *object = json_object();
 
 	put_text(object, "to", recipient->address);
-	put_text(object, "verdict", verdict_action_text(verdict->action));
-	if (verdict->because != NULL) {
-		put_text(object, "by", check_name(verdict->because->id));
-		put_text(object, "reason", verdict->because->reason);
-	}
+	put_verdict(object, &recipient->verdict);
 	if (recipient->refused_by_mta[0] != '\0') {
 		put_text(object, "by", "postfix");
 		put_text(object, "reason", recipient->refused_by_mta);
 	}
-	put_text(object, "reply", verdict->reply.status);
-	put_findings(object, recipient->findings);
+	put_findings(object, &recipient->found);
 	put_finals(object, recipient->res);
+	put_accounts(object, recipient);
 	return object;
 }
 
@@ -148,7 +186,7 @@ put_message(json_t *object, const struct session *session, const struct verdict 
 		put_number(object, "headers_removed", msg->n_forged);
 	if (verdict != NULL && verdict->because != NULL)
 		put_text(object, "reason", verdict->because->reason);
-	put_findings(object, msg->findings);
+	put_findings(object, &msg->found);
 	put_number(object, "ms", (uint64_t)(bs_now_ms() - msg->started_ms));
 }
 

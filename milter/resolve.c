@@ -47,7 +47,7 @@ resolution_unref(struct resolution *res)
 	if (res == NULL || atomic_fetch_sub(&res->refs, 1) != 1)
 		return;
 	for (size_t i = 0; i < res->n; i++)
-		free(res->targets[i]);
+		free(res->targets[i].address);
 	free(res->logins);
 	free(res);
 }

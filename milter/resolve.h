@@ -29,6 +29,7 @@
 
 #include "cache.h"
 #include "err.h"
+#include "policy.h"
 #include "pool.h"
 
 #define RESOLVE_DEPTH_MAX 10
@@ -45,13 +46,21 @@ enum resolve_state {
 	RESOLVE_BROKEN,   /* an alias loop, too deep or too wide: for the admin to mend */
 };
 
+/* A final address, and what its account wants. */
+struct resolution_target {
+	char *address;           /* lower-case, with its extension */
+	bool ours;               /* an account of ours that exists and is enabled */
+	struct bs_policy policy; /* effective; where it is not ours, the site's */
+};
+
 struct resolution {
 	atomic_uint refs;
 	enum resolve_state state;
 	const char *why; /* RESOLVE_BROKEN: a static text; else NULL */
 	char *logins;    /* "a@x.org, b@x.org": the accounts that may send as this address; NULL: nobody */
+	struct bs_policy policy; /* of the address itself: its account's, or else its domain's, or else the site's */
 	size_t n;
-	char *targets[]; /* final addresses, lower-case, each once */
+	struct resolution_target targets[]; /* each address once */
 };
 
 struct resolver;

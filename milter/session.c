@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+#include "address.h"
 #include "sock.h"
 
 /* All strings start as this one, which is never freed. */
@@ -85,8 +87,19 @@ session_new(struct session **out)
 }
 
 static void
+findings_clear(struct findings *found)
+{
+	for (size_t i = 0; i < BS_CHECK_COUNT; i++) {
+		free(found->of[i]);
+		found->of[i] = NULL;
+	}
+}
+
+static void
 recipient_free(struct session *session, struct recipient *recipient)
 {
+	findings_clear(&recipient->found);
+	free(recipient->finals);
 	drop(session, &recipient->address);
 	drop(session, &recipient->refused_by_mta);
 	resolution_unref(recipient->res);
@@ -98,10 +111,16 @@ session_end_message(struct session *session)
 {
 	struct message *msg = &session->msg;
 
+	for (size_t i = 0; i < msg->n_finals; i++) {
+		findings_clear(&msg->finals[i]->found);
+		free(msg->finals[i]);
+	}
 	for (size_t i = 0; i < msg->n_recipients; i++)
 		recipient_free(session, msg->recipients[i]);
+	findings_clear(&msg->found);
 	for (size_t i = 0; i < msg->n_names; i++)
 		drop(session, &msg->names[i].name);
+	free(msg->finals);
 	free(msg->recipients);
 	free(msg->forged);
 	drop(session, &msg->sender);
@@ -116,6 +135,7 @@ session_free(struct session *session)
 	if (session == NULL)
 		return;
 	session_end_message(session);
+	findings_clear(&session->found);
 	drop(session, &session->client_addr);
 	drop(session, &session->client_name);
 	drop(session, &session->helo);
@@ -145,6 +165,7 @@ session_begin_message(struct session *session, const char *address, char *const 
 		return err;
 	session->msg.size_declared = declared_size(args);
 	session->msg.started_ms = bs_now_ms();
+	session->msg.now_s = session->at_s != 0 ? session->at_s : (int64_t)time(NULL);
 	session->msg.open = true;
 	return BS_OK;
 }
@@ -221,6 +242,84 @@ session_add_recipient(struct session *session, const char *address, struct recip
 	msg->recipients[msg->n_recipients++] = recipient;
 	*out = recipient;
 	return BS_OK;
+}
+
+/* The account of target among the message's, or NULL. */
+static struct final *
+find_final(const struct message *msg, const struct resolution_target *target)
+{
+	char wanted[BS_ADDRESS_MAX + 1], other[BS_ADDRESS_MAX + 1];
+
+	bs_address_base(target->address, wanted);
+	for (size_t i = 0; i < msg->n_finals; i++) {
+		bs_address_base(msg->finals[i]->target->address, other);
+		if (strcmp(wanted, other) == 0)
+			return msg->finals[i];
+	}
+	return NULL;
+}
+
+static enum bs_err
+new_final(struct message *msg, const struct resolution_target *target, struct final **out)
+{
+	void *items = msg->finals;
+	struct final *final;
+	enum bs_err err = grow(&items, msg->n_finals, sizeof(struct final *), SESSION_FINALS_MAX);
+
+	if (err != BS_OK)
+		return err;
+	msg->finals = items;
+	final = calloc(1, sizeof(*final));
+	if (final == NULL)
+		return BS_ERR_NOMEM;
+	final->target = target;
+	msg->finals[msg->n_finals++] = final;
+	*out = final;
+	return BS_OK;
+}
+
+enum bs_err
+session_add_final(struct session *session, struct recipient *recipient, const struct resolution_target *target,
+    struct final **out)
+{
+	struct final *final = find_final(&session->msg, target);
+	void *items = recipient->finals;
+	enum bs_err err = grow(&items, recipient->n_finals, sizeof(struct final *), SESSION_FINALS_MAX);
+
+	if (err != BS_OK)
+		return err;
+	recipient->finals = items;
+	if (final == NULL) {
+		err = new_final(&session->msg, target, &final);
+		if (err != BS_OK)
+			return err;
+	}
+	recipient->finals[recipient->n_finals++] = final;
+	*out = final;
+	return BS_OK;
+}
+
+enum bs_err
+session_keep_finding(struct findings *found, const struct finding *finding)
+{
+	struct finding **place = &found->of[finding->id];
+	uint32_t us = 0;
+
+	if (*place == NULL)
+		*place = malloc(sizeof(**place));
+	else
+		us = (*place)->us;
+	if (*place == NULL)
+		return BS_ERR_NOMEM;
+	**place = *finding;
+	(*place)->us += us;
+	return BS_OK;
+}
+
+bool
+session_is_inbound(const struct session *session)
+{
+	return session->auth_login[0] == '\0';
 }
 
 enum bs_err

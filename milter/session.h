@@ -16,22 +16,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "check.h"
+#include "auth.h"
 #include "err.h"
 #include "resolve.h"
 #include "verdict.h"
 
 #define SESSION_BYTES_MAX ((size_t)1024 * 1024)
 #define SESSION_RECIPIENTS_MAX 1000
+#define SESSION_FINALS_MAX 900 /* a verdict for each fits into one header (common/verdict_header.h) */
 #define SESSION_FORGED_MAX 500
 #define SESSION_NAMES_MAX 32 /* different header names of ours that one message may forge */
 
+/* What the checks said of one thing: a place for each check, NULL where it said nothing. Owned. */
+struct findings {
+	struct finding *of[BS_CHECK_COUNT];
+};
+
+/* One account that a message goes to, however many recipients lead there; one verdict is his. */
+struct final {
+	const struct resolution_target *target; /* borrowed from the first recipient that leads here */
+	struct findings found;
+	struct verdict verdict;
+};
+
+/* One RCPT TO. */
 struct recipient {
 	char *address;          /* as it came, without <>; case and extension kept */
 	struct resolution *res; /* NULL: not resolved */
-	struct finding findings[CHECK_COUNT];
-	struct verdict verdict; /* may point into findings: a recipient never moves */
-	char *refused_by_mta; /* Postfix's own refusal, or "" */
+	struct findings found;  /* of the address itself; what is said of an account stands in its struct final */
+	struct final **finals;  /* the accounts behind it; of foreign ones none; owned by the message */
+	size_t n_finals;
+	struct verdict verdict; /* what RCPT was answered; may point into findings: nothing here moves */
+	char *refused_by_mta;   /* Postfix's own refusal, or "" */
 };
 
 /* A header of the message to take out: the n-th (from 1) of its name. */
@@ -52,7 +68,12 @@ struct message {
 	char *message_id; /* of the header, as it came */
 	struct recipient **recipients;
 	size_t n_recipients;
-	struct finding findings[CHECK_COUNT];
+	struct final **finals;
+	size_t n_finals;
+	struct findings found;
+	struct auth auth;
+	unsigned wanted;               /* bits of the checks that some recipient's policy asks for */
+	void *state[BS_CHECK_COUNT];   /* what a check keeps of a message; its free_message() releases it */
 	struct header_ref *forged;
 	size_t n_forged;
 	struct header_count names[SESSION_NAMES_MAX];
@@ -62,6 +83,7 @@ struct message {
 	uint64_t body_bytes; /* 0 where no check reads the body */
 	bool too_many;       /* a limit was passed in the header: refuse at the end */
 	int64_t started_ms;
+	int64_t now_s; /* seconds since 1970: when the message came, or is said to have come */
 	bool open; /* between MAIL and end, abort or close */
 };
 
@@ -71,7 +93,10 @@ struct session {
 	char *helo;
 	char *auth_login; /* SASL login name; "" : not authenticated */
 	char *auth_method;
-	struct finding findings[CHECK_COUNT];
+	struct findings found;
+	void *state[BS_CHECK_COUNT]; /* what a check keeps of a connection; its free_session() releases it */
+	bool dry;                    /* nothing is written, counted or remembered: basaltctl explain */
+	int64_t at_s;                /* 0, or the time that a dry run is to take for now */
 	struct message msg;
 	size_t bytes; /* of the budget */
 };
@@ -85,6 +110,13 @@ enum bs_err session_begin_message(struct session *session, const char *address, 
 void session_end_message(struct session *session);
 /* address is that of RCPT TO; kept as Postfix reads it: no source route, no idle quotes, no dot behind the domain. */
 enum bs_err session_add_recipient(struct session *session, const char *address, struct recipient **out) BS_MUST_USE;
+/* The account behind the recipient, added to both, or found again. BS_ERR_LIMIT: too many accounts for one message. */
+enum bs_err session_add_final(struct session *session, struct recipient *recipient, const struct resolution_target *target,
+    struct final **out) BS_MUST_USE;
+/* Keeps a copy of finding in its check's place. */
+enum bs_err session_keep_finding(struct findings *found, const struct finding *finding) BS_MUST_USE;
+/* True when the client is not one of our users: the checks of strangers apply. */
+bool session_is_inbound(const struct session *session);
 /* Counts a header of this name and returns which one of its name it is, from 1. */
 enum bs_err session_count_header(struct session *session, const char *name, struct header_ref *out) BS_MUST_USE;
 enum bs_err session_add_forged(struct session *session, const struct header_ref *ref) BS_MUST_USE;

@@ -70,7 +70,7 @@ say_targets(struct bs_buf *reply, const struct resolution *res)
 		if (i > 0)
 			err = bs_buf_append(line, ", ", 2);
 		if (err == BS_OK)
-			err = bs_buf_append(line, res->targets[i], strlen(res->targets[i]));
+			err = bs_buf_append(line, res->targets[i].address, strlen(res->targets[i].address));
 	}
 	if (err == BS_OK)
 		err = netstring_append(reply, bs_buf_data(line), bs_buf_len(line));

@@ -1,5 +1,6 @@
 #include "verdict.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const action_texts[] = { "accept", "label", "folder", "drop", "defer", "reject" };
@@ -21,37 +22,46 @@ check_outcome_text(enum check_outcome outcome)
 }
 
 static enum verdict_action
-preferred_action(enum check_preference preference, const struct finding *finding)
+hit_action(enum bs_hit hit, const struct finding *finding)
 {
-	switch (preference) {
-	case CHECK_LABEL:
+	if (finding->most != BS_HIT_OFF && finding->most < hit)
+		hit = finding->most;
+	switch (hit) {
+	case BS_HIT_LABEL:
 		return VERDICT_LABEL;
-	case CHECK_FOLDER:
+	case BS_HIT_FOLDER:
 		return VERDICT_FOLDER;
-	case CHECK_DROP:
+	case BS_HIT_DROP:
 		return VERDICT_DROP;
-	case CHECK_REJECT:
+	case BS_HIT_REJECT:
 		return finding->reply.code[0] == '4' ? VERDICT_DEFER : VERDICT_REJECT;
-	case CHECK_OFF:
-	case CHECK_NOTE:
+	case BS_HIT_OFF:
+	case BS_HIT_NOTE:
 		break;
 	}
 	return VERDICT_ACCEPT;
 }
 
+static bool
+counts_as_hit(const struct finding *finding, const struct bs_policy *policy)
+{
+	return finding->outcome == CHECK_HIT ||
+	    (finding->outcome == CHECK_DOWN && policy->check[finding->id].down == BS_DOWN_HIT);
+}
+
 /* What one finding alone would do. */
 static enum verdict_action
-finding_action(const struct finding *finding, const struct verdict_policy *policy)
+finding_action(const struct finding *finding, const struct bs_policy *policy)
 {
-	enum check_preference preference = policy->preference[finding->id];
+	enum bs_hit hit = policy->check[finding->id].hit;
 
-	if (preference == CHECK_OFF || preference == CHECK_NOTE)
+	if (hit == BS_HIT_OFF || hit == BS_HIT_NOTE)
 		return VERDICT_ACCEPT;
-	if (finding->outcome == CHECK_HIT)
-		return preferred_action(preference, finding);
-	if (finding->outcome != CHECK_DOWN || finding->down == CHECK_DOWN_SKIP)
-		return VERDICT_ACCEPT;
-	return finding->down == CHECK_DOWN_DEFER ? VERDICT_DEFER : preferred_action(preference, finding);
+	if (counts_as_hit(finding, policy))
+		return hit_action(hit, finding);
+	if (finding->outcome == CHECK_DOWN && policy->check[finding->id].down == BS_DOWN_DEFER)
+		return VERDICT_DEFER;
+	return VERDICT_ACCEPT;
 }
 
 /* The finding's own reply where its class fits the action, else a general one. */
@@ -68,7 +78,7 @@ set_reply(struct verdict *verdict)
 }
 
 static void
-set_marks(struct verdict *verdict, enum verdict_action action, const struct verdict_policy *policy)
+set_marks(struct verdict *verdict, enum verdict_action action, const struct bs_policy *policy)
 {
 	if (action == VERDICT_LABEL)
 		memcpy(verdict->label, policy->label, sizeof(verdict->label));
@@ -76,14 +86,30 @@ set_marks(struct verdict *verdict, enum verdict_action action, const struct verd
 		memcpy(verdict->folder, policy->folder, sizeof(verdict->folder));
 }
 
+/* The check's name behind those that are there; one that has no room is left out. */
+static void
+add_note(struct verdict *verdict, const struct finding *finding)
+{
+	size_t len = strlen(verdict->note);
+	const char *name = bs_check_name(finding->id);
+
+	if (len + strlen(name) + 2 < sizeof(verdict->note))
+		(void)snprintf(verdict->note + len, sizeof(verdict->note) - len, "%s%s", len > 0 ? ", " : "", name);
+}
+
 void
-verdict_decide(const struct finding *const *findings, size_t n, const struct verdict_policy *policy, struct verdict *out)
+verdict_decide(const struct finding *const *findings, size_t n, const struct bs_policy *policy, struct verdict *out)
 {
 	*out = (struct verdict){ .action = VERDICT_ACCEPT };
 	for (size_t i = 0; i < n; i++) {
-		enum verdict_action action = finding_action(findings[i], policy);
+		enum verdict_action action;
 
+		if (findings[i] == NULL)
+			continue;
+		action = finding_action(findings[i], policy);
 		set_marks(out, action, policy);
+		if (policy->check[findings[i]->id].hit != BS_HIT_OFF && counts_as_hit(findings[i], policy))
+			add_note(out, findings[i]);
 		if (action > out->action) {
 			out->action = action;
 			out->because = findings[i];
@@ -91,6 +117,17 @@ verdict_decide(const struct finding *const *findings, size_t n, const struct ver
 	}
 	if (out->action == VERDICT_REJECT || out->action == VERDICT_DEFER)
 		set_reply(out);
+}
+
+void
+verdict_spare(struct verdict *verdict, const struct bs_policy *policy)
+{
+	if (verdict->action != VERDICT_REJECT)
+		return;
+	verdict->spared = true;
+	verdict->action = policy->unverified == BS_UNVERIFIED_DROP ? VERDICT_DROP : VERDICT_FOLDER;
+	if (verdict->action == VERDICT_FOLDER)
+		memcpy(verdict->folder, policy->folder, sizeof(verdict->folder));
 }
 
 /* The first verdict with this action; *all: whether every one has it. NULL: none has. */
@@ -110,7 +147,7 @@ first_with(const struct verdict *const *verdicts, size_t n, enum verdict_action 
 }
 
 void
-verdict_message(const struct verdict *const *verdicts, size_t n, struct verdict *out)
+verdict_together(const struct verdict *const *verdicts, size_t n, struct verdict *out)
 {
 	const struct verdict *first;
 	bool all;

@@ -3,12 +3,10 @@
  *
  * A foreign domain passes: whether Postfix relays is Postfix's decision. A store that does not answer defers.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
 #include "resolve.h"
-#include "session.h"
 
 #define DEADLINE_MS 2500 /* below milter_command_timeout, above the store's own statement timeout */
 
@@ -16,9 +14,7 @@ static void
 refuse(struct finding *finding, const char *code, const char *status, const char *text)
 {
 	finding->outcome = CHECK_HIT;
-	(void)snprintf(finding->reply.code, sizeof(finding->reply.code), "%s", code);
-	(void)snprintf(finding->reply.status, sizeof(finding->reply.status), "%s", status);
-	(void)snprintf(finding->reply.text, sizeof(finding->reply.text), "%s", text);
+	finding_reply(finding, code, status, "%s", text);
 }
 
 static void
@@ -26,14 +22,14 @@ set_down(struct finding *finding, enum bs_err err)
 {
 	refuse(finding, "451", "4.3.0", "Recipient lookup failed, try again later");
 	finding->outcome = CHECK_DOWN;
-	(void)snprintf(finding->reason, sizeof(finding->reason), "policy store: %s", bs_err_text(err));
+	finding_reason(finding, "policy store: %s", bs_err_text(err));
 }
 
 static void
 judge(struct finding *finding, const struct resolution *res)
 {
-	(void)snprintf(finding->reason, sizeof(finding->reason), "%s%s%s", resolve_state_text(res->state),
-	    res->why != NULL ? ": " : "", res->why != NULL ? res->why : "");
+	finding_reason(finding, "%s%s%s", resolve_state_text(res->state), res->why != NULL ? ": " : "",
+	    res->why != NULL ? res->why : "");
 	switch (res->state) {
 	case RESOLVE_UNKNOWN:
 		refuse(finding, "550", "5.1.1", "No such mailbox here");
@@ -63,7 +59,7 @@ rcpt(struct check_call *call)
 	if (strchr(recipient->address, '@') == NULL) {
 		/* "postmaster" alone (RFC 5321 section 4.5.1), or what Postfix completes with its own domain. */
 		call->finding->outcome = CHECK_CLEAN;
-		(void)snprintf(call->finding->reason, sizeof(call->finding->reason), "no domain");
+		finding_reason(call->finding, "no domain");
 		return;
 	}
 	err = resolver_get(call->services->resolver, recipient->address, call->deadline_ms, &recipient->res);
@@ -76,10 +72,7 @@ rcpt(struct check_call *call)
 }
 
 const struct check check_recipient = {
-	.id = CHECK_RECIPIENT,
-	.name = "recipient",
-	.preference = CHECK_REJECT,
-	.down = CHECK_DOWN_DEFER,
+	.id = BS_CHECK_RECIPIENT,
 	.deadline_ms = DEADLINE_MS,
 	.rcpt = rcpt,
 };

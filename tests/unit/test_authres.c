@@ -100,14 +100,61 @@ test_no_decoration_hides_it(void **state)
 	}
 }
 
+static enum bs_err
+write_login(const char *method, const char *login, char *out, size_t size)
+{
+	struct session *session;
+	enum bs_err err;
+
+	assert_int_equal(session_new(&session), BS_OK);
+	assert_int_equal(session_set(session, &session->auth_method, method), BS_OK);
+	assert_int_equal(session_set(session, &session->auth_login, login), BS_OK);
+	err = authres_write(ID, session, out, size);
+	session_free(session);
+	return err;
+}
+
 static void
 check_written(const char *method, const char *login, const char *expected)
 {
 	char out[AUTHRES_MAX];
 
-	assert_int_equal(authres_write(ID, method, login, out, sizeof(out)), BS_OK);
+	assert_int_equal(write_login(method, login, out, sizeof(out)), BS_OK);
 	assert_string_equal(out, expected);
 	assert_true(authres_claims(out, ID));
+}
+
+/* Everything at once, and what a stranger put into his domain. */
+static void
+test_write_results(void **state)
+{
+	static const struct auth auth = {
+		.mailfrom = { .done = true, .result = SPF_FAIL, .domain = "example.net", .reason = "-all" },
+		.helo = { .done = true, .result = SPF_NONE, .domain = "mx.example.net" },
+		.dkim = { { AUTH_DKIM_PASS, "example.net", "s1", "rsa-sha256", "abcDEF12", "" },
+		    { AUTH_DKIM_FAIL, "ex\"am;ple", "s 2", "", "", "body hash" } },
+		.n_dkim = 2, .dkim_done = true,
+		.dmarc = { .done = true, .result = AUTH_DMARC_FAIL, .policy = AUTH_DMARC_P_REJECT, .from = "example.net" },
+	};
+	struct session *session;
+	char out[AUTHRES_MAX];
+
+	(void)state;
+	assert_int_equal(session_new(&session), BS_OK);
+	assert_int_equal(session_set(session, &session->helo, "mx.example.net"), BS_OK);
+	assert_int_equal(session_set(session, &session->msg.sender, "a@example.net"), BS_OK);
+	session->msg.auth = auth;
+	assert_int_equal(authres_write(ID, session, out, sizeof(out)), BS_OK);
+	assert_string_equal(out, " mx.example.org;\n\tspf=fail (-all) smtp.mailfrom=a@example.net;"
+	    "\n\tspf=none smtp.helo=mx.example.net;"
+	    "\n\tdkim=pass header.d=example.net header.s=s1 header.a=rsa-sha256 header.b=abcDEF12;"
+	    "\n\tdkim=fail (body hash) header.d=\"ex\\\"am;ple\" header.s=\"s 2\";"
+	    "\n\tdmarc=fail (p=reject) header.from=example.net");
+	assert_true(authres_claims(out, ID));
+	session->msg.auth = (struct auth){ .dkim_done = true };
+	assert_int_equal(authres_write(ID, session, out, sizeof(out)), BS_OK);
+	assert_string_equal(out, " mx.example.org;\n\tdkim=none");
+	session_free(session);
 }
 
 static void
@@ -131,9 +178,9 @@ test_write_is_bounded(void **state)
 	(void)state;
 	memset(login, '"', sizeof(login) - 1);
 	login[sizeof(login) - 1] = '\0';
-	assert_int_equal(authres_write(ID, "", login, out, sizeof(out)), BS_OK);
+	assert_int_equal(write_login("", login, out, sizeof(out)), BS_OK);
 	assert_true(authres_claims(out, ID));
-	assert_int_equal(authres_write(ID, "", "alice", out, 20), BS_ERR_LIMIT);
+	assert_int_equal(write_login("", "alice", out, 20), BS_ERR_LIMIT);
 }
 
 int
@@ -144,6 +191,7 @@ main(void)
 		cmocka_unit_test(test_too_long_an_id_is_removed),
 		cmocka_unit_test(test_no_decoration_hides_it),
 		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_write_results),
 		cmocka_unit_test(test_write_is_bounded),
 	};
 

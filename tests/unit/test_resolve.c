@@ -126,7 +126,9 @@ finish(void **state)
 static int
 by_text(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const struct resolution_target *x = a, *y = b;
+
+	return strcmp(x->address, y->address);
 }
 
 /* "state target target..." with the targets in order. */
@@ -138,7 +140,7 @@ describe(struct resolution *res)
 
 	qsort(res->targets, res->n, sizeof(res->targets[0]), by_text);
 	for (size_t i = 0; i < res->n && n < sizeof(text); i++)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, " %s", res->targets[i]);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, " %s", res->targets[i].address);
 	if (res->why != NULL && n < sizeof(text))
 		snprintf(text + n, sizeof(text) - n, ": %s", res->why);
 	return text;

@@ -97,14 +97,14 @@ test_requests(void **state)
 static struct resolution *
 make(enum resolve_state state, const char *why, const char *const *targets)
 {
-	struct resolution *res = calloc(1, sizeof(*res) + 8 * sizeof(char *));
+	struct resolution *res = calloc(1, sizeof(*res) + 8 * sizeof(struct resolution_target));
 
 	assert_non_null(res);
 	atomic_init(&res->refs, 1);
 	res->state = state;
 	res->why = why;
 	for (; targets != NULL && targets[res->n] != NULL; res->n++)
-		res->targets[res->n] = strdup(targets[res->n]);
+		res->targets[res->n].address = strdup(targets[res->n]);
 	return res;
 }
 

@@ -11,9 +11,9 @@
 enum { A, B, C }; /* numbers of three checks */
 
 static struct finding
-found(unsigned id, enum check_outcome outcome, enum check_down down, const char *code, const char *reason)
+found(unsigned id, enum check_outcome outcome, const char *code, const char *reason)
 {
-	struct finding f = { .id = (enum check_id)id, .outcome = outcome, .down = down };
+	struct finding f = { .id = (enum bs_check)id, .outcome = outcome };
 
 	snprintf(f.reply.code, sizeof(f.reply.code), "%s", code);
 	snprintf(f.reply.text, sizeof(f.reply.text), "text of %s", reason);
@@ -23,28 +23,28 @@ found(unsigned id, enum check_outcome outcome, enum check_down down, const char 
 
 static const struct {
 	enum check_outcome outcome;
-	enum check_down down;
-	enum check_preference preference;
+	enum bs_down down;
+	enum bs_hit hit;
 	const char *code;
 	enum verdict_action action;
 } rows[] = {
-	{ CHECK_NOTHING, CHECK_DOWN_DEFER, CHECK_REJECT, "", VERDICT_ACCEPT },
-	{ CHECK_CLEAN, CHECK_DOWN_DEFER, CHECK_REJECT, "", VERDICT_ACCEPT },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_OFF, "550", VERDICT_ACCEPT },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_NOTE, "550", VERDICT_ACCEPT },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_LABEL, "550", VERDICT_LABEL },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_FOLDER, "550", VERDICT_FOLDER },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_DROP, "550", VERDICT_DROP },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_REJECT, "550", VERDICT_REJECT },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_REJECT, "", VERDICT_REJECT },
-	{ CHECK_HIT, CHECK_DOWN_SKIP, CHECK_REJECT, "451", VERDICT_DEFER },
-	{ CHECK_DOWN, CHECK_DOWN_SKIP, CHECK_REJECT, "451", VERDICT_ACCEPT },
-	{ CHECK_DOWN, CHECK_DOWN_DEFER, CHECK_REJECT, "451", VERDICT_DEFER },
-	{ CHECK_DOWN, CHECK_DOWN_DEFER, CHECK_LABEL, "451", VERDICT_DEFER },
-	{ CHECK_DOWN, CHECK_DOWN_DEFER, CHECK_OFF, "451", VERDICT_ACCEPT },
-	{ CHECK_DOWN, CHECK_DOWN_DEFER, CHECK_NOTE, "451", VERDICT_ACCEPT },
-	{ CHECK_DOWN, CHECK_DOWN_HIT, CHECK_REJECT, "550", VERDICT_REJECT },
-	{ CHECK_DOWN, CHECK_DOWN_HIT, CHECK_FOLDER, "550", VERDICT_FOLDER },
+	{ CHECK_NOTHING, BS_DOWN_DEFER, BS_HIT_REJECT, "", VERDICT_ACCEPT },
+	{ CHECK_CLEAN, BS_DOWN_DEFER, BS_HIT_REJECT, "", VERDICT_ACCEPT },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_OFF, "550", VERDICT_ACCEPT },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_NOTE, "550", VERDICT_ACCEPT },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_LABEL, "550", VERDICT_LABEL },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_FOLDER, "550", VERDICT_FOLDER },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_DROP, "550", VERDICT_DROP },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_REJECT, "550", VERDICT_REJECT },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_REJECT, "", VERDICT_REJECT },
+	{ CHECK_HIT, BS_DOWN_SKIP, BS_HIT_REJECT, "451", VERDICT_DEFER },
+	{ CHECK_DOWN, BS_DOWN_SKIP, BS_HIT_REJECT, "451", VERDICT_ACCEPT },
+	{ CHECK_DOWN, BS_DOWN_DEFER, BS_HIT_REJECT, "451", VERDICT_DEFER },
+	{ CHECK_DOWN, BS_DOWN_DEFER, BS_HIT_LABEL, "451", VERDICT_DEFER },
+	{ CHECK_DOWN, BS_DOWN_DEFER, BS_HIT_OFF, "451", VERDICT_ACCEPT },
+	{ CHECK_DOWN, BS_DOWN_DEFER, BS_HIT_NOTE, "451", VERDICT_ACCEPT },
+	{ CHECK_DOWN, BS_DOWN_HIT, BS_HIT_REJECT, "550", VERDICT_REJECT },
+	{ CHECK_DOWN, BS_DOWN_HIT, BS_HIT_FOLDER, "550", VERDICT_FOLDER },
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -53,9 +53,9 @@ test_one_finding(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N_ROWS; i++) {
-		struct finding f = found(A, rows[i].outcome, rows[i].down, rows[i].code, "a");
+		struct finding f = found(A, rows[i].outcome, rows[i].code, "a");
 		const struct finding *list[] = { &f };
-		struct verdict_policy policy = { .preference = { rows[i].preference } };
+		struct bs_policy policy = { .check[A] = { rows[i].hit, rows[i].down } };
 		struct verdict v;
 
 		verdict_decide(list, 1, &policy, &v);
@@ -72,16 +72,17 @@ test_all_threes(void **state)
 	(void)state;
 	for (size_t n = 0; n < N_ROWS * N_ROWS * N_ROWS; n++) {
 		size_t at[3] = { n % N_ROWS, n / N_ROWS % N_ROWS, n / N_ROWS / N_ROWS };
-		struct verdict_policy policy = { .folder = "Junk", .label = "SPAM" };
+		struct bs_policy policy = { .folder = "Junk", .label = "SPAM" };
 		enum verdict_action strictest = VERDICT_ACCEPT;
 		struct finding f[3];
 		const struct finding *list[3], *because = NULL;
 		struct verdict v;
 
 		for (unsigned i = 0; i < 3; i++) {
-			f[i] = found(i, rows[at[i]].outcome, rows[at[i]].down, rows[at[i]].code, "x");
+			f[i] = found(i, rows[at[i]].outcome, rows[at[i]].code, "x");
 			list[i] = &f[i];
-			policy.preference[i] = rows[at[i]].preference;
+			policy.check[i].hit = rows[at[i]].hit;
+			policy.check[i].down = rows[at[i]].down;
 			if (rows[at[i]].action > strictest) {
 				strictest = rows[at[i]].action;
 				because = &f[i];
@@ -110,9 +111,9 @@ test_order_is_as_stated(void **state)
 static void
 test_label_stays_beside_folder(void **state)
 {
-	struct finding a = found(A, CHECK_HIT, CHECK_DOWN_SKIP, "", "a"), b = found(B, CHECK_HIT, CHECK_DOWN_SKIP, "", "b");
+	struct finding a = found(A, CHECK_HIT, "", "a"), b = found(B, CHECK_HIT, "", "b");
 	const struct finding *list[] = { &a, &b };
-	struct verdict_policy policy = { .preference = { CHECK_LABEL, CHECK_FOLDER }, .folder = "Junk", .label = "SPAM" };
+	struct bs_policy policy = { .check = { { BS_HIT_LABEL, 0 }, { BS_HIT_FOLDER, 0 } }, .folder = "Junk", .label = "SPAM" };
 	struct verdict v;
 
 	(void)state;
@@ -125,9 +126,9 @@ test_label_stays_beside_folder(void **state)
 static void
 test_reply_is_the_deciding_check_s_own(void **state)
 {
-	struct finding a = found(A, CHECK_HIT, CHECK_DOWN_SKIP, "550", "a"), b = found(B, CHECK_HIT, CHECK_DOWN_SKIP, "554", "b");
+	struct finding a = found(A, CHECK_HIT, "550", "a"), b = found(B, CHECK_HIT, "554", "b");
 	const struct finding *list[] = { &a, &b };
-	struct verdict_policy policy = { .preference = { CHECK_REJECT, CHECK_REJECT } };
+	struct bs_policy policy = { .check = { { BS_HIT_REJECT, 0 }, { BS_HIT_REJECT, 0 } } };
 	struct verdict v;
 
 	(void)state;
@@ -138,14 +139,75 @@ test_reply_is_the_deciding_check_s_own(void **state)
 	verdict_decide(list, 1, &policy, &v);
 	assert_string_equal(v.reply.status, "5.7.1");
 	a.outcome = CHECK_DOWN;
-	a.down = CHECK_DOWN_DEFER;
+	policy.check[A].down = BS_DOWN_DEFER;
 	verdict_decide(list, 1, &policy, &v);
 	assert_string_equal(v.reply.code, "451");
 }
 
+/* A check may bound what its hit does, whatever the policy says; never raise it. */
+static void
+test_most(void **state)
+{
+	(void)state;
+	for (enum bs_hit hit = BS_HIT_OFF; hit <= BS_HIT_REJECT; hit++) {
+		for (enum bs_hit most = BS_HIT_OFF; most <= BS_HIT_REJECT; most++) {
+			struct finding f = found(A, CHECK_HIT, "550", "a");
+			const struct finding *list[] = { NULL, &f, NULL };
+			struct bs_policy policy = { .check[A] = { hit, BS_DOWN_SKIP } }, bound = policy;
+			struct verdict v, expected;
+
+			if (most != BS_HIT_OFF && most < hit)
+				bound.check[A].hit = most;
+			verdict_decide(list, 3, &bound, &expected);
+			f.most = most;
+			verdict_decide(list, 3, &policy, &v);
+			assert_int_equal(v.action, expected.action);
+		}
+	}
+}
+
+/* What hit is named, but for what is off; a check that could not be asked is not. */
+static void
+test_note(void **state)
+{
+	struct finding spf = found(BS_CHECK_SPF, CHECK_HIT, "", "a"), dkim = found(BS_CHECK_DKIM, CHECK_HIT, "", "b"),
+	               dmarc = found(BS_CHECK_DMARC, CHECK_DOWN, "", "c"), grey = found(BS_CHECK_GREYLIST, CHECK_HIT, "", "d");
+	const struct finding *list[] = { &spf, &grey, &dkim, &dmarc };
+	struct bs_policy policy;
+	struct verdict v;
+
+	(void)state;
+	bs_policy_defaults(&policy);
+	verdict_decide(list, 4, &policy, &v);
+	assert_string_equal(v.note, "spf, dkim");
+	assert_int_equal(v.action, VERDICT_ACCEPT);
+}
+
+/* No bounce to who did not send: a refusal becomes what the policy says; anything else stays. */
+static void
+test_spare(void **state)
+{
+	struct bs_policy policy;
+
+	(void)state;
+	bs_policy_defaults(&policy);
+	for (enum verdict_action action = VERDICT_ACCEPT; action <= VERDICT_REJECT; action++) {
+		for (enum bs_unverified how = BS_UNVERIFIED_FOLDER; how <= BS_UNVERIFIED_DROP; how++) {
+			struct verdict v = { .action = action };
+
+			policy.unverified = how;
+			verdict_spare(&v, &policy);
+			assert_int_equal(v.spared, action == VERDICT_REJECT);
+			assert_int_equal(v.action, action != VERDICT_REJECT ? action :
+			    how == BS_UNVERIFIED_DROP ? VERDICT_DROP : VERDICT_FOLDER);
+			assert_string_equal(v.folder, action == VERDICT_REJECT && how == BS_UNVERIFIED_FOLDER ? "Junk" : "");
+		}
+	}
+}
+
 /* By actions of up to four recipients: what the one answer after DATA is. */
 static void
-test_message(void **state)
+test_together(void **state)
 {
 	static const struct {
 		const char *recipients; /* a, l, f, d(rop), t(emporary), r */
@@ -170,7 +232,7 @@ test_message(void **state)
 			all[k].action = (enum verdict_action)(strchr(letters, table[i].recipients[k]) - letters);
 			list[k] = &all[k];
 		}
-		verdict_message(list, n, &v);
+		verdict_together(list, n, &v);
 		if (v.action != table[i].action)
 			fail_msg("%s: %s", table[i].recipients, verdict_action_text(v.action));
 	}
@@ -185,7 +247,10 @@ main(void)
 		cmocka_unit_test(test_order_is_as_stated),
 		cmocka_unit_test(test_label_stays_beside_folder),
 		cmocka_unit_test(test_reply_is_the_deciding_check_s_own),
-		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_most),
+		cmocka_unit_test(test_note),
+		cmocka_unit_test(test_spare),
+		cmocka_unit_test(test_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

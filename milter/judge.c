@@ -1,0 +1,154 @@
+#include "judge.h"
+
+#include <stdlib.h>
+
+static const struct smtp_reply too_many_accounts = { "452", "4.5.3", "Too many recipients" };
+
+/* What was found on the connection, the message and one more thing, in the order of the checks. */
+static void
+decide(const struct session *session, const struct findings *own, const struct bs_policy *policy, struct verdict *out)
+{
+	const struct finding *found[3 * BS_CHECK_COUNT];
+	size_t n = 0;
+
+	for (size_t i = 0; i < BS_CHECK_COUNT; i++) {
+		found[n++] = session->found.of[i];
+		found[n++] = session->msg.found.of[i];
+		found[n++] = own->of[i];
+	}
+	verdict_decide(found, n, policy, out);
+}
+
+static const struct bs_policy *
+policy_of(const struct recipient *recipient)
+{
+	static const struct bs_policy nothing_else = { .check[BS_CHECK_RECIPIENT] = { BS_HIT_REJECT, BS_DOWN_DEFER } };
+
+	/* An address that could not be looked up has no policy but this. */
+	return recipient->res != NULL ? &recipient->res->policy : &nothing_else;
+}
+
+/* The verdicts of the recipient's accounts, as one. */
+static enum bs_err
+together(struct final *const *finals, size_t n, struct verdict *out)
+{
+	const struct verdict **verdicts = calloc(n + 1, sizeof(*verdicts));
+
+	if (verdicts == NULL)
+		return BS_ERR_NOMEM;
+	for (size_t i = 0; i < n; i++)
+		verdicts[i] = &finals[i]->verdict;
+	verdict_together(verdicts, n, out);
+	free(verdicts);
+	return BS_OK;
+}
+
+/* Asks about each account behind the recipient; one that another recipient led to was asked already. */
+static enum bs_err
+judge_targets(const struct check_services *services, struct session *session, struct recipient *recipient)
+{
+	const struct resolution *res = recipient->res;
+	size_t n_before = session->msg.n_finals;
+
+	for (size_t i = 0; res != NULL && i < res->n; i++) {
+		struct final *final;
+		enum bs_err err;
+
+		if (!res->targets[i].ours)
+			continue;
+		err = session_add_final(session, recipient, &res->targets[i], &final);
+		if (err != BS_OK)
+			return err;
+		if (session->msg.n_finals > n_before) {
+			n_before = session->msg.n_finals;
+			checks_target(services, session, recipient, final);
+		}
+		decide(session, &final->found, &final->target->policy, &final->verdict);
+	}
+	return BS_OK;
+}
+
+/* Some accounts behind an alias refuse, others do not, or some are elsewhere: RCPT is accepted, each gets his own. */
+static enum bs_err
+answer_targets(struct recipient *recipient)
+{
+	bool others = recipient->res != NULL && recipient->n_finals < recipient->res->n;
+	struct verdict all;
+	enum bs_err err = together(recipient->finals, recipient->n_finals, &all);
+
+	if (err == BS_OK && (all.action == VERDICT_DEFER || (all.action == VERDICT_REJECT && !others)))
+		recipient->verdict = all;
+	return err;
+}
+
+void
+judge_recipient(const struct check_services *services, struct session *session, struct recipient *recipient)
+{
+	enum bs_err err;
+
+	checks_rcpt(services, session, recipient);
+	decide(session, &recipient->found, policy_of(recipient), &recipient->verdict);
+	if (judge_is_out(recipient))
+		return;
+	err = judge_targets(services, session, recipient);
+	if (err == BS_OK)
+		err = answer_targets(recipient);
+	if (err != BS_OK)
+		recipient->verdict = (struct verdict){ .action = VERDICT_DEFER, .reply = too_many_accounts };
+}
+
+bool
+judge_is_out(const struct recipient *recipient)
+{
+	return recipient->verdict.action == VERDICT_REJECT || recipient->verdict.action == VERDICT_DEFER;
+}
+
+/* The accounts that some accepted recipient leads to, each once; *foreign: some recipients lead elsewhere. */
+static size_t
+accounts_left(const struct message *msg, struct final **out, bool *foreign)
+{
+	size_t n = 0;
+
+	*foreign = false;
+	for (size_t i = 0; i < msg->n_recipients; i++) {
+		const struct recipient *recipient = msg->recipients[i];
+
+		if (judge_is_out(recipient))
+			continue;
+		*foreign = *foreign || recipient->res == NULL || recipient->n_finals < recipient->res->n ||
+		    recipient->n_finals == 0;
+		for (size_t j = 0; j < recipient->n_finals; j++) {
+			size_t k = 0;
+
+			while (k < n && out[k] != recipient->finals[j])
+				k++;
+			if (k == n)
+				out[n++] = recipient->finals[j];
+		}
+	}
+	return n;
+}
+
+enum bs_err
+judge_message(struct session *session, struct verdict *out)
+{
+	struct message *msg = &session->msg;
+	struct final **left = calloc(msg->n_finals + 1, sizeof(struct final *));
+	bool foreign = false, verified = auth_return_path_verified(&msg->auth, msg->sender);
+	size_t n;
+	enum bs_err err;
+
+	if (left == NULL)
+		return BS_ERR_NOMEM;
+	n = accounts_left(msg, left, &foreign);
+	for (size_t i = 0; i < n; i++)
+		decide(session, &left[i]->found, &left[i]->target->policy, &left[i]->verdict);
+	err = together(left, n, out);
+	if (err == BS_OK && foreign && (out->action == VERDICT_REJECT || out->action == VERDICT_DROP))
+		*out = (struct verdict){ .action = VERDICT_ACCEPT };
+	for (size_t i = 0; err == BS_OK && out->action != VERDICT_REJECT && i < n; i++)
+		if (!verified)
+			verdict_spare(&left[i]->verdict, &left[i]->target->policy);
+	free(left);
+	return err;
+}
