@@ -28,6 +28,7 @@ static const char *const texts[BS_ERR_COUNT] = {
 	[BS_ERR_CRYPTO] = "cryptographic library failed",
 	[BS_ERR_INTERNAL] = "internal error",
 	[BS_ERR_ARG] = "invalid argument",
+	[BS_ERR_EXPIRED] = "outside of its time",
 };
 
 const char *

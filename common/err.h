@@ -43,6 +43,7 @@ enum bs_err {
 	BS_ERR_CRYPTO = 22,   /* a primitive failed where it never should */
 	BS_ERR_INTERNAL = 23, /* a bug */
 	BS_ERR_ARG = 24,      /* a bad argument from a person: name, address, number */
+	BS_ERR_EXPIRED = 25,  /* was good once: its time is over, or has not come */
 	BS_ERR_COUNT
 };
 

@@ -1,5 +1,7 @@
 #include "args.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
@@ -20,6 +22,8 @@ static const struct option {
 	{ "--yes", CTL_YES, NULL, "does not ask back" },
 	{ "--state", CTL_STATE, "FILE", "keeps its place in FILE; the same command goes on from there" },
 	{ "--full-speed", CTL_FULL_SPEED, NULL, "at the priority of other programs, not behind them" },
+	{ "--start-in", CTL_START_IN, "SECONDS", "when the new key begins to seal: 600 if not given" },
+	{ "--lifetime", CTL_LIFETIME, "SECONDS", "how long mail may wait in a queue: 518400 (six days) if not given" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -53,6 +57,20 @@ usage(const struct ctl_verb *verb, int *status, const char *what, const char *wo
 	return false;
 }
 
+bool
+ctl_args_seconds(const char *text, uint32_t *out)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value > UINT32_MAX)
+		return false;
+	*out = (uint32_t)value;
+	return true;
+}
+
 static void
 take_value(struct ctl_args *args, const struct option *option, const char *value)
 {
@@ -63,6 +81,10 @@ take_value(struct ctl_args *args, const struct option *option, const char *value
 		args->domain = value;
 	if (option->bit == CTL_STATE)
 		args->state = value;
+	if (option->bit == CTL_START_IN)
+		args->start_in = value;
+	if (option->bit == CTL_LIFETIME)
+		args->lifetime = value;
 }
 
 bool

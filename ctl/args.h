@@ -10,6 +10,7 @@
 #define CTL_ARGS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct ctl;
@@ -27,6 +28,8 @@ enum {
 	CTL_DIVERT = 256,
 	CTL_STATE = 512,
 	CTL_FULL_SPEED = 1024,
+	CTL_START_IN = 2048,
+	CTL_LIFETIME = 4096,
 };
 
 struct ctl_args {
@@ -34,6 +37,7 @@ struct ctl_args {
 	const char *plan;
 	const char *domain;
 	const char *state;
+	const char *start_in, *lifetime;
 	char **words;
 	int n;
 };
@@ -54,6 +58,8 @@ extern const size_t ctl_verbs_count;
 
 /* argv holds what follows noun and verb; words are moved to its front. False: *status is the exit status. */
 bool ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct ctl_args *out, int *status);
+/* A whole number of seconds. */
+bool ctl_args_seconds(const char *text, uint32_t *out);
 void ctl_help(FILE *fp);
 void ctl_help_noun(FILE *fp, const char *noun);
 void ctl_help_verb(FILE *fp, const struct ctl_verb *verb);

@@ -56,6 +56,16 @@ const struct ctl_verb ctl_verbs[] = {
 	    "Checks the digest of every sealed message in files and folders. It finds rot, not tampering. Symbolic links\n"
 	    "are not followed. Exit status 1: something is damaged or can't be read; 75: ended by a signal.\n",
 	    scrub_run },
+	{ "verdict-key", "new", "FILE", 1, 1, 0, "makes the file of keys for verdict headers",
+	    "basalt-milter seals each recipient's verdict, basalt-lmtp opens it. All nodes need the same file. It is readable by\n"
+	    "the group basalt-verdict, where there is one. A file that exists is kept.\n",
+	    verdict_key_new },
+	{ "verdict-key", "rotate", "FILE", 1, 1, CTL_START_IN | CTL_LIFETIME, "adds a key to it, removes those that served their time",
+	    "The new key seals ten minutes later, so that every node can have the file by then. The programs see it by\n"
+	    "themselves.\n",
+	    verdict_key_rotate },
+	{ "verdict-key", "list", "FILE", 1, 1, CTL_JSON | CTL_LIFETIME, "which keys there are, never the keys",
+	    "seals: new headers; opens: what it sealed; next: its time has not come; retired: no longer of use.\n", verdict_key_list },
 	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd and milter answer, and what they say",
 	    "Exit status 75: one of them does not.\n", status_show },
 	{ "db", "migrate", "", 0, 0, 0, "makes or upgrades the policy database's tables", NULL, db_migrate },

@@ -1,6 +1,4 @@
 /* basaltctl plan */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
@@ -48,20 +46,6 @@ parse_bool(const char *text, bool *out)
 	return true;
 }
 
-static bool
-parse_seconds(const char *text, uint32_t *out)
-{
-	char *end;
-	unsigned long value;
-
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value > UINT32_MAX)
-		return false;
-	*out = (uint32_t)value;
-	return true;
-}
-
 /* One KEY=VALUE. */
 static bool
 set_one(struct bs_plan *plan, const char *word)
@@ -71,7 +55,7 @@ set_one(struct bs_plan *plan, const char *word)
 	if (strncmp(word, "compress=", 9) == 0)
 		return parse_bool(word + 9, &plan->compress);
 	if (strncmp(word, "linger_s=", 9) == 0)
-		return parse_seconds(word + 9, &plan->linger_s);
+		return ctl_args_seconds(word + 9, &plan->linger_s);
 	return false;
 }
 

@@ -28,6 +28,10 @@ int alias_remove(struct ctl *ctl);
 int plan_list(struct ctl *ctl);
 int plan_set(struct ctl *ctl);
 
+int verdict_key_new(struct ctl *ctl);
+int verdict_key_rotate(struct ctl *ctl);
+int verdict_key_list(struct ctl *ctl);
+
 int message_inspect(struct ctl *ctl);
 int scrub_run(struct ctl *ctl);
 int status_show(struct ctl *ctl);

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "utf8.h"
+
 /* The head of every list of leaked passwords, as far as it is 8 bytes or longer. */
 static const char *const common[] = {
 	"password", "password1", "password12", "password123", "password1234", "passw0rd", "p@ssw0rd", "p@ssword",
@@ -21,37 +23,13 @@ is_text(const char *text, size_t text_len, const uint8_t *password, size_t len)
 	return text_len == len && strncasecmp(text, (const char *)password, len) == 0;
 }
 
-/* The length of the character at p (RFC 3629), 0 if there is none or it is a control character. */
-static size_t
-utf8_printable(const uint8_t *p, size_t len)
-{
-	static const uint32_t min[] = { 0, 0x20, 0xa0, 0x800, 0x10000 }; /* U+0080 to U+009F are control characters */
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	uint32_t c = n == 1 ? p[0] : p[0] & (0x7fu >> n);
-
-	if (n > len || (p[0] & 0xc0) == 0x80 || p[0] >= 0xf8)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	return c < min[n] || c == 0x7f || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
-}
-
 bool
 newpass_is_good(const char *user, const uint8_t *password, size_t len)
 {
 	const char *at = strrchr(user, '@');
-	size_t n;
 
-	if (len < NEWPASS_MIN)
+	if (len < NEWPASS_MIN || !bs_utf8_is_text((const char *)password, len))
 		return false;
-	for (size_t i = 0; i < len; i += n) {
-		n = utf8_printable(password + i, len - i);
-		if (n == 0)
-			return false;
-	}
 	if (is_text(user, strlen(user), password, len) || (at != NULL && is_text(user, (size_t)(at - user), password, len)))
 		return false;
 	for (size_t i = 0; i < N_COMMON; i++)

@@ -7,46 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hex.h"
+
 #define HEX_LEN (2 * BS_SIGN_SEC_LEN)
-
-/* No table look-up by a secret index. */
-static char
-hex_digit(unsigned v)
-{
-	return (char)(v + '0' + (((9 - v) >> 8) & ('a' - '0' - 10)));
-}
-
-static void
-to_hex(const uint8_t *data, size_t len, char *out)
-{
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = hex_digit(data[i] >> 4);
-		out[2 * i + 1] = hex_digit(data[i] & 15u);
-	}
-}
-
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
-static bool
-from_hex(const char *text, uint8_t *out, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		int hi = hex_value(text[2 * i]), lo = hex_value(text[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
 
 /* A new file with data and a newline, on disk when this returns. */
 static enum bs_err
@@ -82,10 +45,10 @@ sitekey_make(const char *path, char *errbuf, size_t errbuf_size)
 		return BS_ERR_ARG;
 	}
 	bs_sign_keypair(pub, sec);
-	to_hex(sec, sizeof(sec), hex);
+	bs_hex_encode(sec, sizeof(sec), hex);
 	err = write_file(path, 0600, hex, HEX_LEN, errbuf, errbuf_size);
 	if (err == BS_OK) {
-		to_hex(pub, sizeof(pub), hex);
+		bs_hex_encode(pub, sizeof(pub), hex);
 		err = write_file(pub_path, 0644, hex, 2 * sizeof(pub), errbuf, errbuf_size);
 		if (err != BS_OK)
 			(void)unlink(path); /* ours, made a moment ago: half a pair serves nobody */
@@ -145,7 +108,7 @@ sitekey_load(const char *path, uint8_t sec[BS_SIGN_SEC_LEN], char *errbuf, size_
 	if (err != BS_OK)
 		goto out;
 	n = read(fd, hex, sizeof(hex));
-	if (n != HEX_LEN + 1 || hex[HEX_LEN] != '\n' || !from_hex(hex, key, sizeof(key))) {
+	if (n != HEX_LEN + 1 || hex[HEX_LEN] != '\n' || !bs_hex_decode(hex, key, sizeof(key))) {
 		(void)snprintf(errbuf, errbuf_size, "%s: not a site key: 128 hex digits and a newline are expected", path);
 		err = BS_ERR_CONF;
 		goto out;

@@ -740,3 +740,53 @@ def test_scrub_what_dovecot_delivered(every_system, folder):
     assert p.returncode == 1
     damaged, = json.loads(p.stdout)["damaged"]
     assert damaged["offset"] == bytes(data).rindex(message.MAGIC)
+
+
+# --- verdict keys: no configuration, no daemon ---
+
+def verdict_key(*args):
+    p = subprocess.run([CTL, "verdict-key", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return p.returncode, p.stdout, p.stderr
+
+
+def test_verdict_keys_are_made_rotated_and_listed(folder):
+    path = pathlib.Path(folder) / "verdict.keys"
+    assert verdict_key("new", path)[0] == 0
+    assert path.stat().st_mode & 0o777 in (0o600, 0o640)
+    first = path.read_text()
+    assert re.fullmatch(r"[0-9a-f]{16} [0-9a-f]{64} \d+\n", first)
+    assert verdict_key("new", path)[0] == 1 and path.read_text() == first
+    path.chmod(0o440)
+    status, out, err = verdict_key("rotate", path)
+    assert status == 0 and path.stat().st_mode & 0o777 == 0o440 and path.read_text().startswith(first)
+    second = path.read_text().splitlines()[1]
+    assert 590 < int(second.split()[2]) - time.time() < 601
+    assert verdict_key("rotate", path)[0] == 1, "the new key's time has not come"
+    status, listed, _ = verdict_key("list", "--json", path)
+    assert [k["state"] for k in json.loads(listed)] == ["seals", "next"]
+    status, plain, _ = verdict_key("list", path)
+    for line in path.read_text().splitlines():
+        assert line.split()[1] not in out + err + listed + plain and line.split()[0] in plain
+    assert not path.with_name("verdict.keys.new").exists()
+
+
+def test_retired_verdict_keys_go(folder):
+    path = pathlib.Path(folder) / "old.keys"
+    day, now = 86400, int(time.time())
+    lines = [f"{i:016x} {i:064x} {now - ago * day}\n" for i, ago in ((1, 30), (2, 8), (3, 3))]
+    path.write_text("# ours\n" + "".join(lines))
+    path.chmod(0o600)
+    states = json.loads(verdict_key("list", "--json", path)[1])
+    assert [k["state"] for k in states] == ["retired", "opens", "seals"]
+    assert verdict_key("rotate", "--start-in", "0", path)[0] == 0
+    assert path.read_text().startswith(lines[1] + lines[2]) and len(path.read_text().splitlines()) == 3
+    assert verdict_key("rotate", "--start-in", "soon", path)[0] == USAGE
+
+
+def test_a_verdict_key_file_that_is_open_to_all_is_refused(folder):
+    path = pathlib.Path(folder) / "open.keys"
+    assert verdict_key("new", path)[0] == 0
+    path.chmod(0o644)
+    for verb in ("rotate", "list"):
+        status, _, err = verdict_key(verb, path)
+        assert status == CONFIG and "chmod" in err

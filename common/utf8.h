@@ -1,0 +1,17 @@
+/*
+ * utf8: is this text? Pure functions, any thread.
+ *
+ *     if (!bs_utf8_is_text(folder, strlen(folder))) ...
+ */
+#ifndef BS_UTF8_H
+#define BS_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Bytes of the character that text begins with (RFC 3629); 0: there is none, or it is a control character (C0, DEL, C1). */
+size_t bs_utf8_char(const char *text, size_t len);
+/* All of it is such characters. Nothing at all is text. */
+bool bs_utf8_is_text(const char *text, size_t len);
+
+#endif
