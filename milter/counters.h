@@ -11,6 +11,7 @@
 struct counters {
 	atomic_ullong sessions;
 	atomic_ullong sessions_open; /* now */
+	atomic_ullong sessions_waited; /* found all places taken */
 	atomic_ullong messages;      /* transactions that came to an end, in any way */
 	atomic_ullong accepted, rejected, deferred, discarded, aborted;
 	atomic_ullong recipients_accepted, recipients_rejected, recipients_deferred;

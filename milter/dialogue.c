@@ -350,6 +350,7 @@ dialogue_events(struct transport_events *out)
 		.want = TRANSPORT_CONNECT | TRANSPORT_HELO | TRANSPORT_MAIL | TRANSPORT_RCPT | TRANSPORT_HEADER |
 		    (checks_want_body() ? TRANSPORT_BODY : 0) | TRANSPORT_END,
 		.answers = TRANSPORT_RCPT | TRANSPORT_END,
+		.macros = { .mail = "{auth_authen} {auth_type}", .rcpt = "i {rcpt_mailer} {rcpt_host} {rcpt_addr}", .end = "i" },
 		.open = on_open,
 		.connect = on_connect,
 		.helo = on_helo,

@@ -2,7 +2,8 @@
  * dialogue: the way of one message: transport events become facts of the session, checks run on them, verdicts become
  * answers, headers and one log line.
  *
- *     transport_libmilter.listen(path, group, &dialogue_events, &dialogue);
+ *     dialogue_events(&events);
+ *     err = transport->run(engine, &events, &dialogue);
  */
 #ifndef MILTER_DIALOGUE_H
 #define MILTER_DIALOGUE_H

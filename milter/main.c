@@ -1,7 +1,7 @@
 /*
  * basalt-milter: runs in the foreground. Start: read the configuration, make the sockets as root, give up root, start
- * the threads, serve. SIGTERM, SIGINT and SIGHUP end it; a new configuration is a restart, in which an open SMTP
- * transaction is deferred by Postfix (milter_default_action = tempfail) and nothing is lost.
+ * the threads, serve. SIGTERM, SIGINT and SIGHUP end it; a new configuration is a restart, in which messages under way are
+ * finished, and what can't be is deferred by Postfix (milter_default_action = tempfail): nothing is lost.
  *
  * The transport runs on a thread of its own and the first thread waits for the signals: libmilter waits for the same
  * ones, but takes up to ten seconds to end, and the kernel prefers the first thread.
@@ -41,6 +41,9 @@ struct milter {
 	struct dialogue dialogue;
 	struct socketmap map;
 	struct control control;
+	const struct transport *transport;
+	struct transport_settings transport_settings;
+	struct transport_engine *engine;
 	struct transport_events events;
 	struct server *map_server, *control_server;
 	int map_fd, control_fd;
@@ -126,10 +129,13 @@ make_sockets(struct milter *m)
 	err = listen_on(s->socketmap_path, 0660, group, s, &m->map_fd);
 	if (err != BS_OK)
 		return err;
-	dialogue_events(&m->events);
-	err = transport_libmilter.listen(s->socket_path, group, &m->events, &m->dialogue);
+	m->transport = s->libmilter ? &transport_libmilter : &transport_native;
+	m->transport_settings = (struct transport_settings){ .address = s->socket, .owner = s->uid, .group = group,
+		.sessions_max = (unsigned)s->sessions_max, .drain_ms = s->drain_s * 1000,
+		.waited = &m->counters.sessions_waited };
+	err = m->transport->listen(&m->transport_settings, &m->engine);
 	if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", s->socket_path, bs_err_text(err));
+		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", s->socket, bs_err_text(err));
 	return err;
 }
 
@@ -225,7 +231,8 @@ transport_thread(void *arg)
 {
 	struct milter *m = arg;
 
-	m->transport_err = transport_libmilter.run();
+	dialogue_events(&m->events);
+	m->transport_err = m->transport->run(m->engine, &m->events, &m->dialogue);
 	atomic_store(&m->transport_ended, true);
 	(void)kill(getpid(), SIGTERM);
 	return NULL;
@@ -244,7 +251,12 @@ wait_for_end(struct milter *m)
 	ending_signals(&set);
 	while (sigwait(&set, &sig) != 0)
 		continue;
-	return atomic_load(&m->transport_ended) ? m->transport_err : BS_OK;
+	if (atomic_load(&m->transport_ended))
+		return m->transport_err;
+	m->transport->stop(m->engine);
+	if (m->transport->drains)
+		(void)pthread_join(thread, NULL);
+	return BS_OK;
 }
 
 static int
@@ -290,6 +302,6 @@ main(int argc, char **argv)
 	}
 	bs_log_level(m.settings.level);
 	status = serve(&m);
-	/* Threads of libmilter may still be in a session: nothing is freed under them, and no handler of exit(3) runs. */
+	/* Threads may still be in a session: nothing is freed under them, and no handler of exit(3) runs. */
 	_exit(status);
 }

@@ -292,6 +292,7 @@ counters_json(struct counters *counters)
 		atomic_ullong *value;
 	} list[] = {
 		{ "sessions", &counters->sessions }, { "sessions_open", &counters->sessions_open },
+		{ "sessions_waited", &counters->sessions_waited },
 		{ "messages", &counters->messages }, { "accepted", &counters->accepted },
 		{ "rejected", &counters->rejected }, { "deferred", &counters->deferred },
 		{ "discarded", &counters->discarded }, { "aborted", &counters->aborted },

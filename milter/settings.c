@@ -5,12 +5,16 @@
 #include "conf.h"
 #include "conf_value.h"
 #include "store_policy.h"
+#include "transport_listen.h"
 
 #define ITEM(type, name, def, min, max, help) \
 	{ "milter", #name, type, offsetof(struct settings, name), def, min, max, help }
 
 static const struct bs_conf_item items[] = {
-	ITEM(BS_CONF_STRING, socket, "unix:/run/basalt-milter/milter", 0, 0, "where Postfix's smtpd_milters finds us"),
+	ITEM(BS_CONF_STRING, socket, "unix:/run/basalt-milter/milter", 0, 0, "where Postfix's smtpd_milters finds us; or inet:127.0.0.1:PORT"),
+	ITEM(BS_CONF_STRING, transport, "native", 0, 0, "who speaks the milter protocol: native or libmilter"),
+	ITEM(BS_CONF_INT, sessions_max, "1000", 1, 10000, "SMTP sessions at the same time; more wait (native only)"),
+	ITEM(BS_CONF_INT, drain_s, "20", 0, 300, "when told to end: how long messages under way may take (native only)"),
 	ITEM(BS_CONF_STRING, socketmap, "unix:/run/basalt-milter/socketmap", 0, 0, "where Postfix's socketmap look-ups go"),
 	ITEM(BS_CONF_STRING, control, "/run/basalt-milter/control", 0, 0, "where basaltctl asks"),
 	ITEM(BS_CONF_STRING, database, NULL, 0, 0, "the policy database: sqlite:/path or mariadb://user@host/name"),
@@ -48,12 +52,14 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 {
 	const char *key, *value, *what;
 
-	s->socket_path = unix_path(s->socket);
 	s->socketmap_path = unix_path(s->socketmap);
 	s->uid = (uid_t)-1;
 	s->gid = s->socket_gid = (gid_t)-1;
-	if (s->socket_path == NULL)
-		key = "milter.socket", value = s->socket, what = "must be unix:/PATH";
+	s->libmilter = strcmp(s->transport, "libmilter") == 0;
+	if (!transport_address_is_good(s->socket))
+		key = "milter.socket", value = s->socket, what = "must be unix:/PATH or inet:HOST:PORT of a loopback address";
+	else if (!s->libmilter && strcmp(s->transport, "native") != 0)
+		key = "milter.transport", value = s->transport, what = "must be native or libmilter";
 	else if (s->socketmap_path == NULL)
 		key = "milter.socketmap", value = s->socketmap, what = "must be unix:/PATH";
 	else if (s->control[0] != '/')

@@ -6,6 +6,7 @@
 #ifndef MILTER_SETTINGS_H
 #define MILTER_SETTINGS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,7 +18,10 @@
 #define MILTER_VERSION "0.1"
 
 struct settings {
-	char *socket;    /* unix:/path */
+	char *socket;    /* unix:/path or inet:host:port */
+	char *transport;
+	int64_t sessions_max;
+	int64_t drain_s;
 	char *socketmap; /* unix:/path */
 	char *control;   /* /path */
 	char *database;
@@ -33,7 +37,8 @@ struct settings {
 	char *temp_dir;
 
 	/* Worked out of the above: */
-	const char *socket_path, *socketmap_path; /* inside the strings */
+	const char *socketmap_path; /* inside the string */
+	bool libmilter;             /* the transport, else the native one */
 	enum bs_log_level level;
 	uid_t uid; /* -1: stay */
 	gid_t gid;

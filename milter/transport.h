@@ -4,14 +4,15 @@
  * A transport calls the events of one session one after the other, each with that session's pointer (of the
  * application's own, made by open); different sessions run on different threads. It tells the mail server which stages
  * are wanted and which of them are ever answered, so that a stage where nothing is said costs no round trip.
- * Engines: transport_libmilter (transport_libmilter.c).
+ * Engines: transport_native, transport_libmilter.
  *
- *     err = transport_libmilter.listen("/run/basalt/milter.sock", gid, &events, app);
- *     err = transport_libmilter.run();       // on a thread of its own
+ *     err = transport_native.listen(&settings, &engine);
+ *     err = transport_native.run(engine, &events, app);       // on a thread of its own
  */
 #ifndef MILTER_TRANSPORT_H
 #define MILTER_TRANSPORT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,10 +71,17 @@ enum transport_stage {
 	TRANSPORT_END = 64, /* always asked and answered */
 };
 
+/* Names of macros, parted by blanks, that the server is to send before each stage; "" or NULL: none. */
+struct transport_macros {
+	const char *connect, *helo, *mail, *rcpt, *end;
+};
+
 /* The strings of an event are valid within it. */
 struct transport_events {
 	unsigned want;    /* stages to be told of */
 	unsigned answers; /* stages whose answer may be other than TRANSPORT_CONTINUE */
+	/* All that transport_macro() is ever asked for: others do not arrive. Sent with a stage, they stay for the later ones. */
+	struct transport_macros macros;
 	/* A new SMTP session; NULL: out of memory, the session is deferred. */
 	void *(*open)(void *app);
 	/* addr: "192.0.2.1", "2001:db8::1" or ""; name: what the server knows the client by. */
@@ -103,7 +111,8 @@ transport_macro(struct transport_session *line, const char *name)
 
 /*
  * The changes below are for end only, and hold only if the answer accepts. Names and values must not be forgeable into a
- * second header: no CR, every "\n" followed by a blank. BS_ERR_IO: the server is gone, or refuses; answer with a 4xx.
+ * second header (no CR, every "\n" followed by a blank): BS_ERR_ARG. BS_ERR_IO: the server is gone, or refuses. Answer
+ * either with a 4xx.
  */
 
 /* index 0 stands above all others, the server's own Received too. value with its leading blank. */
@@ -147,14 +156,35 @@ transport_progress(struct transport_session *line)
 	return line->does->progress(line);
 }
 
-struct transport {
-	const char *name;
-	/* Makes the socket, 0660 and of this group (-1: leave). events and app are borrowed for ever. Once a process. */
-	enum bs_err (*listen)(const char *path, gid_t group, const struct transport_events *events, void *app);
-	/* Serves until it is told to stop. Open transactions end as the server's milter_default_action says (tempfail). */
-	enum bs_err (*run)(void);
+/* For engines, at RCPT: whether the macros say that the server itself refuses this recipient. */
+bool transport_is_refused(struct transport_session *line, struct transport_refusal *out);
+
+struct transport_settings {
+	const char *address; /* "unix:/PATH", or "inet:HOST:PORT", as Postfix writes them; HOST is a loopback address */
+	uid_t owner;         /* of the UNIX socket, whose mode is 0660; -1: leave */
+	gid_t group;
+	unsigned sessions_max; /* at once; one more waits in the backlog */
+	int64_t drain_ms;      /* for messages under way after stop() */
+	atomic_ullong *waited; /* counts connections that found all places taken */
 };
 
+struct transport_engine;
+
+/* Two processes may share the work: the socket is made in one, which forks those that run. */
+struct transport {
+	const char *name;
+	/* Makes the socket. settings are borrowed for ever. Once a process. */
+	enum bs_err (*listen)(const struct transport_settings *settings, struct transport_engine **out);
+	/* Serves until stop(). Who is in a message then may finish it; all others end as the server's milter_default_action says. */
+	enum bs_err (*run)(struct transport_engine *engine, const struct transport_events *events, void *app);
+	/* Any thread; returns at once, and run() in its time: where drains is true, within drain_ms and a moment. */
+	bool drains;
+	void (*stop)(struct transport_engine *engine);
+};
+
+/* A thread a connection, and our own reading of the protocol: the default. */
+extern const struct transport transport_native;
+/* The sendmail project's library. It ends without waiting for messages under way, and has no bound of sessions. */
 extern const struct transport transport_libmilter;
 
 #endif

@@ -21,7 +21,7 @@
 #define PROGRESS_MS 1000
 
 /* libmilter's callbacks carry no pointer of ours, so what run() serves stands here; set once, before threads start. */
-static struct {
+static struct transport_engine {
 	const struct transport_events *events;
 	void *app;
 } served;
@@ -49,6 +49,7 @@ static const struct {
 #define ALWAYS_OFF (SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_NOEOH)
 #define ALWAYS_ON (SMFIP_RCPT_REJ | SMFIP_HDR_LEADSPC)
 #define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE)
+
 
 static struct line *
 line_of(SMFICTX *ctx)
@@ -154,6 +155,25 @@ give(struct line *line, unsigned stage, const struct transport_answer *answer)
 	return code[0] == '5' ? SMFIS_REJECT : SMFIS_TEMPFAIL;
 }
 
+/* Each stage's list of macros, where the server takes lists; else it sends what it likes. */
+static void
+set_macros(SMFICTX *ctx, const struct transport_macros *macros)
+{
+	const struct {
+		int stage;
+		const char *names;
+	} lists[] = { { SMFIM_CONNECT, macros->connect }, { SMFIM_HELO, macros->helo }, { SMFIM_ENVFROM, macros->mail },
+		{ SMFIM_ENVRCPT, macros->rcpt }, { SMFIM_EOM, macros->end } };
+	char copy[512];
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		if (lists[i].names == NULL || lists[i].names[0] == '\0')
+			continue;
+		(void)snprintf(copy, sizeof(copy), "%s", lists[i].names);
+		(void)smfi_setsymlist(ctx, lists[i].stage, copy);
+	}
+}
+
 static sfsistat
 on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned long f2, unsigned long f3,
     unsigned long *want_actions, unsigned long *want_steps, unsigned long *out2, unsigned long *out3)
@@ -169,7 +189,9 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 		return SMFIS_TEMPFAIL;
 	line->session.does = &libmilter_line;
 	line->ctx = ctx;
-	*want_actions = ACTIONS;
+	*want_actions = ACTIONS | (actions & SMFIF_SETSYMLIST);
+	if ((actions & SMFIF_SETSYMLIST) != 0)
+		set_macros(ctx, &served.events->macros);
 	*want_steps = (ALWAYS_OFF | ALWAYS_ON) & steps;
 	for (size_t i = 0; i < N_STAGES; i++) {
 		if ((served.events->want & stage_bits[i].stage) == 0)
@@ -236,20 +258,6 @@ on_mail(SMFICTX *ctx, char **argv)
 	return give(line, TRANSPORT_MAIL, &answer);
 }
 
-/* SMFIP_RCPT_REJ: mailer "error", status and text of the reply in the place of host and address. */
-static bool
-is_refused(struct line *line, struct transport_refusal *out)
-{
-	const char *mailer = transport_macro(&line->session, "{rcpt_mailer}"), *status, *text;
-
-	if (mailer == NULL || strcmp(mailer, "error") != 0)
-		return false;
-	status = transport_macro(&line->session, "{rcpt_host}");
-	text = transport_macro(&line->session, "{rcpt_addr}");
-	*out = (struct transport_refusal){ status != NULL ? status : "", text != NULL ? text : "refused" };
-	return true;
-}
-
 static sfsistat
 on_rcpt(SMFICTX *ctx, char **argv)
 {
@@ -260,7 +268,7 @@ on_rcpt(SMFICTX *ctx, char **argv)
 
 	if (line == NULL || argv == NULL || argv[0] == NULL)
 		return SMFIS_TEMPFAIL;
-	refused = is_refused(line, &refusal);
+	refused = transport_is_refused(&line->session, &refusal);
 	served.events->rcpt(line->app, &line->session, argv[0], refused ? &refusal : NULL, &answer);
 	if (refused)
 		answer.action = TRANSPORT_CONTINUE;
@@ -327,8 +335,22 @@ on_close(SMFICTX *ctx)
 	return SMFIS_CONTINUE;
 }
 
+/* libmilter's way to write an address: "inet:PORT@HOST". */
 static enum bs_err
-register_filter(const char *path)
+write_address(const char *address, char *out, size_t size)
+{
+	const char *host = address + strlen("inet:"), *port = strrchr(address, ':');
+	int n;
+
+	if (strncmp(address, "inet:", 5) == 0 && port > host)
+		n = snprintf(out, size, "inet:%s@%.*s", port + 1, (int)(port - host), host);
+	else
+		n = snprintf(out, size, "%s", address);
+	return n >= 0 && (size_t)n < size ? BS_OK : BS_ERR_LIMIT;
+}
+
+static enum bs_err
+register_filter(const char *where)
 {
 	static char name[] = "basalt-milter";
 	struct smfiDesc filter = {
@@ -338,9 +360,10 @@ register_filter(const char *path)
 		.xxfi_close = on_close, .xxfi_negotiate = on_negotiate,
 	};
 	char address[200];
+	enum bs_err err = write_address(where, address, sizeof(address));
 
-	if (snprintf(address, sizeof(address), "unix:%s", path) >= (int)sizeof(address))
-		return BS_ERR_LIMIT;
+	if (err != BS_OK)
+		return err;
 	if (smfi_setconn(address) != MI_SUCCESS || smfi_register(filter) != MI_SUCCESS)
 		return BS_ERR_IO;
 	(void)smfi_settimeout(IDLE_S);
@@ -349,32 +372,40 @@ register_filter(const char *path)
 }
 
 static enum bs_err
-libmilter_listen(const char *path, gid_t group, const struct transport_events *events, void *app)
+libmilter_listen(const struct transport_settings *settings, struct transport_engine **out)
 {
+	const char *path = strncmp(settings->address, "unix:", 5) == 0 ? settings->address + 5 : NULL;
 	mode_t old = umask(0177);
-	enum bs_err err;
+	enum bs_err err = register_filter(settings->address);
 
-	served.events = events;
-	served.app = app;
-	err = register_filter(path);
 	if (err == BS_OK && smfi_opensocket(true) != MI_SUCCESS)
 		err = BS_ERR_IO;
 	(void)umask(old);
-	if (err != BS_OK)
-		return err;
-	if ((group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0) || chmod(path, 0660) != 0)
-		return BS_ERR_IO;
-	return BS_OK;
+	if (err == BS_OK && path != NULL && (chown(path, settings->owner, settings->group) != 0 || chmod(path, 0660) != 0))
+		err = BS_ERR_IO;
+	if (err == BS_OK)
+		*out = &served;
+	return err;
 }
 
 static enum bs_err
-libmilter_run(void)
+libmilter_run(struct transport_engine *engine, const struct transport_events *events, void *app)
 {
+	engine->events = events;
+	engine->app = app;
 	return smfi_main() == MI_SUCCESS ? BS_OK : BS_ERR_IO;
+}
+
+static void
+libmilter_stop(struct transport_engine *engine)
+{
+	(void)engine;
+	(void)smfi_stop();
 }
 
 const struct transport transport_libmilter = {
 	.name = "libmilter",
 	.listen = libmilter_listen,
 	.run = libmilter_run,
+	.stop = libmilter_stop,
 };

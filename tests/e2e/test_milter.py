@@ -12,9 +12,9 @@ import milter_box
 import milter_client as mc
 
 
-@pytest.fixture(scope="module")
-def box():
-    b = milter_box.MilterBox(cache_unknown_s=0)
+@pytest.fixture(scope="module", params=["native", "libmilter"])
+def box(request):
+    b = milter_box.MilterBox(cache_unknown_s=0, transport=request.param)
     fill(b)
     yield b.start()
     b.stop()
@@ -412,6 +412,8 @@ def test_a_second_one_on_the_same_sockets_does_not_start(box):
 
 @pytest.mark.parametrize("change,text", [
     ({"user": "root"}, "not root"), ({"user": "no-such-user"}, "existing user"), ({"socket": "/x"}, "unix:/PATH"),
+    ({"socket": "inet:192.0.2.1:8891"}, "loopback"), ({"socket": "inet:127.0.0.1"}, "loopback"),
+    ({"transport": "sendmail"}, "native or libmilter"), ({"sessions_max": 0}, "sessions_max"),
     ({"authserv_id": "a b"}, "host name"), ({"log_level": "loud"}, "debug, info"), ({"nonsense": "1"}, "nonsense"),
     ({"database_timeout_ms": 1}, "database_timeout_ms"), ({"database": "mariadb://host/db"}, "mariadb://USER@HOST"),
     ({"socketmap": "unix:run/map"}, "unix:/PATH"), ({"control": "run/control"}, "absolute path")])

@@ -36,9 +36,9 @@ def start(engine=milter_box.Sqlite, **settings):
     return b, milter_box.PostfixBox(b).start()
 
 
-@pytest.fixture(scope="module")
-def pair():
-    b, p = start()
+@pytest.fixture(scope="module", params=["native", "libmilter"])
+def pair(request):
+    b, p = start(transport=request.param)
     yield b, p
     p.stop()
     b.stop()
