@@ -34,6 +34,8 @@ status_line(struct control *control)
 
 	pool_stats(control->pool, &status.pool);
 	resolver_stats(control->resolver, &status.resolver);
+	if (control->dns != NULL)
+		dns_unbound_stats(control->dns, &status.dns);
 	return report_status(&status);
 }
 

@@ -2,7 +2,8 @@
  * control: the socket by which basaltctl asks the milter: one JSON object a line, one line of JSON as the answer.
  *
  *   {"op":"status"}   -> {"ok":true,"program":"basalt-milter","version":"...","uptime_s":7,"counters":{...},
- *                         "database":{"down":false,...},"cache_known":{...},"cache_unknown":{...}}
+ *                         "database":{"down":false,...},"cache_known":{...},"cache_unknown":{...},
+ *                         "dns":{"queries":9,...}}
  *   anything else     -> {"ok":false,"error":"..."}
  *
  * A line is at most CONTROL_LINE_MAX bytes with its "\n"; several may follow each other on one connection. A connection
@@ -14,6 +15,7 @@
 #define MILTER_CONTROL_H
 
 #include "counters.h"
+#include "dns_unbound.h"
 #include "resolve.h"
 #include "server.h"
 
@@ -23,6 +25,7 @@ struct control {
 	struct counters *counters;
 	struct resolver *resolver;
 	struct pool *pool;
+	struct dns_unbound *dns; /* NULL: nobody is asked */
 	int64_t started_ms;
 };
 

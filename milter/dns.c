@@ -16,6 +16,37 @@ dns_finish(struct dns *dns, struct dns_query *query, struct dns_answer **out)
 	return query != NULL ? dns->finish(dns, query, out) : DNS_TEMPORARY;
 }
 
+void
+dns_drop(struct dns *dns, struct dns_query *query)
+{
+	struct dns_answer *answer = NULL;
+
+	if (query == NULL)
+		return;
+	if (dns->drop != NULL)
+		dns->drop(dns, query);
+	else if (dns->finish(dns, query, &answer) == DNS_FOUND)
+		dns_answer_unref(answer);
+}
+
+static struct dns_query *
+begin_nothing(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms)
+{
+	(void)dns;
+	(void)name;
+	(void)type;
+	(void)deadline_ms;
+	return NULL;
+}
+
+struct dns *
+dns_none(void)
+{
+	static struct dns none = { .begin = begin_nothing }; /* nothing is ever begun, so nothing is finished */
+
+	return &none;
+}
+
 enum dns_status
 dns_ask(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms, struct dns_answer **out)
 {

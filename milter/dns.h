@@ -63,14 +63,21 @@ struct dns {
 	struct dns_query *(*begin)(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms);
 	/* Waits until the query's deadline at most, and frees it. *out is set on DNS_FOUND alone. */
 	enum dns_status (*finish)(struct dns *dns, struct dns_query *query, struct dns_answer **out);
+	/* Frees it without waiting; NULL where finish() never waits. */
+	void (*drop)(struct dns *dns, struct dns_query *query);
 };
 
 struct dns_query *dns_begin(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms);
 /* query may be NULL: DNS_TEMPORARY. *out (on DNS_FOUND alone): with a reference for the caller. */
 enum dns_status dns_finish(struct dns *dns, struct dns_query *query, struct dns_answer **out) BS_MUST_USE;
+/* Instead of dns_finish(), where the answer is wanted no more; query may be NULL. */
+void dns_drop(struct dns *dns, struct dns_query *query);
 /* Both in one. */
 enum dns_status dns_ask(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms,
     struct dns_answer **out) BS_MUST_USE;
+
+/* Answers nothing: every question is DNS_TEMPORARY, at once. */
+struct dns *dns_none(void);
 
 /* Room for n records with data_max bytes of data in all (and a NUL each); NULL when out of memory. refs is 1. */
 struct dns_answer *dns_answer_new(size_t n, size_t data_max);

@@ -297,6 +297,20 @@ finish(struct dns *dns, struct dns_query *query, struct dns_answer **out)
 	return status;
 }
 
+static void
+drop(struct dns *dns, struct dns_query *query)
+{
+	struct dns_unbound *resolver = (struct dns_unbound *)dns;
+	bool done;
+
+	pthread_mutex_lock(&resolver->lock);
+	done = query->done;
+	query->abandoned = true;
+	pthread_mutex_unlock(&resolver->lock);
+	if (done)
+		query_free(query);
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -386,7 +400,7 @@ dns_unbound_new(const struct dns_unbound_settings *settings, struct dns_unbound 
 
 	if (resolver == NULL)
 		return BS_ERR_NOMEM;
-	resolver->dns = (struct dns){ begin, finish };
+	resolver->dns = (struct dns){ begin, finish, drop };
 	resolver->pending_max = settings->pending_max;
 	resolver->stop_fd = -1;
 	LIST_INIT(&resolver->pending);

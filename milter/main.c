@@ -18,6 +18,7 @@
 
 #include "control.h"
 #include "dialogue.h"
+#include "dns_unbound.h"
 #include "jail.h"
 #include "log.h"
 #include "pool.h"
@@ -38,6 +39,7 @@ struct milter {
 	struct counters counters;
 	struct pool *pool;
 	struct resolver *resolver;
+	struct dns_unbound *dns; /* NULL: dns_servers = none */
 	struct dialogue dialogue;
 	struct socketmap map;
 	struct control control;
@@ -164,14 +166,35 @@ start_look_ups(struct milter *m)
 }
 
 static enum bs_err
+start_dns(struct milter *m)
+{
+	const struct settings *s = &m->settings;
+	struct dns_unbound_settings dns = {
+		.servers = s->dns_servers,
+		.cache_entries = (size_t)s->dns_cache,
+		.pending_max = (unsigned)s->dns_pending,
+	};
+	enum bs_err err;
+
+	if (strcmp(s->dns_servers, "none") == 0)
+		return BS_OK;
+	err = dns_unbound_new(&dns, &m->dns);
+	if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "milter.dns_servers = \"%s\": %s", s->dns_servers,
+		    err == BS_ERR_ARG ? "must be system, root, none, or addresses ADDR[@PORT]" : bs_err_text(err));
+	return err;
+}
+
+static enum bs_err
 start_servers(struct milter *m)
 {
 	enum bs_err err;
 
-	m->dialogue = (struct dialogue){ .services = { .resolver = m->resolver },
+	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
+		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none() },
 		.authserv_id = m->settings.authserv_id, .counters = &m->counters };
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
-	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool,
+	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool, .dns = m->dns,
 		.started_ms = bs_now_ms() };
 	err = socketmap_start(m->map_fd, &m->map, &m->map_server);
 	m->map_fd = -1;
@@ -219,6 +242,8 @@ start(struct milter *m)
 		return err;
 	}
 	err = start_look_ups(m);
+	if (err == BS_OK)
+		err = start_dns(m);
 	if (err == BS_OK)
 		err = start_servers(m);
 	if (err != BS_OK)

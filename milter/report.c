@@ -285,6 +285,14 @@ cache_json(const struct cache_stats *cache)
 }
 
 static json_t *
+dns_json(const struct dns_unbound_stats *dns)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queries", (json_int_t)dns->queries, "cache_hits",
+	    (json_int_t)dns->cache_hits, "timeouts", (json_int_t)dns->timeouts, "servfails", (json_int_t)dns->servfails,
+	    "refused", (json_int_t)dns->refused, "pending", (json_int_t)dns->pending, "cached", (json_int_t)dns->cached);
+}
+
+static json_t *
 counters_json(struct counters *counters)
 {
 	const struct {
@@ -324,6 +332,7 @@ report_status(const struct report_status *status)
 	(void)json_object_set_new(object, "database", pool_json(&status->pool));
 	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
 	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));
+	(void)json_object_set_new(object, "dns", dns_json(&status->dns));
 	line = json_dumps(object, FLAGS);
 	json_decref(object);
 	return line;

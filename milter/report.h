@@ -12,6 +12,7 @@
 #define MILTER_REPORT_H
 
 #include "counters.h"
+#include "dns_unbound.h"
 #include "err.h"
 #include "pool.h"
 #include "resolve.h"
@@ -27,6 +28,7 @@ struct report_status {
 	struct counters *counters;
 	struct pool_stats pool;
 	struct resolver_stats resolver;
+	struct dns_unbound_stats dns; /* all 0 where nobody is asked */
 	int64_t uptime_s;
 };
 /* One line of JSON without a line break, for free(); NULL when out of memory. */

@@ -93,6 +93,7 @@ struct session {
 	char *helo;
 	char *auth_login; /* SASL login name; "" : not authenticated */
 	char *auth_method;
+	struct auth_spf helo_spf;    /* of the HELO that its domain names (auth_spf.h) */
 	struct findings found;
 	void *state[BS_CHECK_COUNT]; /* what a check keeps of a connection; its free_session() releases it */
 	bool dry;                    /* nothing is written, counted or remembered: basaltctl explain */

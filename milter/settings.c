@@ -24,6 +24,11 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_INT, cache_s, "30", 0, 3600, "how long an address that exists is remembered"),
 	ITEM(BS_CONF_INT, cache_unknown_s, "5", 0, 3600, "how long an address that does not exist is"),
 	ITEM(BS_CONF_STRING, authserv_id, NULL, 0, 0, "our name in Authentication-Results; the same on all nodes"),
+	ITEM(BS_CONF_STRING, dns_servers, "system", 0, 0, "who is asked: system (/etc/resolv.conf), root (nobody: we look names up ourselves), none, or addresses ADDR[@PORT]"),
+	ITEM(BS_CONF_INT, dns_cache, "20000", 0, 1000000, "answers that are remembered"),
+	ITEM(BS_CONF_INT, dns_pending, "2000", 10, 100000, "questions under way at the same time; what is beyond gets no answer"),
+	ITEM(BS_CONF_STRING, spf_engine, "native", 0, 0, "native, or libspf2 (not advised: docs/SPF.md)"),
+	ITEM(BS_CONF_INT, spf_timeout_ms, "8000", 100, 20000, "longest time of one SPF check, all its questions together"),
 	ITEM(BS_CONF_STRING, log, "syslog", 0, 0, "stderr, syslog, or a file to append to"),
 	ITEM(BS_CONF_STRING, log_level, "info", 0, 0, "debug, info, warning or error"),
 	ITEM(BS_CONF_STRING, user, "", 0, 0, "name or number to become; empty: stay, which root may not"),
@@ -44,6 +49,17 @@ is_authserv_id(const char *text)
 {
 	return text[0] != '\0' && strlen(text) <= 253 &&
 	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == strlen(text);
+}
+
+static bool
+read_spf_engine(const char *text, enum spf_engine *out)
+{
+	bool native = strcmp(text, "native") == 0;
+
+	if (!native && strcmp(text, "libspf2") != 0)
+		return false;
+	*out = native ? SPF_NATIVE : SPF_LIBSPF2;
+	return true;
 }
 
 /* What the table cannot say. */
@@ -69,6 +85,8 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 		what = "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]";
 	else if (!is_authserv_id(s->authserv_id))
 		key = "milter.authserv_id", value = s->authserv_id, what = "must be a host name";
+	else if (!read_spf_engine(s->spf_engine, &s->spf))
+		key = "milter.spf_engine", value = s->spf_engine, what = "must be native or libspf2";
 	else if (!bs_conf_level(s->log_level, &s->level))
 		key = "milter.log_level", value = s->log_level, what = "must be debug, info, warning or error";
 	else if (s->user[0] != '\0' && (!bs_conf_user(s->user, &s->uid, &s->gid) || s->uid == 0))

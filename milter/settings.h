@@ -14,6 +14,7 @@
 
 #include "err.h"
 #include "log.h"
+#include "spf.h"
 
 #define MILTER_VERSION "0.1"
 
@@ -30,6 +31,10 @@ struct settings {
 	int64_t database_threads;
 	int64_t cache_s, cache_unknown_s;
 	char *authserv_id;
+	char *dns_servers;
+	int64_t dns_cache, dns_pending;
+	char *spf_engine;
+	int64_t spf_timeout_ms;
 	char *log;
 	char *log_level;
 	char *user;         /* "" : stay who we are */
@@ -40,6 +45,7 @@ struct settings {
 	const char *socketmap_path; /* inside the string */
 	bool libmilter;             /* the transport, else the native one */
 	enum bs_log_level level;
+	enum spf_engine spf;
 	uid_t uid; /* -1: stay */
 	gid_t gid;
 	gid_t socket_gid; /* -1: leave */

@@ -140,7 +140,7 @@ class MilterBox:
         self.settings = {
             "socket": f"unix:{self.socket}", "socketmap": f"unix:{self.socketmap}", "control": str(self.control),
             "database": self.db.url, "database_password_file": self.db.password_file,
-            "authserv_id": "mx.example.org", "log": "stderr", "user": str(MILTER_UID),
+            "authserv_id": "mx.example.org", "log": "stderr", "dns_servers": "none", "user": str(MILTER_UID),
             "socket_group": str(pwd.getpwnam("postfix").pw_gid), **settings}
         self.conf = self.dir / "milter.conf"
         self.proc = None
