@@ -108,7 +108,7 @@ checks_target(const struct check_services *services, struct session *session, st
     struct final *final)
 {
 	struct check_call call = { .services = services, .session = session, .recipient = recipient, .final = final,
-		.policy = &final->target->policy };
+		.policy = final->target->policy };
 	unsigned wanted = checks_wanted(call.policy);
 
 	session->msg.wanted |= wanted;

@@ -25,7 +25,7 @@ policy_of(const struct recipient *recipient)
 	static const struct bs_policy nothing_else = { .check[BS_CHECK_RECIPIENT] = { BS_HIT_REJECT, BS_DOWN_DEFER } };
 
 	/* An address that could not be looked up has no policy but this. */
-	return recipient->res != NULL ? &recipient->res->policy : &nothing_else;
+	return recipient->res != NULL ? recipient->res->policy : &nothing_else;
 }
 
 /* The verdicts of the recipient's accounts, as one. */
@@ -63,7 +63,7 @@ judge_targets(const struct check_services *services, struct session *session, st
 			n_before = session->msg.n_finals;
 			checks_target(services, session, recipient, final);
 		}
-		decide(session, &final->found, &final->target->policy, &final->verdict);
+		decide(session, &final->found, final->target->policy, &final->verdict);
 	}
 	return BS_OK;
 }
@@ -142,13 +142,13 @@ judge_message(struct session *session, struct verdict *out)
 		return BS_ERR_NOMEM;
 	n = accounts_left(msg, left, &foreign);
 	for (size_t i = 0; i < n; i++)
-		decide(session, &left[i]->found, &left[i]->target->policy, &left[i]->verdict);
+		decide(session, &left[i]->found, left[i]->target->policy, &left[i]->verdict);
 	err = together(left, n, out);
 	if (err == BS_OK && foreign && (out->action == VERDICT_REJECT || out->action == VERDICT_DROP))
 		*out = (struct verdict){ .action = VERDICT_ACCEPT };
 	for (size_t i = 0; err == BS_OK && out->action != VERDICT_REJECT && i < n; i++)
 		if (!verified)
-			verdict_spare(&left[i]->verdict, &left[i]->target->policy);
+			verdict_spare(&left[i]->verdict, left[i]->target->policy);
 	free(left);
 	return err;
 }

@@ -4,15 +4,20 @@
 #include <string.h>
 
 #include "expand.h"
+#include "log.h"
+#include "policies.h"
 #include "sock.h"
 
 #define KEY_MAX 511 /* longer than any address; what is longer is none */
+#define COMPLAIN_MS 60000 /* at most one line about preferences in this time */
 
 struct resolver {
 	struct pool *pool;
 	struct resolver_settings settings;
 	struct cache *known;
 	struct cache *unknown;
+	struct policies *policies;
+	_Atomic int64_t complained_ms;
 };
 
 struct look {
@@ -46,8 +51,11 @@ resolution_unref(struct resolution *res)
 {
 	if (res == NULL || atomic_fetch_sub(&res->refs, 1) != 1)
 		return;
-	for (size_t i = 0; i < res->n; i++)
+	for (size_t i = 0; i < res->n; i++) {
 		free(res->targets[i].address);
+		policies_give(res->targets[i].policy);
+	}
+	policies_give(res->policy);
 	free(res->logins);
 	free(res);
 }
@@ -75,7 +83,8 @@ resolver_new(struct pool *pool, const struct resolver_settings *settings)
 	resolver->settings = *settings;
 	resolver->known = cache_new(settings->entries_max, ref_cb, unref_cb);
 	resolver->unknown = cache_new(settings->entries_max, ref_cb, unref_cb);
-	if (resolver->known == NULL || resolver->unknown == NULL) {
+	resolver->policies = policies_new();
+	if (resolver->known == NULL || resolver->unknown == NULL || resolver->policies == NULL) {
 		resolver_free(resolver);
 		return NULL;
 	}
@@ -89,6 +98,7 @@ resolver_free(struct resolver *resolver)
 		return;
 	cache_free(resolver->known);
 	cache_free(resolver->unknown);
+	policies_free(resolver->policies);
 	free(resolver);
 }
 
@@ -108,6 +118,18 @@ remember(struct resolver *resolver, const char *key, struct resolution *res)
 		cache_put(resolver->unknown, key, res, bs_now_ms() + resolver->settings.unknown_ms);
 }
 
+/* A preference of a newer program, or a damaged one, must not stop mail. */
+static void
+complain(struct resolver *resolver, const char *key, unsigned n)
+{
+	int64_t now = bs_now_ms(), last = atomic_load(&resolver->complained_ms);
+
+	if ((last != 0 && now - last < COMPLAIN_MS) || !atomic_compare_exchange_strong(&resolver->complained_ms, &last, now))
+		return;
+	bs_log(BS_LOG_WARNING, "preferences for %s: %u are not understood and count as not set: `basaltctl pref list` marks them",
+	    key, n);
+}
+
 static enum bs_err
 look_run(struct pool_job *job, struct bs_store_policy *store)
 {
@@ -116,11 +138,13 @@ look_run(struct pool_job *job, struct bs_store_policy *store)
 	enum bs_err err;
 
 	if (strchr(look->key, '@') != NULL)
-		err = expand_address(store, look->key, job->deadline_ms, &res);
+		err = expand_address(store, look->resolver->policies, look->key, job->deadline_ms, &res);
 	else
-		err = expand_domain(store, look->key, &res);
+		err = expand_domain(store, look->resolver->policies, look->key, &res);
 	if (err != BS_OK)
 		return err;
+	if (res->ignored > 0)
+		complain(look->resolver, look->key, res->ignored);
 	remember(look->resolver, look->key, res);
 	look->res = res;
 	return BS_OK;

@@ -3,11 +3,11 @@
  * deadline and remembered for a short while.
  *
  * The order is Postfix's, so that both always agree: the domain; then an alias of the address without "+extension" (the
- * extension is carried over to each target); then the account. An alias may name itself to say "and the account of this
+ * extension is carried over to each target); then the account; then the domain's catch-all alias "@domain". An alias may name itself to say "and the account of this
  * name". Expansion is bounded in depth and width. Disabled targets are left out. Targets of
  * ours that do not exist stay, as long as another one does: their copy waits in the queue instead of vanishing.
  * Who may send as an address: the account of that name and nobody else, even where its mail is diverted; for an alias that
- * is no account, every enabled account that its mail reaches.
+ * is no account, every enabled account that its mail reaches, but not those that a catch-all leads to.
  * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's
  * smtpd keeps a failed look-up of a domain for as long as it lives, and no mail is let in by a domain alone.
  * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out; and no
@@ -48,9 +48,9 @@ enum resolve_state {
 
 /* A final address, and what its account wants. */
 struct resolution_target {
-	char *address;           /* lower-case, with its extension */
-	bool ours;               /* an account of ours that exists and is enabled */
-	struct bs_policy policy; /* effective; where it is not ours, the site's */
+	char *address;                  /* lower-case, with its extension */
+	bool ours;                      /* an account of ours that exists and is enabled */
+	const struct bs_policy *policy; /* effective; where it is not ours, its domain's, or else the site's */
 };
 
 struct resolution {
@@ -58,7 +58,8 @@ struct resolution {
 	enum resolve_state state;
 	const char *why; /* RESOLVE_BROKEN: a static text; else NULL */
 	char *logins;    /* "a@x.org, b@x.org": the accounts that may send as this address; NULL: nobody */
-	struct bs_policy policy; /* of the address itself: its account's, or else its domain's, or else the site's */
+	const struct bs_policy *policy; /* of the address itself: its account's, or else its domain's, or else the site's */
+	unsigned ignored; /* preferences on the way that are not understood, and count as not set */
 	size_t n;
 	struct resolution_target targets[]; /* each address once */
 };

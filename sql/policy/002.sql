@@ -4,6 +4,6 @@ CREATE TABLE IF NOT EXISTS preferences (
 	scope SMALLINT NOT NULL,
 	name VARCHAR(254) NOT NULL,
 	item VARCHAR(32) NOT NULL,
-	value VARBINARY(128) NOT NULL,
+	value VARCHAR(128) /*! CHARACTER SET binary */ NOT NULL,
 	PRIMARY KEY (scope, name, item)
 ) /*! ENGINE=InnoDB DEFAULT CHARACTER SET ascii COLLATE ascii_bin */;

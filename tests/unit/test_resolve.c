@@ -185,7 +185,7 @@ test_expand(void **state)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct resolution *res = NULL;
 
-		assert_int_equal(expand_address(store, table[i].address, bs_now_ms() + 5000, &res), BS_OK);
+		assert_int_equal(expand_address(store, NULL, table[i].address, bs_now_ms() + 5000, &res), BS_OK);
 		if (strcmp(describe(res), table[i].expected) != 0)
 			fail_msg("%s: %s, not %s", table[i].address, describe(res), table[i].expected);
 		resolution_unref(res);
@@ -218,7 +218,7 @@ test_senders(void **state)
 		struct resolution *res = NULL;
 		const char *expected = senders[i].logins != NULL ? senders[i].logins : "nobody", *got;
 
-		assert_int_equal(expand_address(store, senders[i].address, bs_now_ms() + 5000, &res), BS_OK);
+		assert_int_equal(expand_address(store, NULL, senders[i].address, bs_now_ms() + 5000, &res), BS_OK);
 		got = res->logins != NULL ? res->logins : "nobody";
 		if (strcmp(got, expected) != 0)
 			fail_msg("%s: %s, not %s", senders[i].address, got, expected);
@@ -232,7 +232,7 @@ test_widest(void **state)
 	struct resolution *res = NULL;
 
 	(void)state;
-	assert_int_equal(expand_address(store, "wide@x.org", bs_now_ms() + 5000, &res), BS_OK);
+	assert_int_equal(expand_address(store, NULL, "wide@x.org", bs_now_ms() + 5000, &res), BS_OK);
 	assert_int_equal(res->n, RESOLVE_TARGETS_MAX);
 	resolution_unref(res);
 }
@@ -243,7 +243,7 @@ test_a_passed_deadline_ends_the_walk(void **state)
 	struct resolution *res = NULL;
 
 	(void)state;
-	assert_int_equal(expand_address(store, "team@x.org", bs_now_ms() - 1, &res), BS_ERR_TIMEOUT);
+	assert_int_equal(expand_address(store, NULL, "team@x.org", bs_now_ms() - 1, &res), BS_ERR_TIMEOUT);
 	assert_null(res);
 }
 
@@ -253,13 +253,13 @@ test_domain(void **state)
 	struct resolution *res = NULL;
 
 	(void)state;
-	assert_int_equal(expand_domain(store, "X.org", &res), BS_OK);
+	assert_int_equal(expand_domain(store, NULL, "X.org", &res), BS_OK);
 	assert_int_equal(res->state, RESOLVE_DOMAIN);
 	resolution_unref(res);
-	assert_int_equal(expand_domain(store, "y.org", &res), BS_OK);
+	assert_int_equal(expand_domain(store, NULL, "y.org", &res), BS_OK);
 	assert_int_equal(res->state, RESOLVE_FOREIGN);
 	resolution_unref(res);
-	assert_int_equal(expand_domain(store, "no domain", &res), BS_OK);
+	assert_int_equal(expand_domain(store, NULL, "no domain", &res), BS_OK);
 	assert_int_equal(res->state, RESOLVE_FOREIGN);
 	resolution_unref(res);
 }
