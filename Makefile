@@ -241,4 +241,7 @@ build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c build-fuzz/libbasalt.a
 	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -MF build-fuzz/obj/$(@F).d -o $@ $< build-fuzz/libbasalt.a \
 		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
+# Files of dependencies are not made, only read.
+%.d: ;
+
 -include $(shell find $(B) build-fuzz/obj -type f -name '*.d' 2>/dev/null)

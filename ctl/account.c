@@ -101,7 +101,7 @@ account_add(struct ctl *ctl)
 	int rc = begin(ctl, address);
 
 	if (rc == CTL_OK)
-		rc = may_add(ctl, address, ctl->args.plan != NULL ? ctl->args.plan : "private", &plan);
+		rc = may_add(ctl, address, (ctl->args.given & CTL_PLAN) != 0 ? ctl_arg(&ctl->args, CTL_PLAN) : "private", &plan);
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
@@ -145,19 +145,20 @@ append_account(void *ctx, const struct bs_account *account)
 int
 account_list(struct ctl *ctl)
 {
+	const char *only = ctl_arg(&ctl->args, CTL_DOMAIN);
 	char domain[BS_DOMAIN_MAX + 1];
 	json_t *list;
 	enum bs_err err;
 	int rc;
 
-	if (ctl->args.domain != NULL && bs_domain_parse(ctl->args.domain, domain) != BS_OK) {
-		ctl_fail(BS_ERR_ARG, "`%s` is no domain name", ctl->args.domain);
+	if (only != NULL && bs_domain_parse(only, domain) != BS_OK) {
+		ctl_fail(BS_ERR_ARG, "`%s` is no domain name", only);
 		return CTL_USAGE;
 	}
 	rc = ctl_begin_list(ctl, &list);
 	if (rc != CTL_OK)
 		return rc;
-	err = bs_account_list(ctl->store, ctl->args.domain != NULL ? domain : NULL,
+	err = bs_account_list(ctl->store, only != NULL ? domain : NULL,
 	    list != NULL ? append_account : print_account, list);
 	return ctl_end_list(ctl, list, err, "accounts");
 }

@@ -24,6 +24,14 @@ static const struct option {
 	{ "--full-speed", CTL_FULL_SPEED, NULL, "at the priority of other programs, not behind them" },
 	{ "--start-in", CTL_START_IN, "SECONDS", "when the new key begins to seal: 600 if not given" },
 	{ "--lifetime", CTL_LIFETIME, "SECONDS", "how long mail may wait in a queue: 518400 (six days) if not given" },
+	{ "--from", CTL_FROM, "ADDRESS", "the envelope sender; none or <>: the null sender" },
+	{ "--rcpt", CTL_RCPT, "ADDRESS", "a recipient; may be given up to 20 times" },
+	{ "--client", CTL_CLIENT, "IP", "the address of the client that sends" },
+	{ "--helo", CTL_HELO, "NAME", "what it says in HELO" },
+	{ "--login", CTL_LOGIN, "NAME", "sent by one of our users, logged in as NAME" },
+	{ "--at", CTL_AT, "UNIXTIME", "as if it came at that time" },
+	{ "--account", CTL_ACCOUNT, "ADDRESS", "only this account" },
+	{ "--limit", CTL_LIMIT, "N", "at most N lines" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -71,20 +79,30 @@ ctl_args_seconds(const char *text, uint32_t *out)
 	return true;
 }
 
-static void
+static const char **
+place_of(struct ctl_args *args, unsigned option)
+{
+	return &args->values[__builtin_ctz(option)];
+}
+
+const char *
+ctl_arg(const struct ctl_args *args, unsigned option)
+{
+	return args->values[__builtin_ctz(option)];
+}
+
+/* False: too often. */
+static bool
 take_value(struct ctl_args *args, const struct option *option, const char *value)
 {
 	args->given |= option->bit;
-	if (option->bit == CTL_PLAN)
-		args->plan = value;
-	if (option->bit == CTL_DOMAIN)
-		args->domain = value;
-	if (option->bit == CTL_STATE)
-		args->state = value;
-	if (option->bit == CTL_START_IN)
-		args->start_in = value;
-	if (option->bit == CTL_LIFETIME)
-		args->lifetime = value;
+	*place_of(args, option->bit) = value;
+	if (option->bit != CTL_RCPT)
+		return true;
+	if (args->n_rcpt == CTL_REPEAT_MAX)
+		return false;
+	args->rcpt[args->n_rcpt++] = value;
+	return true;
 }
 
 bool
@@ -120,7 +138,8 @@ ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct ctl_ar
 			if (value == NULL)
 				return usage(verb, status, "a value must follow", option->name);
 		}
-		take_value(&args, option, value);
+		if (!take_value(&args, option, value))
+			return usage(verb, status, "too often:", option->name);
 	}
 	if (args.n < verb->min)
 		return usage(verb, status, "it needs", verb->words);

@@ -30,14 +30,23 @@ enum {
 	CTL_FULL_SPEED = 1024,
 	CTL_START_IN = 2048,
 	CTL_LIFETIME = 4096,
+	CTL_FROM = 8192,
+	CTL_RCPT = 16384,
+	CTL_CLIENT = 32768,
+	CTL_HELO = 65536,
+	CTL_AT = 131072,
+	CTL_LOGIN = 262144,
+	CTL_ACCOUNT = 524288,
+	CTL_LIMIT = 1048576,
 };
+
+#define CTL_REPEAT_MAX 20 /* how often --rcpt may stand */
 
 struct ctl_args {
 	unsigned given;
-	const char *plan;
-	const char *domain;
-	const char *state;
-	const char *start_in, *lifetime;
+	const char *values[32]; /* by number of the option's bit: what ctl_arg() gives */
+	const char *rcpt[CTL_REPEAT_MAX];
+	int n_rcpt;
 	char **words;
 	int n;
 };
@@ -60,6 +69,8 @@ extern const size_t ctl_verbs_count;
 bool ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct ctl_args *out, int *status);
 /* A whole number of seconds. */
 bool ctl_args_seconds(const char *text, uint32_t *out);
+/* What was given with an option that takes a value; NULL: it was not. */
+const char *ctl_arg(const struct ctl_args *args, unsigned option);
 void ctl_help(FILE *fp);
 void ctl_help_noun(FILE *fp, const char *noun);
 void ctl_help_verb(FILE *fp, const struct ctl_verb *verb);

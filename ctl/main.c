@@ -66,6 +66,11 @@ const struct ctl_verb ctl_verbs[] = {
 	    verdict_key_rotate },
 	{ "verdict-key", "list", "FILE", 1, 1, CTL_JSON | CTL_LIFETIME, "which keys there are, never the keys",
 	    "seals: new headers; opens: what it sealed; next: its time has not come; retired: no longer of use.\n", verdict_key_list },
+	{ "explain", NULL, "FILE", 1, 1, CTL_FROM | CTL_RCPT | CTL_CLIENT | CTL_HELO | CTL_LOGIN | CTL_AT | CTL_JSON,
+	    "what the milter would do with a message, and why",
+	    "FILE is a message as it arrives. It goes through every check in the running milter, dry: nothing is sent,\n"
+	    "written, counted or remembered. Lines with + - ~ are changes to the header.\n",
+	    explain_run },
 	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd and milter answer, and what they say",
 	    "Exit status 75: one of them does not.\n", status_show },
 	{ "db", "migrate", "", 0, 0, 0, "makes or upgrades the policy database's tables", NULL, db_migrate },

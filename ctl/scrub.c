@@ -355,7 +355,7 @@ scrub_run(struct ctl *ctl)
 {
 	unsigned given = ctl->args.given;
 	struct scrub s = {
-		.state_file = ctl->args.state,
+		.state_file = ctl_arg(&ctl->args, CTL_STATE),
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
 		.progress = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)),

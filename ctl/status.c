@@ -4,10 +4,8 @@
 #include <unistd.h>
 
 #include "ctl.h"
-#include "sock.h"
+#include "milterclient.h"
 #include "verbs.h"
-
-#define ANSWER_MAX 65536
 
 static json_t *
 trouble(const char *text)
@@ -48,21 +46,6 @@ database_status(struct ctl *ctl)
 	return json_pack("{s:b, s:I, s:I}", "ok", 1, "domains", domains, "accounts", accounts);
 }
 
-/* What a daemon said: its own object, with "ok" in it. */
-static json_t *
-as_object(const char *text, size_t len)
-{
-	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-
-	if (!json_is_object(json)) {
-		json_decref(json);
-		return trouble("its answer is no JSON object");
-	}
-	if (json_object_get(json, "ok") == NULL)
-		json_object_set_new(json, "ok", json_true());
-	return json;
-}
-
 static json_t *
 keyd_status(struct ctl *ctl)
 {
@@ -80,48 +63,24 @@ keyd_status(struct ctl *ctl)
 		    path, bs_err_text(err), ctl->conf_path);
 		return trouble(text);
 	}
-	json = as_object(answer, strlen(answer));
+	json = milterclient_parse(answer, strlen(answer));
 	free(answer);
 	return json;
-}
-
-/* One line there, one line back. */
-static enum bs_err
-ask_milter(const struct ctl *ctl, char *answer, size_t *len)
-{
-	static const char question[] = "{\"op\":\"status\"}\n";
-	int64_t deadline_ms = bs_now_ms() + ctl->settings.timeout_ms;
-	int fd = -1;
-	enum bs_err err = bs_sock_connect(ctl->settings.milter_control, deadline_ms, &fd);
-
-	if (err != BS_OK)
-		return err;
-	*len = 0;
-	err = bs_sock_write(fd, question, sizeof(question) - 1, deadline_ms);
-	while (err == BS_OK && *len < ANSWER_MAX) {
-		err = bs_sock_read(fd, answer + *len, 1, deadline_ms);
-		if (err == BS_OK && answer[(*len)++] == '\n')
-			break;
-	}
-	close(fd);
-	return err;
 }
 
 static json_t *
 milter_status(const struct ctl *ctl)
 {
-	char *answer = malloc(ANSWER_MAX);
-	char text[2048];
-	size_t len = 0;
-	enum bs_err err = answer == NULL ? BS_ERR_NOMEM : ask_milter(ctl, answer, &len);
-	json_t *json;
+	struct milterclient *client = NULL;
+	json_t *json = NULL;
+	enum bs_err err = milterclient_open(ctl, (int)ctl->settings.timeout_ms, &client);
 
-	snprintf(text, sizeof(text),
-	    "%.500s: %s; does basalt-milter run, and is its milter.control what ctl.milter_control in %.500s says?",
-	    ctl->settings.milter_control, bs_err_text(err), ctl->conf_path);
-	json = err == BS_OK ? as_object(answer, len) : trouble(text);
-	free(answer);
-	return json;
+	if (err == BS_OK)
+		err = milterclient_ask(client, json_pack("{s:s}", "op", "status"), &json);
+	milterclient_close(client);
+	if (err == BS_OK)
+		return json;
+	return json_pack("{s:b, s:o}", "ok", 0, "error", milterclient_trouble(ctl, err));
 }
 
 /* "  key: value" for every member but "ok"; objects one level further in. */

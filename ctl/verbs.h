@@ -33,6 +33,7 @@ int verdict_key_rotate(struct ctl *ctl);
 int verdict_key_list(struct ctl *ctl);
 
 int message_inspect(struct ctl *ctl);
+int explain_run(struct ctl *ctl);
 int scrub_run(struct ctl *ctl);
 int status_show(struct ctl *ctl);
 int db_migrate(struct ctl *ctl);

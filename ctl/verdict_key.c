@@ -18,10 +18,12 @@ static const char *const state_texts[] = {
 static int
 take_options(const struct ctl *ctl, uint32_t *start_in_s, uint32_t *lifetime_s)
 {
+	const char *start_in = ctl_arg(&ctl->args, CTL_START_IN), *lifetime = ctl_arg(&ctl->args, CTL_LIFETIME);
+
 	*start_in_s = BS_VERDICT_START_IN_S;
 	*lifetime_s = BS_VERDICT_LIFETIME_S;
-	if ((ctl->args.start_in == NULL || ctl_args_seconds(ctl->args.start_in, start_in_s))
-	    && (ctl->args.lifetime == NULL || ctl_args_seconds(ctl->args.lifetime, lifetime_s)))
+	if ((start_in == NULL || ctl_args_seconds(start_in, start_in_s)) &&
+	    (lifetime == NULL || ctl_args_seconds(lifetime, lifetime_s)))
 		return CTL_OK;
 	ctl_fail(BS_ERR_ARG, "--start-in and --lifetime take seconds");
 	return CTL_USAGE;

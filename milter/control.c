@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "explain.h"
 #include "report.h"
 #include "sock.h"
 
@@ -39,17 +40,33 @@ status_line(struct control *control)
 	return report_status(&status);
 }
 
+static char *
+answer_line(struct control *control, enum bs_err err)
+{
+	switch (err) {
+	case BS_OK:
+		return status_line(control);
+	case BS_ERR_NOENT:
+		return report_error("no such operation");
+	case BS_ERR_LIMIT:
+		return report_error("something in the request is too long, or missing");
+	default:
+		return report_error("a JSON object with \"op\" is expected");
+	}
+}
+
 static enum bs_err
 control_begin(void *ctx, struct server_request *request)
 {
-	enum report_op op;
-	enum bs_err err = report_request((const char *)request->data, request->len, &op);
+	struct control *control = ctx;
+	enum bs_err err = report_request((const char *)request->data, request->len, &control->request);
 	char *line;
 
-	if (err == BS_OK)
-		line = status_line(ctx);
-	else
-		line = report_error(err == BS_ERR_NOENT ? "no such operation" : "a JSON object with \"op\" is expected");
+	if (err == BS_OK && control->request.op == REPORT_OP_EXPLAIN) {
+		request->hand_over = true;
+		return BS_OK;
+	}
+	line = answer_line(control, err);
 	if (line == NULL)
 		return BS_ERR_NOMEM;
 	err = bs_buf_append(request->reply, line, strlen(line));
@@ -57,6 +74,14 @@ control_begin(void *ctx, struct server_request *request)
 		err = bs_buf_append(request->reply, "\n", 1);
 	free(line);
 	return err;
+}
+
+static void
+control_take(void *ctx, int fd, const uint8_t *rest, size_t rest_len)
+{
+	struct control *control = ctx;
+
+	explain_begin(control->explain, &control->request, fd, rest, rest_len);
 }
 
 /* No operation waits for a job yet. */
@@ -79,6 +104,7 @@ static const struct server_handler handler = {
 	.frame = line_frame,
 	.begin = control_begin,
 	.finish = control_finish,
+	.take = control_take,
 };
 
 enum bs_err

@@ -4,6 +4,8 @@
  *   {"op":"status"}   -> {"ok":true,"program":"basalt-milter","version":"...","uptime_s":7,"counters":{...},
  *                         "database":{"down":false,...},"cache_known":{...},"cache_unknown":{...},
  *                         "dns":{"queries":9,...}}
+ *   {"op":"explain","from":"a@x","rcpt":["b@y"],"client":"192.0.2.1","client_name":"","helo":"h","login":"","at":0,
+ *    "size":N}, then N bytes of message -> explain.h; the connection ends with the answer
  *   anything else     -> {"ok":false,"error":"..."}
  *
  * A line is at most CONTROL_LINE_MAX bytes with its "\n"; several may follow each other on one connection. A connection
@@ -16,17 +18,22 @@
 
 #include "counters.h"
 #include "dns_unbound.h"
+#include "report.h"
 #include "resolve.h"
 #include "server.h"
 
 #define CONTROL_LINE_MAX 4096
+
+struct explain;
 
 struct control {
 	struct counters *counters;
 	struct resolver *resolver;
 	struct pool *pool;
 	struct dns_unbound *dns; /* NULL: nobody is asked */
+	struct explain *explain;
 	int64_t started_ms;
+	struct report_request request; /* between a question and its connection's handing over; the server's thread's */
 };
 
 /* listen_fd is taken; control is borrowed until server_stop(). */

@@ -52,6 +52,8 @@ on_open(void *app)
 		free(talk);
 		return NULL;
 	}
+	talk->session->dry = shared->dry;
+	talk->session->at_s = shared->at_s;
 	atomic_fetch_add(&shared->counters->sessions, 1);
 	atomic_fetch_add(&shared->counters->sessions_open, 1);
 	return talk;
@@ -116,7 +118,7 @@ finish(struct talk *talk, enum report_outcome outcome, const struct verdict *ver
 	    outcome == REPORT_REJECTED ? &counters->rejected :
 	    outcome == REPORT_DEFERRED ? &counters->deferred :
 	    outcome == REPORT_DISCARDED ? &counters->discarded : &counters->aborted);
-	report_message(talk->session, outcome, verdict);
+	talk->shared->tell(talk->shared->tell_ctx, talk->session, outcome, verdict);
 	checks_forget_message(talk->session);
 	session_end_message(talk->session);
 }

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "counters.h"
+#include "report.h"
 #include "transport.h"
 
 /* What all sessions share; immutable but for the counters. */
@@ -17,6 +18,11 @@ struct dialogue {
 	struct check_services services;
 	const char *authserv_id;
 	struct counters *counters;
+	/* Told of each transaction at its end, whatever end it took. verdict: NULL where it did not come that far. */
+	void (*tell)(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict);
+	void *tell_ctx;
+	bool dry;     /* of sessions that only look: explain.h */
+	int64_t at_s; /* of such: the time to take for now, or 0 */
 };
 
 /* The app pointer is a struct dialogue. */

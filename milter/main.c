@@ -19,6 +19,7 @@
 #include "control.h"
 #include "dialogue.h"
 #include "dns_unbound.h"
+#include "explain.h"
 #include "jail.h"
 #include "log.h"
 #include "pool.h"
@@ -46,6 +47,7 @@ struct milter {
 	const struct transport *transport;
 	struct transport_settings transport_settings;
 	struct transport_engine *engine;
+	struct explain explain;
 	struct transport_events events;
 	struct server *map_server, *control_server;
 	int map_fd, control_fd;
@@ -165,6 +167,13 @@ start_look_ups(struct milter *m)
 	return m->resolver != NULL ? BS_OK : BS_ERR_NOMEM;
 }
 
+static void
+tell_log(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
+{
+	(void)ctx;
+	report_message(session, outcome, verdict);
+}
+
 static enum bs_err
 start_dns(struct milter *m)
 {
@@ -192,10 +201,11 @@ start_servers(struct milter *m)
 
 	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
 		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none() },
-		.authserv_id = m->settings.authserv_id, .counters = &m->counters };
+		.authserv_id = m->settings.authserv_id, .counters = &m->counters, .tell = tell_log };
+	m->explain.dialogue = &m->dialogue;
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
 	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool, .dns = m->dns,
-		.started_ms = bs_now_ms() };
+		.explain = &m->explain, .started_ms = bs_now_ms() };
 	err = socketmap_start(m->map_fd, &m->map, &m->map_server);
 	m->map_fd = -1;
 	if (err == BS_OK) {

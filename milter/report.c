@@ -1,23 +1,20 @@
-#include "report.h"
+#include "report_priv.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
-#include "settings.h"
 #include "sock.h"
 
 #define TEXT_MAX 254     /* bytes of one string from outside */
+#define VALUE_MAX 4000   /* of a header that a dry run would write */
 #define FINALS_MAX 5     /* final addresses that are spelt out */
 #define PART_MAX 3500    /* bytes of recipients in one line, beyond the first recipient */
-#define FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(6))
 
 static const char *const outcome_texts[] = { "accepted", "rejected", "deferred", "discarded", "aborted" };
 
-/* A string from outside: cut, without control characters, and valid UTF-8 whatever came. */
-static json_t *
-text(const char *from)
+json_t *
+report_text(const char *from)
 {
 	char clean[TEXT_MAX + 1];
 	size_t n = 0;
@@ -35,16 +32,15 @@ text(const char *from)
 	return json_string(clean);
 }
 
-/* Sets key to text, unless it is empty. The _set_new functions take a NULL value as an error, and free nothing twice. */
-static void
-put_text(json_t *object, const char *key, const char *from)
+void
+report_put_text(json_t *object, const char *key, const char *from)
 {
 	if (from[0] != '\0')
-		(void)json_object_set_new(object, key, text(from));
+		(void)json_object_set_new(object, key, report_text(from));
 }
 
-static void
-put_number(json_t *object, const char *key, uint64_t number)
+void
+report_put_number(json_t *object, const char *key, uint64_t number)
 {
 	(void)json_object_set_new(object, key, json_integer((json_int_t)number));
 }
@@ -62,9 +58,9 @@ findings_json(const struct findings *found)
 		if (finding == NULL)
 			continue;
 		item = json_object();
-		put_text(item, "check", bs_check_name(finding->id));
-		put_text(item, "outcome", check_outcome_text(finding->outcome));
-		put_text(item, "reason", finding->reason);
+		report_put_text(item, "check", bs_check_name(finding->id));
+		report_put_text(item, "outcome", check_outcome_text(finding->outcome));
+		report_put_text(item, "reason", finding->reason);
 		(void)json_object_set_new(item, "ms", json_real((double)finding->us / 1000.0));
 		if (list == NULL)
 			list = json_array();
@@ -91,42 +87,42 @@ put_finals(json_t *object, const struct resolution *res)
 		return;
 	list = json_array();
 	for (size_t i = 0; i < res->n && i < FINALS_MAX; i++)
-		(void)json_array_append_new(list, text(res->targets[i].address));
+		(void)json_array_append_new(list, report_text(res->targets[i].address));
 	(void)json_object_set_new(object, "final", list);
-	put_number(object, "final_count", res->n);
+	report_put_number(object, "final_count", res->n);
 }
 
 static void
 put_verdict(json_t *object, const struct verdict *verdict)
 {
-	put_text(object, "verdict", verdict_action_text(verdict->action));
+	report_put_text(object, "verdict", verdict_action_text(verdict->action));
 	if (verdict->because != NULL) {
-		put_text(object, "by", bs_check_name(verdict->because->id));
-		put_text(object, "reason", verdict->because->reason);
+		report_put_text(object, "by", bs_check_name(verdict->because->id));
+		report_put_text(object, "reason", verdict->because->reason);
 	}
-	put_text(object, "reply", verdict->reply.status);
-	put_text(object, "folder", verdict->folder);
-	put_text(object, "label", verdict->label);
+	report_put_text(object, "reply", verdict->reply.status);
+	report_put_text(object, "folder", verdict->folder);
+	report_put_text(object, "label", verdict->label);
 	if (verdict->action != VERDICT_REJECT && verdict->action != VERDICT_DEFER)
-		put_text(object, "noted", verdict->note);
+		report_put_text(object, "noted", verdict->note);
 	if (verdict->spared)
 		(void)json_object_set_new(object, "no_bounce", json_true());
 }
 
 /* The accounts behind a recipient about which there is something to say. */
 static void
-put_accounts(json_t *object, const struct recipient *recipient)
+put_accounts(json_t *object, const struct recipient *recipient, size_t max)
 {
 	json_t *list = NULL;
 
-	for (size_t i = 0; i < recipient->n_finals && i < FINALS_MAX; i++) {
+	for (size_t i = 0; i < recipient->n_finals && i < max; i++) {
 		const struct final *final = recipient->finals[i];
 		json_t *item, *found = findings_json(&final->found);
 
 		if (found == NULL && final->verdict.action == VERDICT_ACCEPT && final->verdict.note[0] == '\0')
 			continue;
 		item = json_object();
-		put_text(item, "account", final->target->address);
+		report_put_text(item, "account", final->target->address);
 		put_verdict(item, &final->verdict);
 		if (found != NULL)
 			(void)json_object_set_new(item, "checks", found);
@@ -139,19 +135,19 @@ put_accounts(json_t *object, const struct recipient *recipient)
 }
 
 static json_t *
-recipient_json(const struct recipient *recipient)
+recipient_json(const struct recipient *recipient, size_t accounts_max)
 {
 	json_t *object = json_object();
 
-	put_text(object, "to", recipient->address);
+	report_put_text(object, "to", recipient->address);
 	put_verdict(object, &recipient->verdict);
 	if (recipient->refused_by_mta[0] != '\0') {
-		put_text(object, "by", "postfix");
-		put_text(object, "reason", recipient->refused_by_mta);
+		report_put_text(object, "by", "postfix");
+		report_put_text(object, "reason", recipient->refused_by_mta);
 	}
 	put_findings(object, &recipient->found);
 	put_finals(object, recipient->res);
-	put_accounts(object, recipient);
+	put_accounts(object, recipient, accounts_max);
 	return object;
 }
 
@@ -162,13 +158,13 @@ head_json(const struct session *session, enum report_outcome outcome)
 	const struct message *msg = &session->msg;
 	json_t *object = json_object();
 
-	put_text(object, "outcome", outcome_texts[outcome]);
-	put_text(object, "queue_id", msg->queue_id);
-	put_text(object, "client", session->client_addr);
-	put_text(object, "client_name", session->client_name);
-	put_text(object, "helo", session->helo);
-	put_text(object, "auth", session->auth_login);
-	(void)json_object_set_new(object, "from", text(msg->sender));
+	report_put_text(object, "outcome", outcome_texts[outcome]);
+	report_put_text(object, "queue_id", msg->queue_id);
+	report_put_text(object, "client", session->client_addr);
+	report_put_text(object, "client_name", session->client_name);
+	report_put_text(object, "helo", session->helo);
+	report_put_text(object, "auth", session->auth_login);
+	(void)json_object_set_new(object, "from", report_text(msg->sender));
 	return object;
 }
 
@@ -177,23 +173,23 @@ put_message(json_t *object, const struct session *session, const struct verdict 
 {
 	const struct message *msg = &session->msg;
 
-	put_text(object, "message_id", msg->message_id);
-	put_number(object, "size_declared", msg->size_declared);
-	put_number(object, "header_bytes", msg->header_bytes);
+	report_put_text(object, "message_id", msg->message_id);
+	report_put_number(object, "size_declared", msg->size_declared);
+	report_put_number(object, "header_bytes", msg->header_bytes);
 	if (msg->body_bytes > 0)
-		put_number(object, "body_bytes", msg->body_bytes);
+		report_put_number(object, "body_bytes", msg->body_bytes);
 	if (msg->n_forged > 0)
-		put_number(object, "headers_removed", msg->n_forged);
+		report_put_number(object, "headers_removed", msg->n_forged);
 	if (verdict != NULL && verdict->because != NULL)
-		put_text(object, "reason", verdict->because->reason);
+		report_put_text(object, "reason", verdict->because->reason);
 	put_findings(object, &msg->found);
-	put_number(object, "ms", (uint64_t)(bs_now_ms() - msg->started_ms));
+	report_put_number(object, "ms", (uint64_t)(bs_now_ms() - msg->started_ms));
 }
 
 static void
 log_json(json_t *object)
 {
-	char *line = json_dumps(object, FLAGS);
+	char *line = json_dumps(object, REPORT_FLAGS);
 
 	if (line != NULL)
 		bs_log(BS_LOG_INFO, "message %s", line);
@@ -204,7 +200,7 @@ log_json(json_t *object)
 static size_t
 json_len(const json_t *object)
 {
-	return json_dumpb(object, NULL, 0, FLAGS) + 1;
+	return json_dumpb(object, NULL, 0, REPORT_FLAGS) + 1;
 }
 
 /* How many recipients from first on go into one line. */
@@ -254,7 +250,7 @@ report_message(const struct session *session, enum report_outcome outcome, const
 	size_t parts, at = 0;
 
 	for (size_t i = 0; i < session->msg.n_recipients; i++)
-		(void)json_array_append_new(all, recipient_json(session->msg.recipients[i]));
+		(void)json_array_append_new(all, recipient_json(session->msg.recipients[i], FINALS_MAX));
 	parts = count_parts(all);
 	for (size_t part = 1; part <= parts; part++) {
 		size_t end = part_end(all, at);
@@ -269,98 +265,52 @@ report_message(const struct session *session, enum report_outcome outcome, const
 	json_decref(all);
 }
 
-static json_t *
-pool_json(const struct pool_stats *pool)
-{
-	return json_pack("{s:b, s:I, s:I, s:I, s:I}", "down", pool->down ? 1 : 0, "lookups", (json_int_t)pool->jobs,
-	    "failures", (json_int_t)pool->failures, "timeouts", (json_int_t)pool->timeouts, "refused",
-	    (json_int_t)pool->refused);
-}
 
 static json_t *
-cache_json(const struct cache_stats *cache)
+message_json(const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
 {
-	return json_pack("{s:I, s:I, s:I}", "entries", (json_int_t)cache->entries, "hits", (json_int_t)cache->hits,
-	    "misses", (json_int_t)cache->misses);
-}
+	json_t *object = head_json(session, outcome), *all = json_array();
 
-static json_t *
-dns_json(const struct dns_unbound_stats *dns)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queries", (json_int_t)dns->queries, "cache_hits",
-	    (json_int_t)dns->cache_hits, "timeouts", (json_int_t)dns->timeouts, "servfails", (json_int_t)dns->servfails,
-	    "refused", (json_int_t)dns->refused, "pending", (json_int_t)dns->pending, "cached", (json_int_t)dns->cached);
-}
-
-static json_t *
-counters_json(struct counters *counters)
-{
-	const struct {
-		const char *name;
-		atomic_ullong *value;
-	} list[] = {
-		{ "sessions", &counters->sessions }, { "sessions_open", &counters->sessions_open },
-		{ "sessions_waited", &counters->sessions_waited },
-		{ "messages", &counters->messages }, { "accepted", &counters->accepted },
-		{ "rejected", &counters->rejected }, { "deferred", &counters->deferred },
-		{ "discarded", &counters->discarded }, { "aborted", &counters->aborted },
-		{ "recipients_accepted", &counters->recipients_accepted },
-		{ "recipients_rejected", &counters->recipients_rejected },
-		{ "recipients_deferred", &counters->recipients_deferred },
-		{ "headers_removed", &counters->headers_removed }, { "map_requests", &counters->map_requests },
-		{ "map_found", &counters->map_found }, { "map_not_found", &counters->map_not_found },
-		{ "map_temporary", &counters->map_temporary }, { "map_malformed", &counters->map_malformed },
-	};
-	json_t *object = json_object();
-
-	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-		put_number(object, list[i].name, atomic_load(list[i].value));
+	put_message(object, session, verdict);
+	for (size_t i = 0; i < session->msg.n_recipients; i++)
+		(void)json_array_append_new(all, recipient_json(session->msg.recipients[i], SESSION_FINALS_MAX));
+	(void)json_object_set_new(object, "rcpt", all);
 	return object;
 }
 
-char *
-report_status(const struct report_status *status)
+/* A header's value: longer than other texts, folds as blanks. */
+static json_t *
+value_json(const char *value)
 {
-	json_t *object = json_object();
+	char clean[VALUE_MAX + 1];
+	size_t n = 0;
+
+	for (; n < VALUE_MAX && value[n] != '\0'; n++)
+		clean[n] = (char)(value[n] >= 0x20 && value[n] < 0x7f ? value[n] : value[n] == '\n' || value[n] == '\t' ? ' ' : '?');
+	clean[n] = '\0';
+	return json_string(clean);
+}
+
+char *
+report_explain(const struct session *session, enum report_outcome outcome, const struct verdict *verdict,
+    const struct report_change *changes, size_t n_changes)
+{
+	json_t *object = message_json(session, outcome, verdict), *list = json_array();
 	char *line;
 
 	(void)json_object_set_new(object, "ok", json_true());
-	put_text(object, "program", "basalt-milter");
-	put_text(object, "version", MILTER_VERSION);
-	put_number(object, "uptime_s", (uint64_t)status->uptime_s);
-	(void)json_object_set_new(object, "counters", counters_json(status->counters));
-	(void)json_object_set_new(object, "database", pool_json(&status->pool));
-	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
-	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));
-	(void)json_object_set_new(object, "dns", dns_json(&status->dns));
-	line = json_dumps(object, FLAGS);
-	json_decref(object);
-	return line;
-}
+	for (size_t i = 0; i < n_changes; i++) {
+		json_t *item = json_object();
 
-char *
-report_error(const char *why)
-{
-	json_t *object = json_pack("{s:b, s:s}", "ok", 0, "error", why);
-	char *line = json_dumps(object, FLAGS);
-
-	json_decref(object);
-	return line;
-}
-
-enum bs_err
-report_request(const char *line, size_t len, enum report_op *out)
-{
-	json_t *object = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	const char *op = json_string_value(json_object_get(object, "op"));
-	enum bs_err err = BS_ERR_FORMAT;
-
-	if (op != NULL && strcmp(op, "status") == 0) {
-		*out = REPORT_OP_STATUS;
-		err = BS_OK;
-	} else if (op != NULL) {
-		err = BS_ERR_NOENT;
+		report_put_text(item, "what", changes[i].what);
+		report_put_number(item, "index", changes[i].index);
+		report_put_text(item, "name", changes[i].name);
+		if (changes[i].value != NULL)
+			(void)json_object_set_new(item, "value", value_json(changes[i].value));
+		(void)json_array_append_new(list, item);
 	}
+	(void)json_object_set_new(object, "changes", list);
+	line = json_dumps(object, REPORT_FLAGS);
 	json_decref(object);
-	return err;
+	return line;
 }

@@ -1,6 +1,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -116,6 +117,17 @@ send_some(struct client *client)
 	return true;
 }
 
+/* Gives the connection away. False: for the server the client is gone. */
+static bool
+hand_over(struct server *server, struct client *client)
+{
+	int fd = fcntl(client->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		server->handler->take(server->ctx, fd, bs_buf_data(client->in), bs_buf_len(client->in));
+	return false;
+}
+
 /* Begins the next request that is whole, if none is under way. False: the client breaks the protocol. */
 static bool
 begin_next(struct server *server, struct client *client)
@@ -140,6 +152,8 @@ begin_next(struct server *server, struct client *client)
 		err = handler->begin(server->ctx, &client->request);
 		client->request.data = NULL;
 		bs_buf_consume(client->in, used);
+		if (err == BS_OK && client->request.hand_over)
+			return hand_over(server, client);
 		if (err != BS_OK || !send_some(client))
 			return false;
 	}

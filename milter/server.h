@@ -13,6 +13,7 @@
 #ifndef MILTER_SERVER_H
 #define MILTER_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ struct server_request {
 	int notify_fd;         /* to hand to pool_submit() */
 	unsigned kind;         /* the handler's own note from begin to finish */
 	struct pool_job *job;  /* set by begin: to wait for */
+	bool hand_over;        /* set by begin: the handler's take() gets the connection, and the server forgets it */
 	struct bs_buf *reply;  /* to append to */
 };
 
@@ -49,6 +51,8 @@ struct server_handler {
 	enum bs_err (*begin)(void *ctx, struct server_request *request);
 	/* The job is done with err (BS_ERR_TIMEOUT: its deadline passed first). Releases it and writes the reply. */
 	enum bs_err (*finish)(void *ctx, struct server_request *request, enum bs_err err);
+	/* After begin set hand_over: fd is taken, rest is what came behind the request. May be NULL. */
+	void (*take)(void *ctx, int fd, const uint8_t *rest, size_t rest_len);
 };
 
 /* listen_fd is taken. handler, ctx and pool are borrowed until server_stop(). */
