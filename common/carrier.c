@@ -8,6 +8,7 @@
 #define MAGIC_LEN 8
 #define VERSION 1
 #define CHUNK_FRAME 24 /* of a chunk, beside its stored bytes: docs/FORMAT.message.md */
+#define DAMAGED_EXTRA (1ull << 30) /* by how much more than its bytes a damaged file is believed to have held */
 
 struct bs_passing {
 	struct bs_sha256 *hash;
@@ -37,18 +38,31 @@ bs_carrier_write(const struct bs_carrier *head, uint8_t out[BS_CARRIER_LEN])
 	bs_wr_u64(&wr, head->file_len);
 }
 
+bool
+bs_carrier_physical_possible(const struct bs_carrier *head)
+{
+	if (head->physical_len > (UINT64_MAX >> 16) || head->file_len > (UINT64_MAX >> 16))
+		return false;
+	/* A damaged file may have lost chunks. Whoever stores it has to count through as many bytes as are claimed. */
+	if (head->kind == BS_CARRIER_DAMAGED)
+		return head->physical_len <= head->file_len + DAMAGED_EXTRA;
+	/* No chunk is stored in less than its frame. */
+	return head->physical_len <= (head->file_len / CHUNK_FRAME) * BS_MSG_CHUNK_LEN;
+}
+
+bool
+bs_carrier_virtual_possible(const struct bs_carrier *head)
+{
+	return head->virtual_len == UINT64_MAX ||
+	    (head->virtual_len >= head->physical_len && head->virtual_len <= 2 * head->physical_len);
+}
+
 static bool
 sizes_possible(const struct bs_carrier *head)
 {
 	if (head->kind == BS_CARRIER_LITERAL)
 		return head->physical_len == 0 && head->virtual_len == 0 && head->file_len == 0;
-	/* No chunk is stored in less than its frame; a damaged file may have lost some, but a size is a size. */
-	if (head->physical_len > (UINT64_MAX >> 16) || head->file_len > (UINT64_MAX >> 16))
-		return false;
-	if (head->kind == BS_CARRIER_INTACT && head->physical_len > (head->file_len / CHUNK_FRAME) * BS_MSG_CHUNK_LEN)
-		return false;
-	return head->virtual_len == UINT64_MAX ||
-	    (head->virtual_len >= head->physical_len && head->virtual_len <= 2 * head->physical_len);
+	return bs_carrier_physical_possible(head) && bs_carrier_virtual_possible(head);
 }
 
 enum bs_err

@@ -40,6 +40,13 @@ void bs_carrier_write(const struct bs_carrier *head, uint8_t out[BS_CARRIER_LEN]
 /* BS_ERR_FORMAT, BS_ERR_VERSION. Sizes that no file of that length can have are BS_ERR_FORMAT. */
 enum bs_err bs_carrier_parse(const uint8_t in[BS_CARRIER_LEN], struct bs_carrier *out) BS_MUST_USE;
 
+/*
+ * For who fills in a head by what a file's name or an index says: false for sizes that no such file can have, which would be
+ * refused. The virtual size is compared with the physical one. Not of LITERAL.
+ */
+bool bs_carrier_physical_possible(const struct bs_carrier *head);
+bool bs_carrier_virtual_possible(const struct bs_carrier *head);
+
 /* Looks at the bytes of a file as they pass: is its footer's digest right? */
 struct bs_passing;
 

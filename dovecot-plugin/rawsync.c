@@ -10,6 +10,7 @@
 #include "layer.h"
 #include "rawsync.h"
 #include "read.h"
+#include "surroundings.h"
 #include "wire.h"
 
 #define CHUNK_HEAD 8   /* docs/FORMAT.message.md: kind, flags, plain length, stored length */
@@ -79,22 +80,50 @@ count_chunks(struct istream *raw, const struct bs_msg_prefix *prefix, uint64_t *
 	return false;
 }
 
-/* As dbox's metadata or maildir's file name has them; an odd maildir file is counted, as far as that goes. */
+/*
+ * Of an intact file the chunks' own lengths count: names and indexes may lie. Only what zlib compressed before it was sealed
+ * is longer than they say.
+ */
+static void
+find_physical_size(struct mail *mail, struct istream *raw, const struct bs_msg_prefix *prefix, struct bs_carrier *head)
+{
+	uint64_t counted = 0;
+	bool has_counted = prefix != NULL && count_chunks(raw, prefix, &counted);
+	bool exact = has_counted && head->kind == BS_CARRIER_INTACT && !basalt_has_plugin("zlib");
+	uoff_t told;
+
+	if (!exact && mail_get_physical_size(mail, &told) == 0) {
+		head->physical_len = told;
+		if (bs_carrier_physical_possible(head))
+			return;
+	}
+	head->physical_len = has_counted ? counted : head->file_len;
+	if (!bs_carrier_physical_possible(head))
+		head->physical_len = head->file_len;
+}
+
+/* As dbox's metadata or maildir's file name has it; in place of a lie, the size of lines that end in CRLF, as they are stored. */
+static void
+find_virtual_size(struct mail *mail, struct bs_carrier *head)
+{
+	uoff_t told;
+
+	if (mail_get_virtual_size(mail, &told) == 0)
+		head->virtual_len = told;
+	else
+		head->virtual_len = head->kind == BS_CARRIER_DAMAGED ? head->physical_len : UINT64_MAX;
+	if (!bs_carrier_virtual_possible(head))
+		head->virtual_len = head->physical_len;
+}
+
 static void
 find_sizes(struct mail *mail, struct istream *raw, const struct bs_msg_prefix *prefix, struct bs_carrier *head)
 {
 	struct rawsync_mail *rm = of(mail);
-	uoff_t size;
 
 	rm->counting = true;
-	if (mail_get_physical_size(mail, &size) == 0)
-		head->physical_len = size;
-	else if (prefix == NULL || !count_chunks(raw, prefix, &head->physical_len))
-		head->physical_len = head->file_len;
-	if (mail_get_virtual_size(mail, &size) == 0)
-		head->virtual_len = size;
-	else
-		head->virtual_len = head->kind == BS_CARRIER_DAMAGED ? head->physical_len : UINT64_MAX;
+	find_physical_size(mail, raw, prefix, head);
+	find_virtual_size(mail, head);
 	rm->counting = false;
 }
 

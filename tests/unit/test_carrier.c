@@ -76,6 +76,8 @@ test_sizes(void **state)
 	/* More plaintext than so many chunks can hold: nobody is made to count that far. */
 	assert_int_equal(parse(BS_CARRIER_INTACT, 16 * 65536 + 1, UINT64_MAX, 400), BS_ERR_FORMAT);
 	assert_int_equal(parse(BS_CARRIER_DAMAGED, 16 * 65536 + 1, UINT64_MAX, 400), BS_OK);
+	assert_int_equal(parse(BS_CARRIER_DAMAGED, (1u << 30) + 400, UINT64_MAX, 400), BS_OK);
+	assert_int_equal(parse(BS_CARRIER_DAMAGED, (1u << 30) + 401, UINT64_MAX, 400), BS_ERR_FORMAT);
 	assert_int_equal(parse(BS_CARRIER_DAMAGED, 1ULL << 48, UINT64_MAX, 400), BS_ERR_FORMAT);
 	assert_int_equal(parse(BS_CARRIER_LITERAL, 0, 0, 0), BS_OK);
 	assert_int_equal(parse(BS_CARRIER_LITERAL, 0, 0, 1), BS_ERR_FORMAT);
