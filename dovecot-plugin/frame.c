@@ -39,7 +39,7 @@ enum frame {
 	FRAME_WHOLE,
 	FRAME_LOST,    /* the message, or some of it, is there, but nothing behind it */
 	FRAME_NO_FILE, /* the file can't be opened, for good; the error is set */
-	FRAME_FAULT,   /* Dovecot has reported it, and may repair it */
+	FRAME_FAULT,   /* reported; it may pass, or Dovecot repairs it */
 };
 
 static bool
@@ -88,12 +88,17 @@ look(struct mail *mail, struct dbox_file **file_r)
 	char magic[sizeof(DBOX_MAGIC_POST) - 1];
 	struct dbox_file *file = *file_r;
 	uoff_t end;
+	ssize_t n;
 
 	if (state != FRAME_WHOLE)
 		return state;
 	end = file->cur_offset + file->msg_header_size + file->cur_physical_size;
-	if (pread(file->fd, magic, sizeof(magic), (off_t)end) == (ssize_t)sizeof(magic) &&
-	    memcmp(magic, DBOX_MAGIC_POST, sizeof(magic)) == 0)
+	n = pread(file->fd, magic, sizeof(magic), (off_t)end);
+	if (n < 0) {
+		(void)basalt_unreadable(mail, user_of(mail), NULL, file->cur_path, BS_ERR_IO);
+		return FRAME_FAULT;
+	}
+	if (n == (ssize_t)sizeof(magic) && memcmp(magic, DBOX_MAGIC_POST, sizeof(magic)) == 0)
 		return FRAME_WHOLE;
 	return FRAME_LOST;
 }

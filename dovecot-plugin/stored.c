@@ -161,7 +161,7 @@ head_load(struct basalt_stored *st)
 
 	i_stream_seek(st->input, 0);
 	if (i_stream_read_more(st->input, &data, &size) <= 0)
-		return st->size == 0 ? BS_OK : BS_ERR_IO;
+		return st->size == 0 && st->input->stream_errno == 0 ? BS_OK : BS_ERR_IO;
 	if (size < wanted)
 		return window_load(st, w, 0, wanted);
 	size = I_MIN(st->size, size);

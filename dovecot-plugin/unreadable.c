@@ -10,7 +10,6 @@
 #include "unreadable.h"
 
 #define TROUBLE_LOG_EVERY_MS 10000
-#define NOT_PERMITTED_MAX 8 /* mails without permission to read them; more are a mistake that somebody will put right */
 
 const char *
 basalt_unreadable_text(const struct basalt_user *bu, enum bs_err err)
@@ -25,6 +24,8 @@ basalt_unreadable_text(const struct basalt_user *bu, enum bs_err err)
 		return "Message is encrypted for another account";
 	case BS_ERR_VERSION:
 		return "Message was stored by a newer version";
+	case BS_ERR_IO:
+		return "Message's file can't be read at the moment";
 	default:
 		return bs_err_is_transient(err) ? "Message can't be decrypted at the moment: the key service does not answer"
 		                                : "Message is damaged";
@@ -100,6 +101,15 @@ reason(const struct basalt_user *bu, enum bs_err err)
 	return bs_err_text(err);
 }
 
+/* pop3 calls everything but MAIL_ERROR_TEMP lasting; imap has a response code of its own for what is not there now. */
+static enum mail_error
+passing_error(const struct mail *mail)
+{
+	bool pop3 = strcmp(mail->box->storage->user->service, "pop3") == 0;
+
+	return pop3 ? MAIL_ERROR_TEMP : MAIL_ERROR_UNAVAILABLE;
+}
+
 int
 basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err)
 {
@@ -111,7 +121,7 @@ basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *mess
 	if (!(err == BS_ERR_PERM && bu->locked != NULL) && should_log(bu, message_id == NULL ? place : message_id, err))
 		e_error(mail_event(mail), "basalt: can't read %s: %s", file, reason(bu, err));
 	mail_storage_set_error(mail->box->storage,
-	    bs_err_is_transient(err) ? MAIL_ERROR_UNAVAILABLE : MAIL_ERROR_INVALIDDATA, basalt_unreadable_text(bu, err));
+	    bs_err_is_transient(err) ? passing_error(mail) : MAIL_ERROR_INVALIDDATA, basalt_unreadable_text(bu, err));
 	basalt_substitute_note(mail, err);
 	return -1;
 }
@@ -123,28 +133,32 @@ set_no_file(struct mail *mail)
 	basalt_substitute_note(mail, BS_ERR_FORMAT);
 }
 
-/* All that a storage tells of why it could not open a file is the text of its error. */
+/* All that a storage tells of why it could not open or read a file is the text of its error. */
 static bool
-cant_be_opened(const struct basalt_user *bu, const char *text)
+tells_of(const char *text, const int *errors, size_t count)
 {
-	static const int no_file[] = { EISDIR, ELOOP, ENOTDIR };
-
-	for (size_t i = 0; i < N_ELEMENTS(no_file); i++) {
-		if (strstr(text, strerror(no_file[i])) != NULL)
+	for (size_t i = 0; i < count; i++) {
+		if (strstr(text, strerror(errors[i])) != NULL)
 			return TRUE;
 	}
-	return bu->no_files < NOT_PERMITTED_MAX && strstr(text, strerror(EACCES)) != NULL;
+	return FALSE;
 }
 
 bool
 basalt_unreadable_file(struct mail *mail)
 {
+	static const int lasting[] = { EISDIR, ELOOP, ENOTDIR };
+	static const int passing[] = { EACCES, EIO, ESTALE, EMFILE, ENFILE, ENXIO, ETIMEDOUT };
 	struct basalt_user *bu = user_of(mail);
 	enum mail_error error;
 	const char *text = mailbox_get_last_internal_error(mail->box, &error);
 	uint8_t id[BS_HASH_LEN];
 
-	if (error != MAIL_ERROR_TEMP || mail->expunged || !cant_be_opened(bu, text))
+	if (error != MAIL_ERROR_TEMP || mail->expunged)
+		return FALSE;
+	if (tells_of(text, passing, N_ELEMENTS(passing)))
+		mail_storage_set_error(mail->box->storage, passing_error(mail), basalt_unreadable_text(bu, BS_ERR_IO));
+	if (!tells_of(text, lasting, N_ELEMENTS(lasting)))
 		return FALSE;
 	id_of_place(mail, "file", id);
 	note(bu, id);

@@ -2,7 +2,8 @@
  * unreadable: the one way in which a mail that can't be read says so, damaged or locked.
  *
  * Its content is a tagged NO, always: MAIL_ERROR_INVALIDDATA for what stays so (damaged, sealed to a key that is gone, of
- * another account, no key in this process), after which imap goes on; MAIL_ERROR_UNAVAILABLE while keyd is away. Copying
+ * another account, no key in this process), after which imap goes on; MAIL_ERROR_UNAVAILABLE (pop3: _TEMP) for what may be
+ * better soon: keyd is away, the file can't be read now. Copying
  * within the account, flags and expunging need no reading and still work. Each mail is logged once a session, with its
  * file and the reason. What a listing shows in its place, imap only, is substitute.h.
  */
@@ -14,10 +15,10 @@
 /* message_id may be NULL, when not even that could be read. Returns -1. */
 int basalt_unreadable(struct mail *mail, struct basalt_user *bu, const uint8_t *message_id, const char *file, enum bs_err err);
 /*
- * Dovecot's own functions have just failed: true if that is because something that can't be opened stands where the mail's file
- * should (a folder, a loop of links, a file without permission to read it). Then the error becomes MAIL_ERROR_INVALIDDATA: for
- * what Dovecot takes for a passing fault imap ends the session when a client asks again. Many mails without permission
- * are somebody's mistake that will be put right: false.
+ * Dovecot's own functions have just failed: true if that is because something else stands where the mail's file should (a
+ * folder, a loop of links). Then the error becomes MAIL_ERROR_INVALIDDATA: for what Dovecot takes for a passing fault imap ends
+ * the session when a client asks again. A file without permission or on a disk that gives errors is a passing fault: false, and the
+ * client is told so.
  */
 bool basalt_unreadable_file(struct mail *mail);
 /* True for a mail of which that was true before in this session, the error set: no need to have Dovecot log it again. */

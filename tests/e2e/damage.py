@@ -239,7 +239,6 @@ def foreign():
 
 def files():
     """No file, or one that is not to be read. What Dovecot itself makes good is in test_damaged.py."""
-    kind("file-not-permitted", lambda m: (os.chown(m.file, 0, 0), os.chmod(m.file, 0)), in_place=False, opens=False)
     kind("file-links-to-itself", lambda m: m.unlink_and(lambda f: f.symlink_to(f.name)), in_place=False, opens=False,
          only=("sdbox",))
     kind("file-is-a-folder", lambda m: m.unlink_and(lambda f: f.mkdir()), in_place=False, opens=False, only=("sdbox",))

@@ -4,7 +4,7 @@ import imaplib
 import os
 import pathlib
 import re
-import signal
+import subprocess
 
 import pytest
 
@@ -14,6 +14,7 @@ import messages
 import probes
 import sealedfiles
 import systems
+import twins
 from test_plugin_settings import Configured
 
 LISTING = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE PREVIEW BODY.PEEK[HEADER.FIELDS (SUBJECT X-BASALT-UNREADABLE)])"
@@ -28,13 +29,20 @@ def site(tmp_path_factory, pool):
     system.remove()
 
 
-@pytest.fixture
-def alice(site):
-    account = site.system.account()
+def filled(system, name=None):
+    """An account with three mails."""
+    account = system.account(name=name)
     account.sent = [probes.marked(f"mail {i}") for i in range(3)]
     for message in account.sent:
-        assert probes.lmtp(site.system, account, message) == 250
+        assert probes.lmtp(system, account, message) == 250
+    with system.imap(account) as mail:
+        mail.select()  # maildir: into cur/
     return account
+
+
+@pytest.fixture
+def alice(site):
+    return filled(site.system)
 
 
 def flat(data):
@@ -152,6 +160,80 @@ def test_keys_that_are_away_are_no_damage(own_system):
     except imaplib.IMAP4.abort as e:
         assert "postmaster" not in str(e)
     mail.close()
+
+
+class Away:
+    """The mail's file can't be read for a while: without permission, on a disk that gives errors, or not there at all."""
+
+    def __init__(self, fault, file):
+        self.fault, self.file, self.kept = fault, file, file.with_name("kept-aside")
+        self.process = None
+
+    def __enter__(self):
+        if self.fault == "EACCES":
+            self.file.chmod(0)
+            return
+        self.file.rename(self.kept)
+        if self.fault == "EIO":  # the memory of a process gives this error where nothing is mapped
+            self.process = subprocess.Popen(["sleep", "600"], user=probes.UID_MAIL, group=probes.UID_MAIL, extra_groups=[])
+            probes.wait_for(lambda: pathlib.Path(f"/proc/{self.process.pid}/comm").read_text() == "sleep\n")
+            self.file.symlink_to(f"/proc/{self.process.pid}/mem")
+
+    def __exit__(self, *_):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.file.unlink()
+        if self.fault == "EACCES":
+            self.file.chmod(0o600)
+        else:
+            self.kept.rename(self.file)
+
+
+@pytest.mark.parametrize("fault", ["EACCES", "EIO"])
+@pytest.mark.parametrize("storage", ["sdbox", "maildir", "mdbox"])
+def test_a_file_that_can_not_be_read_now(pool, storage, fault):
+    """Neither damage nor anything that a client would keep: a passing fault, by IMAP and POP3. Afterwards all is as it was."""
+    system = pool.get(options=twins.OPTIONS)
+    account = filled(system, f"{storage}-away-{system.accounts}")
+    forget(system, account)
+    bad = sealedfiles.messages(system, account)[1].path
+    with Away(fault, bad):
+        for items in ("(BODY.PEEK[])", LISTING):
+            with system.imap(account) as mail:  # one for each: Dovecot ends the session of who asks again at once
+                mail.select()
+                status, data = mail.c.uid("FETCH", "2", items)
+                assert status == "NO" and b"at the moment" in data[-1] and b"[PARSE]" not in data[-1], data
+        with system.imap(account) as mail:
+            mail.select()
+            status, data = mail.c.fetch("1:*", LISTING)
+            told = flat(mail.c.untagged_responses.get("FETCH", []) + data)
+            assert status == "NO" and b"postmaster" not in told and b"Unreadable: " not in told
+            assert storage == "mdbox" or b"mail 0" in told and b"mail 2" in told, "the others are listed"
+        pop = system.pop3(account)
+        # Dovecot calls a mail that it could size but not open "expunged", whatever the reason.
+        with pytest.raises(clients.poplib.error_proto, match=r"\[SYS/TEMP\]|Message 2 expunged"):
+            pop.retr(2)
+        pop.close()
+    assert probes.shown(system, account) == [probes.word(m) for m in account.sent]
+    assert not (system.home(account) / "basalt" / "damaged").exists()
+
+
+@pytest.mark.parametrize("storage", ["sdbox", "maildir"])
+def test_a_file_that_is_not_there_now(pool, storage):
+    """Dovecot takes the mail for expunged, and sdbox ends the session for it. It is never shown as damaged, and comes back with its file."""
+    system = pool.get(options=twins.OPTIONS)
+    account = filled(system, f"{storage}-gone-{system.accounts}")
+    forget(system, account)
+    with Away("ENOENT", sealedfiles.messages(system, account)[1].path), system.imap(account) as mail:
+        mail.select()
+        try:
+            told = flat(mail.c.uid("FETCH", "1:*", LISTING)[1])
+        except imaplib.IMAP4.abort as e:
+            told = str(e).encode() + flat(mail.c.untagged_responses.get("FETCH", []))
+        assert b"[PARSE]" not in told and b"postmaster" not in told and b"Unreadable: " not in told
+    system.doveadm("force-resync", "-u", account.address, "INBOX")
+    assert sorted(probes.shown(system, account)) == sorted(probes.word(m) for m in account.sent)
 
 
 # --- large mails ---
