@@ -46,6 +46,15 @@ unprime(struct mail *mail, struct cache_mail *cm)
 	cm->foreign = true;
 }
 
+/* Sizes, date of arrival and GUID are Dovecot's own records: a blob that holds nothing else was made without the file. */
+static bool
+knows_a_file(const struct cache_mail *cm)
+{
+	uint32_t of_records = CACHE_BIT(BS_CACHE_NUMBERS) | CACHE_BIT(BS_CACHE_GUID);
+
+	return ((cm->stored | cm->kept) & ~of_records) != 0 || ((cm->numbers[0] | cm->numbers[1]) & CACHE_HAS_SENT) != 0;
+}
+
 /* Is it the file that the blobs are of? */
 static void
 compare_file(struct mail *mail, struct cache_mail *cm)
@@ -55,7 +64,7 @@ compare_file(struct mail *mail, struct cache_mail *cm)
 	uint32_t have = cm->stored | cm->kept;
 	uint8_t digest[BS_HASH_LEN];
 
-	if (have == 0)
+	if (!knows_a_file(cm))
 		return;
 	if (sm == NULL || basalt_sealed_prefix(sm)->suite == BS_MSG_SUITE_PLAIN) {
 		same = (have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) == 0 && cm->stored == 0;

@@ -204,6 +204,55 @@ basalt_prefetch(struct mail *mail)
 	return ready;
 }
 
+/*
+ * maildir asks the file's name again each time, whatever is known. 1: sizes_r is what the trailer says. 0: ask Dovecot. -1: of
+ * a mail that was opened ahead; the stream around ours would hold a name's lie against what it reads later.
+ */
+static int
+sizes_of_trailer(struct mail *mail, const struct bs_msg_sizes **sizes_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+
+	if (bm->sm == NULL || !bm->outermost)
+		return 0;
+	if (basalt_sealed_is_open(bm->sm)) {
+		*sizes_r = basalt_sealed_sizes(bm->sm);
+		return 1;
+	}
+	if (mail->lookup_abort < MAIL_LOOKUP_ABORT_NOT_IN_CACHE)
+		return 0;
+	mail_set_aborted(mail);
+	return -1;
+}
+
+static int
+basalt_get_physical_size(struct mail *mail, uoff_t *size_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	const struct bs_msg_sizes *sizes;
+	int ret = sizes_of_trailer(mail, &sizes);
+
+	if (ret == 0)
+		return bm->module_ctx.super.get_physical_size(mail, size_r);
+	if (ret > 0)
+		*size_r = sizes->physical_len;
+	return ret > 0 ? 0 : -1;
+}
+
+static int
+basalt_get_virtual_size(struct mail *mail, uoff_t *size_r)
+{
+	struct basalt_mail *bm = BASALT_MAIL(private_of(mail));
+	const struct bs_msg_sizes *sizes;
+	int ret = sizes_of_trailer(mail, &sizes);
+
+	if (ret == 0)
+		return bm->module_ctx.super.get_virtual_size(mail, size_r);
+	if (ret > 0)
+		*size_r = sizes->virtual_len;
+	return ret > 0 ? 0 : -1;
+}
+
 static void
 basalt_mail_close(struct mail *mail)
 {
@@ -263,6 +312,8 @@ basalt_mail_allocated(struct mail *mail)
 	pmail->vlast = &bm->module_ctx.super;
 	v->istream_opened = basalt_istream_opened;
 	v->get_stream = basalt_get_stream;
+	v->get_physical_size = basalt_get_physical_size;
+	v->get_virtual_size = basalt_get_virtual_size;
 	v->prefetch = basalt_prefetch;
 	v->close = basalt_mail_close;
 	MODULE_CONTEXT_SET(pmail, basalt_mail_module, bm);

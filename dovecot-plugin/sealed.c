@@ -185,6 +185,12 @@ basalt_sealed_user(const struct basalt_sealed *sm)
 	return sm->bu;
 }
 
+bool
+basalt_sealed_is_open(const struct basalt_sealed *sm)
+{
+	return sm->reader != NULL;
+}
+
 const struct bs_msg_sizes *
 basalt_sealed_sizes(const struct basalt_sealed *sm)
 {

@@ -49,6 +49,8 @@ enum bs_err basalt_sealed_check(struct basalt_sealed *sm) BS_MUST_USE;
 bool basalt_sealed_has_no_nuls(const struct basalt_sealed *sm);
 /* It will probably be opened soon: its key is asked for together with the next one. */
 void basalt_sealed_expect(struct basalt_sealed *sm);
+/* Has _open succeeded? */
+bool basalt_sealed_is_open(const struct basalt_sealed *sm);
 /* After _open. */
 const struct bs_msg_sizes *basalt_sealed_sizes(const struct basalt_sealed *sm);
 /*

@@ -66,8 +66,7 @@ class Sealed:
         self.write(0, raw[:at] + raw[at + length:])
         self.cut(len(raw) - length)
 
-    def swap_chunks(self, i, j):
-        a, b = self.chunks[i], self.chunks[j]
+    def swap(self, a, b):
         first, second = self.read(a), self.read(b)
         assert len(first) == len(second) and first != second
         self.write(a.start, second)
@@ -86,6 +85,13 @@ class Sealed:
     def unlink_and(self, make):
         self.file.unlink()
         make(self.file)
+
+    def rename(self, old, new):
+        """maildir: another name for the file, which Dovecot's list of UIDs knows, too."""
+        name = re.sub(old, new, self.file.name)
+        uidlist = self.file.parent.parent / "dovecot-uidlist"
+        uidlist.write_text(uidlist.read_text().replace(self.file.name.split(":")[0], name.split(":")[0]))
+        self.file = self.file.rename(self.file.with_name(name))
 
     def replace(self, old, new, behind=True):
         """In the dbox frame that follows the message, or precedes it."""
@@ -142,6 +148,8 @@ def cuts():
             cut(f"at-{name}", lambda m, at=at: m.start + at)
     for i in (1, 3):
         cut(f"in-magic-{i}", lambda m, i=i: m.start + i)
+    for name, at in {"account-id": 20, "message-id": 36, "kem": 80, "key": 112, "commitment": 160}.items():
+        cut(f"in-{name}", lambda m, at=at: m.start + at)
     for i, chunk in enumerate(CHUNKS):
         for name, at in FRAME_FIELDS.items():
             cut(f"{chunk}-at-{name}", lambda m, i=i, at=at: m.chunks[i].start + at)
@@ -151,8 +159,9 @@ def cuts():
     for name, at in {**FRAME_FIELDS, **SIZES}.items():
         cut(f"trailer-at-{name}", lambda m, at=at: m.trailer.start + at)
     cut("trailer-at-tag", lambda m: m.trailer.stop - 16)
-    for name, at in {"offset": 0, "length": 8, "magic": 12, "digest": 16, "last-byte": 47}.items():
-        cut(f"footer-at-{name}", lambda m, at=at: m.footer.start + at)
+    cut("trailer-in-tag", lambda m: m.trailer.stop - 1)
+    for name, at in {"at-offset": 0, "in-offset": 4, "at-length": 8, "at-magic": 12, "at-digest": 16, "in-digest": 32, "at-last-byte": 47}.items():
+        cut(f"footer-{name}", lambda m, at=at: m.footer.start + at)
 
 
 def flips():
@@ -164,6 +173,8 @@ def flips():
              word="newer-version" if name == "suite" else words.get(name, "damaged"))
     flip("suite-to-0", lambda m: m.start + 9)
     flip("kem-last", lambda m: m.start + 93, 7)
+    for name, at in {"account-id": 27, "message-id": 43, "key-id": 59, "key-tag": 143, "commitment": 175}.items():
+        flip(f"{name}-last", lambda m, at=at: m.start + at, 7, word=words.get(name, "damaged"))
     for i, chunk in enumerate(CHUNKS):
         shows = "header" if i else "nothing"
         for name, at in FRAME_FIELDS.items():
@@ -191,6 +202,11 @@ def blocks():
         kind(f"zeros-block-{block}", lambda m, b=block: m.zero((m.start // 4096 + b) * 4096, 4096), shows="header")
     kind("zeros-end", lambda m: m.zero(m.footer.stop - 4096, 4096))
     kind("zeros-footer", lambda m: m.zero(m.footer.start, FOOTER_LEN))
+    kind("zeros-trailer", lambda m: m.zero(m.trailer.start, len(m.trailer)))
+    kind("zeros-last-chunk", lambda m: m.zero(m.chunks[3].start, len(m.chunks[3])), shows="header")
+    for name, at, length, word in (("account-id", 12, 16, "other-account"), ("key-id", 44, 16, "no-key"), ("kem", 62, 32, "damaged"),
+                                   ("key", 96, 48, "damaged")):
+        kind(f"zeros-{name}", lambda m, at=at, length=length: m.zero(m.start + at, length), word=word)
     kind("zeros-all", lambda m: m.zero(m.start, len(m.whole())))
     kind("zeros-all-but-the-prefix", lambda m: m.zero(m.start + PREFIX_LEN, len(m.whole()) - PREFIX_LEN))
     kind("ones-all", lambda m: m.write(m.start + 8, b"\xff" * (len(m.whole()) - 8)), word="newer-version")
@@ -198,7 +214,9 @@ def blocks():
 
 
 def moved():
-    kind("chunks-swapped", lambda m: m.swap_chunks(1, 2), shows="header")
+    kind("chunks-swapped", lambda m: m.swap(m.chunks[1], m.chunks[2]), shows="header")
+    kind("blocks-swapped", lambda m: m.swap(range(m.chunks[1].start + 4096, m.chunks[1].start + 8192),
+                                            range(m.chunks[2].start + 4096, m.chunks[2].start + 8192)), shows="header")
     kind("chunk-repeated", lambda m: m.write(m.chunks[2].start, m.read(m.chunks[1])), shows="header")
     kind("byte-inserted", lambda m: m.insert(m.chunks[1].start + 9, b"x"), in_place=False)
     kind("byte-removed", lambda m: m.remove(m.chunks[1].start + 9, 1), in_place=False)
@@ -216,6 +234,11 @@ def lies():
     kind("says-virtual-size-huge", lambda m: m.metadata(b"V", b"fffff"), shows="all", only=sdbox)
     kind("says-physical-size", lambda m: m.metadata(b"Z", b"7"), shows="all", only=sdbox)
     kind("says-received", lambda m: m.metadata(b"R", b"1"), shows="all", only=sdbox)
+    kind("says-another-guid", lambda m: m.metadata(b"G", b"1"), shows="all", only=sdbox)
+    for letter, name in ("S", "physical"), ("W", "virtual"):
+        for size in ("7", "9" * 15):
+            kind(f"says-{name}-in-its-name-{size[:3]}", lambda m, a=letter, size=size: m.rename(f",{a}=\\d+", f",{a}={size}"),
+                 shows="all", in_place=False, only=("maildir",))
     kind("says-nothing", lambda m: m.replace(DBOX_END, b"XXXX"), shows="all", only=sdbox)
     kind("frame-too-long", lambda m: m.write(m.start - 17, b"%016X" % (len(m.whole()) + 240)), only=sdbox)
     kind("frame-too-short", lambda m: m.write(m.start - 17, b"%016X" % (len(m.whole()) - 100)), only=sdbox)

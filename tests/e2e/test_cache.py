@@ -252,6 +252,19 @@ def test_another_file_in_a_mails_place(system):
     assert account.address in line
 
 
+@pytest.mark.parametrize("storage", twins.STORAGES)
+def test_no_alarm_for_what_was_learned_without_the_file(system, storage):
+    """Sizes and dates are listed first, from Dovecot's own records; then the mails are read."""
+    account = account_with(system, storage, MAIL[:3])
+    told = answers(system, account, [*LISTS, *READS])
+    forget(system, account)
+    since = len(system.log("dovecot"))
+    answers(system, account, [b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", b"LOGOUT"])
+    assert answers(system, account, [*LISTS, *READS]) == told
+    assert system.logged("dovecot", "Disconnected: Logged out", since)
+    assert "ALARM" not in system.log("dovecot")[since:]
+
+
 def saved(c):
     (date,) = re.findall(rb'SAVEDATE "([^"]+)"', b"".join(asked(c, b"FETCH 1 (SAVEDATE)")))
     return email.utils.mktime_tz(email.utils.parsedate_tz(date.decode().replace("-", " ")))

@@ -19,7 +19,7 @@ import sealedfiles
 
 SYSTEMS = {"sdbox": ("sdbox", "sqlite", ()), "maildir": ("maildir", "mariadb", ()),
            "mdbox": ("mdbox", "sqlite", ("--set", "dovecot.mdbox_rotate_size=3M"))}
-EVERY = {"sdbox": 1, "maildir": 3, "mdbox": 3}  # of the kinds that make sense there
+EVERY = {"sdbox": 1, "maildir": 4, "mdbox": 4}  # of the kinds that make sense there
 WHOLE_EVERY = 12
 REFUSED = (b"[PARSE] Message is damaged", b"[PARSE] Message is encrypted", b"[PARSE] Message was stored by a newer version",
            b"[PARSE] Message's file can't be opened")
@@ -28,7 +28,7 @@ BODY = messages.noise(140_000, seed=7)
 
 def kinds(storage):
     fitting = [n for n, k in damage.KINDS.items() if storage in k.only]
-    return [n for i, n in enumerate(fitting) if i % EVERY[storage] == 0 or n.startswith("file-")]
+    return [n for i, n in enumerate(fitting) if i % EVERY[storage] == 0 or n.startswith(("file-", "says-"))]
 
 
 CASES = [(s, n) for s in SYSTEMS for n in kinds(s)]
@@ -82,6 +82,7 @@ class Mailbox:
             m.file, m.start = s.file, s.start
             if m.kind:
                 m.kind.do(s)
+                m.file = s.file
                 # scrub takes a frame that changed within a minute for one that is being written
                 os.utime(m.file, (0, 0), follow_symlinks=False)
 
