@@ -7,6 +7,7 @@
 
 #include "crlf.h"
 #include "iostream.h"
+#include "layer.h"
 #include "rawsync.h"
 #include "read.h"
 #include "save.h"
@@ -58,6 +59,13 @@ super_save_begin(struct mail_save_context *ctx, struct istream *input)
 	return ret;
 }
 
+/* In a session from before the account was sealed, which still has Dovecot's own cache: what passes is not remembered. */
+static void
+cache_nothing(struct mail_save_context *ctx)
+{
+	private_of(ctx->dest_mail)->v.set_uid_cache_updates(ctx->dest_mail, TRUE);
+}
+
 static int
 basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
@@ -74,6 +82,8 @@ basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 		return carried > 0 ? 0 : -1;
 	if (super_save_begin(ctx, input) < 0)
 		return -1;
+	if ((rec->flags & BS_RECORD_FLAG_SEALED) != 0 && !box->mail_cache_disabled)
+		cache_nothing(ctx);
 	output = basalt_ostream_create(ctx->data.output, basalt_user_get(box->storage->user), rec);
 	if (output == NULL)
 		return refuse(box, "no memory for encryption");
