@@ -193,24 +193,32 @@ list_words(const char *const *words, char *out, size_t size)
 		n += (size_t)snprintf(out + n, size - n, "%s%s", n > 0 ? ", " : "", *words);
 }
 
-static void
-explain(const struct bs_policy_item *item, char *why, size_t size)
+void
+bs_policy_takes(const struct bs_policy_item *item, char *out)
 {
 	const char *const *words = words_of(item->type);
 	char list[80] = "";
 
-	if (why == NULL)
-		return;
 	if (words != NULL) {
 		list_words(words, list, sizeof(list));
-		(void)snprintf(why, size, "%s takes one of: %s", item->name, list);
+		(void)snprintf(out, BS_POLICY_TAKES_MAX, "one of: %s", list);
 	} else if (item->type == BS_POLICY_INT) {
-		(void)snprintf(why, size, "%s takes a number from %lld to %lld", item->name, (long long)item->min,
-		    (long long)item->max);
+		(void)snprintf(out, BS_POLICY_TAKES_MAX, "a number from %lld to %lld", (long long)item->min, (long long)item->max);
 	} else {
-		(void)snprintf(why, size, "%s takes a text of at most %lld bytes%s", item->name, (long long)item->max,
+		(void)snprintf(out, BS_POLICY_TAKES_MAX, "a text of at most %lld bytes%s", (long long)item->max,
 		    item->min == 1 ? ": a folder of letters, digits, - _ . and / between its parts" : " in one line");
 	}
+}
+
+static void
+explain(const struct bs_policy_item *item, char *why, size_t size)
+{
+	char takes[BS_POLICY_TAKES_MAX];
+
+	if (why == NULL)
+		return;
+	bs_policy_takes(item, takes);
+	(void)snprintf(why, size, "%s takes %s", item->name, takes);
 }
 
 enum bs_err

@@ -21,6 +21,7 @@
 #define BS_POLICY_VALUE_MAX 128 /* bytes of a value as text */
 #define BS_POLICY_FOLDER_MAX 128
 #define BS_POLICY_LABEL_MAX 64
+#define BS_POLICY_TAKES_MAX 160
 
 /* In the order in which findings are looked at. The numbers are this program's, no format holds them. */
 enum bs_check {
@@ -81,6 +82,8 @@ void bs_policy_defaults(struct bs_policy *out);
 /* Sets one item. BS_ERR_NOENT: no such item; BS_ERR_ARG: no such value; both leave policy as it is, and why (may be NULL)
  * says what would be right. */
 enum bs_err bs_policy_set(struct bs_policy *policy, const char *item, const char *value, char *why, size_t why_size) BS_MUST_USE;
+/* "one of: off, header, ...", "a number from 0 to 1000": out holds BS_POLICY_TAKES_MAX. */
+void bs_policy_takes(const struct bs_policy_item *item, char *out);
 /* The value of an item as text: what bs_policy_set() takes. out holds BS_POLICY_VALUE_MAX + 1. */
 void bs_policy_get(const struct bs_policy *policy, const struct bs_policy_item *item, char *out);
 

@@ -14,16 +14,6 @@ plan_flags(const struct bs_plan *plan)
 	return (plan->sealed ? BS_RECORD_FLAG_SEALED : 0) | (plan->compress ? 0 : BS_RECORD_FLAG_NOCOMPRESS);
 }
 
-static int
-get_plan(struct ctl *ctl, const char *name, struct bs_plan *out)
-{
-	enum bs_err err = bs_plan_get(ctl->store, name, out);
-
-	if (err == BS_ERR_NOENT)
-		return ctl_fail(err, "there is no plan `%s`: see `basaltctl plan list`", name);
-	return err == BS_OK ? CTL_OK : ctl_fail(err, "plan %s: %s", name, ctl_store_text(ctl, err));
-}
-
 /* The address of word 0, and the store. */
 static int
 begin(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1])
@@ -52,7 +42,7 @@ may_add(struct ctl *ctl, const char *address, const char *plan_name, struct bs_p
 		return ctl_fail(BS_ERR_EXISTS, "account %s exists already", address);
 	if (err != BS_ERR_NOENT)
 		return ctl_fail(err, "account %s: %s", address, ctl_store_text(ctl, err));
-	return get_plan(ctl, plan_name, plan);
+	return ctl_plan_arg(ctl, plan_name, plan);
 }
 
 /*
@@ -151,11 +141,9 @@ account_list(struct ctl *ctl)
 	enum bs_err err;
 	int rc;
 
-	if (only != NULL && bs_domain_parse(only, domain) != BS_OK) {
-		ctl_fail(BS_ERR_ARG, "`%s` is no domain name", only);
-		return CTL_USAGE;
-	}
-	rc = ctl_begin_list(ctl, &list);
+	rc = only != NULL ? ctl_domain_arg(only, domain) : CTL_OK;
+	if (rc == CTL_OK)
+		rc = ctl_begin_list(ctl, &list);
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_account_list(ctl->store, only != NULL ? domain : NULL,
@@ -291,7 +279,7 @@ account_plan(struct ctl *ctl)
 	enum bs_err err;
 
 	if (rc == CTL_OK)
-		rc = get_plan(ctl, ctl->args.words[1], &plan);
+		rc = ctl_plan_arg(ctl, ctl->args.words[1], &plan);
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_account_get(ctl->store, address, &account);

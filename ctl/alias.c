@@ -5,11 +5,21 @@
 #include "ctl.h"
 #include "verbs.h"
 
+/* An address without extension, or "@domain": what is no account and no alias there. */
+static int
+alias_arg(const char *word, char out[BS_ADDRESS_MAX + 1])
+{
+	if (word[0] != '@')
+		return ctl_address_arg(word, out);
+	out[0] = '@';
+	return ctl_domain_arg(word + 1, out + 1);
+}
+
 /* Parses both words and opens the store. */
 static int
 begin(struct ctl *ctl, char alias[BS_ADDRESS_MAX + 1], char target[BS_ADDRESS_MAX + 1])
 {
-	int rc = ctl_address_arg(ctl->args.words[0], alias);
+	int rc = alias_arg(ctl->args.words[0], alias);
 
 	if (rc != CTL_OK)
 		return rc;
@@ -123,7 +133,7 @@ int
 alias_list(struct ctl *ctl)
 {
 	char alias[BS_ADDRESS_MAX + 1];
-	int rc = ctl->args.n > 0 ? ctl_address_arg(ctl->args.words[0], alias) : CTL_OK;
+	int rc = ctl->args.n > 0 ? alias_arg(ctl->args.words[0], alias) : CTL_OK;
 	json_t *list;
 	enum bs_err err;
 

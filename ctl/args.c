@@ -32,6 +32,10 @@ static const struct option {
 	{ "--at", CTL_AT, "UNIXTIME", "as if it came at that time" },
 	{ "--account", CTL_ACCOUNT, "ADDRESS", "only this account" },
 	{ "--limit", CTL_LIMIT, "N", "at most N lines" },
+	{ "--site", CTL_OF_SITE, NULL, "for everybody" },
+	{ "--plan", CTL_OF_PLAN, "NAME", "for the accounts of this plan" },
+	{ "--domain", CTL_OF_DOMAIN, "DOMAIN", "for the accounts of this domain" },
+	{ "--account", CTL_OF_ACCOUNT, "ADDRESS", "for this account" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))

@@ -1,6 +1,5 @@
 #include "chain.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +63,34 @@ tell_loop(const struct walk *walk, char *text, size_t size)
 }
 
 static enum bs_err
+no_target(void *ctx, bool catch_all, const char *target)
+{
+	(void)ctx;
+	(void)catch_all;
+	(void)target;
+	return BS_OK;
+}
+
+/* Reads the targets of the step at hand: of its alias, or of the catch-all where it is neither alias nor account. */
+static enum bs_err
+read_targets(struct bs_store_policy *store, struct walk *walk)
+{
+	const char *address = walk->steps[walk->at].address, *name = address;
+	struct bs_address_facts facts = { 0 };
+	enum bs_err err = bs_address_look(store, address, no_target, NULL, &facts);
+
+	if (err != BS_OK)
+		return err;
+	if (!facts.alias && !facts.account)
+		name = bs_address_domain(address) - 1;
+	if (strcmp(name, walk->alias) == 0) {
+		walk->loop = true;
+		return BS_ERR_EXISTS;
+	}
+	return bs_alias_list(store, name, take_target, walk);
+}
+
+static enum bs_err
 follow(struct bs_store_policy *store, struct walk *walk, char *text, size_t size)
 {
 	for (; walk->at < walk->n; walk->at++) {
@@ -73,7 +100,7 @@ follow(struct bs_store_policy *store, struct walk *walk, char *text, size_t size
 			(void)snprintf(text, size, "its chain of aliases is longer than %d", CTL_CHAIN_DEPTH_MAX);
 			return BS_ERR_LIMIT;
 		}
-		err = bs_alias_list(store, walk->steps[walk->at].address, take_target, walk);
+		err = read_targets(store, walk);
 		if (walk->loop) {
 			tell_loop(walk, text, size);
 			return BS_ERR_EXISTS;

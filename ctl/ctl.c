@@ -267,3 +267,44 @@ ctl_address_arg(const char *word, char out[BS_ADDRESS_MAX + 1])
 	}
 	return CTL_OK;
 }
+
+int
+ctl_domain_arg(const char *word, char out[BS_DOMAIN_MAX + 1])
+{
+	if (bs_domain_parse(word, out) == BS_OK)
+		return CTL_OK;
+	ctl_fail(BS_ERR_ARG, "`%s` is no domain name", word);
+	return CTL_USAGE;
+}
+
+int
+ctl_plan_arg(struct ctl *ctl, const char *name, struct bs_plan *out)
+{
+	enum bs_err err = bs_plan_get(ctl->store, name, out);
+
+	if (err == BS_ERR_NOENT)
+		return ctl_fail(err, "there is no plan `%s`: see `basaltctl plan list`", name);
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "plan %s: %s", name, ctl_store_text(ctl, err));
+}
+
+static enum bs_err
+find_any(void *ctx, const char *alias, const char *target)
+{
+	(void)alias;
+	(void)target;
+	*(bool *)ctx = true;
+	return BS_OK;
+}
+
+enum bs_err
+ctl_alias_exists(struct ctl *ctl, const char *alias, bool *out)
+{
+	*out = false;
+	return bs_alias_list(ctl->store, alias, find_any, out);
+}
+
+enum bs_err
+ctl_append_preference(void *ctx, const struct bs_preference *preference)
+{
+	return json_object_set_new(ctx, preference->item, ctl_json_path(preference->value)) == 0 ? BS_OK : BS_ERR_NOMEM;
+}

@@ -83,5 +83,13 @@ void ctl_time(uint64_t seconds, char *out);
 
 /* word 0 of the arguments as an account's address; CTL_OK, or says what is wrong. */
 int ctl_address_arg(const char *word, char out[BS_ADDRESS_MAX + 1]);
+/* The same for a domain. */
+int ctl_domain_arg(const char *word, char out[BS_DOMAIN_MAX + 1]);
+/* The plan of this name; CTL_OK, or says what is wrong. */
+int ctl_plan_arg(struct ctl *ctl, const char *name, struct bs_plan *out);
+/* A bs_preference_fn: adds ITEM: VALUE to the JSON object ctx. */
+enum bs_err ctl_append_preference(void *ctx, const struct bs_preference *preference);
+/* Whether the alias has a target. */
+enum bs_err ctl_alias_exists(struct ctl *ctl, const char *alias, bool *out);
 
 #endif

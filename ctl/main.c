@@ -13,6 +13,7 @@
 const struct ctl_verb ctl_verbs[] = {
 	{ "domain", "add", "DOMAIN", 1, 1, 0, "takes mail for a domain", NULL, domain_add },
 	{ "domain", "list", "", 0, 0, CTL_JSON, "lists the domains", NULL, domain_list },
+	{ "domain", "show", "DOMAIN", 1, 1, CTL_JSON, "how many accounts, where stray mail goes, its preferences", NULL, domain_show },
 	{ "domain", "remove", "DOMAIN", 1, 1, 0, "takes no more mail for it", "Its accounts and aliases go first.\n",
 	    domain_remove },
 	{ "account", "add", "ADDRESS", 1, 1, CTL_PLAN | CTL_PASSWORD | CTL_JSON, "makes an account and its keys",
@@ -37,7 +38,8 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "account", "remove", "ADDRESS", 1, 1, CTL_YES, "removes an account and its keys for ever",
 	    "Its sealed mail can't be read by anybody afterwards. The mail files themselves stay.\n", account_remove },
 	{ "alias", "add", "ALIAS TARGET", 2, 2, CTL_DIVERT, "mail for ALIAS goes to TARGET",
-	    "An alias may have several targets, anywhere. Where ALIAS is an account, too, its mail goes to the targets\n"
+	    "An alias may have several targets, anywhere. `@example.org` as ALIAS takes the mail for every address of the domain\n"
+	    "that is no account and no alias; nobody may send as such an address. Where ALIAS is an account, too, its mail goes to the targets\n"
 	    "instead of its mailbox, which is refused without --divert; the account itself as one more target keeps a copy\n"
 	    "(`alias add A A`, then `alias add A TARGET`). A chain of aliases that leads back to ALIAS is refused.\n",
 	    alias_add },
@@ -49,6 +51,16 @@ const struct ctl_verb ctl_verbs[] = {
 	    "after the last session). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
 	    "sealing it was made with: see `basaltctl account plan --help`.\n",
 	    plan_set },
+	{ "plan", "remove", "NAME", 1, 1, 0, "removes a plan and its preferences", "Its accounts get another plan first.\n", plan_remove },
+	{ "pref", "items", "", 0, 0, CTL_JSON, "what there is to prefer, and what it takes", NULL, pref_items },
+	{ "pref", "set", "ITEM VALUE", 2, 2, CTL_OF_ANY, "what is wanted of the checks",
+	    "Set for the site, a plan, a domain or an account: the narrowest counts. The milter sees it once its memory has\n"
+	    "passed (milter.cache_s, 30 s).\n",
+	    pref_set },
+	{ "pref", "unset", "ITEM", 1, 1, CTL_OF_ANY, "ends that", NULL, pref_unset },
+	{ "pref", "list", "", 0, 0, CTL_OF_ANY | CTL_JSON, "what is set, everywhere or for one",
+	    "Marks what this version does not understand; it counts as not set.\n", pref_list },
+	{ "pref", "show", "", 0, 0, CTL_OF_ANY | CTL_JSON, "what counts, and from where each value comes", NULL, pref_show },
 	{ "message", "inspect", "FILE", 1, 1, CTL_JSON, "what a sealed mail file says without a key",
 	    "FILE is a Maildir file, an sdbox u.N or an mdbox m.N. Exit status 1: not in our format, or damaged.\n", message_inspect },
 	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_STATE | CTL_FULL_SPEED,

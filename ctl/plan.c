@@ -4,35 +4,87 @@
 #include "ctl.h"
 #include "verbs.h"
 
-static enum bs_err
-print_plan(void *ctx, const struct bs_plan *plan)
-{
-	(void)ctx;
-	printf("%-16s sealed=%s compress=%s linger_s=%u\n", plan->name, plan->sealed ? "yes" : "no",
-	    plan->compress ? "yes" : "no", plan->linger_s);
-	return BS_OK;
-}
-
+/* Rows come while the store is busy, so that their preferences are asked for afterwards. */
 static enum bs_err
 append_plan(void *ctx, const struct bs_plan *plan)
 {
-	json_t *row = json_pack("{s:s, s:b, s:b, s:I}", "name", plan->name, "sealed", plan->sealed, "compress",
-	    plan->compress, "linger_s", (json_int_t)plan->linger_s);
+	json_t *row = json_pack("{s:s, s:b, s:b, s:I, s:{}}", "name", plan->name, "sealed", plan->sealed, "compress",
+	    plan->compress, "linger_s", (json_int_t)plan->linger_s, "preferences");
 
 	return json_array_append_new(ctx, row) == 0 ? BS_OK : BS_ERR_NOMEM;
+}
+
+static enum bs_err
+add_preferences(struct ctl *ctl, json_t *list)
+{
+	enum bs_err err = BS_OK;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(list, i, row) {
+		if (err == BS_OK)
+			err = bs_preference_list(ctl->store, BS_SCOPE_PLAN, json_string_value(json_object_get(row, "name")),
+			    ctl_append_preference, json_object_get(row, "preferences"));
+	}
+	return err;
+}
+
+static void
+print_plan(const json_t *row)
+{
+	const char *item;
+	json_t *value;
+
+	printf("%-16s sealed=%s compress=%s linger_s=%lld", json_string_value(json_object_get(row, "name")),
+	    json_is_true(json_object_get(row, "sealed")) ? "yes" : "no",
+	    json_is_true(json_object_get(row, "compress")) ? "yes" : "no",
+	    (long long)json_integer_value(json_object_get(row, "linger_s")));
+	json_object_foreach(json_object_get(row, "preferences"), item, value)
+		printf(" %s=%s", item, json_string_value(value));
+	printf("\n");
 }
 
 int
 plan_list(struct ctl *ctl)
 {
-	json_t *list;
-	int rc = ctl_begin_list(ctl, &list);
+	json_t *list, *row;
+	size_t i;
 	enum bs_err err;
+	int rc = ctl_open_store(ctl);
 
 	if (rc != CTL_OK)
 		return rc;
-	err = bs_plan_list(ctl->store, list != NULL ? append_plan : print_plan, list);
-	return ctl_end_list(ctl, list, err, "plans");
+	list = json_array();
+	err = bs_plan_list(ctl->store, append_plan, list);
+	if (err == BS_OK)
+		err = add_preferences(ctl, list);
+	if (err != BS_OK || (ctl->args.given & CTL_JSON) != 0)
+		return ctl_end_list(ctl, list, err, "plans");
+	json_array_foreach(list, i, row)
+		print_plan(row);
+	json_decref(list);
+	return CTL_OK;
+}
+
+int
+plan_remove(struct ctl *ctl)
+{
+	const char *name = ctl->args.words[0];
+	struct bs_plan plan = { 0 };
+	enum bs_err err;
+	int rc = ctl_open_store(ctl);
+
+	if (rc == CTL_OK)
+		rc = ctl_plan_arg(ctl, name, &plan);
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_plan_remove(ctl->store, plan.name);
+	if (err == BS_ERR_CONFLICT) {
+		ctl_fail(err, "plan %s still has accounts: give them another one first (basaltctl account list, basaltctl account "
+		              "plan ADDRESS PLAN)", name);
+		return CTL_FAILED;
+	}
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "plan %s: %s", name, ctl_store_text(ctl, err));
 }
 
 static bool

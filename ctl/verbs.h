@@ -10,6 +10,7 @@ struct ctl;
 
 int domain_add(struct ctl *ctl);
 int domain_list(struct ctl *ctl);
+int domain_show(struct ctl *ctl);
 int domain_remove(struct ctl *ctl);
 
 int account_add(struct ctl *ctl);
@@ -27,6 +28,13 @@ int alias_remove(struct ctl *ctl);
 
 int plan_list(struct ctl *ctl);
 int plan_set(struct ctl *ctl);
+int plan_remove(struct ctl *ctl);
+
+int pref_items(struct ctl *ctl);
+int pref_list(struct ctl *ctl);
+int pref_show(struct ctl *ctl);
+int pref_set(struct ctl *ctl);
+int pref_unset(struct ctl *ctl);
 
 int verdict_key_new(struct ctl *ctl);
 int verdict_key_rotate(struct ctl *ctl);

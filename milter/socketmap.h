@@ -8,7 +8,8 @@
  *   aliases     the final addresses behind KEY, separated by ", "       virtual_alias_maps
  *   senders     the logins that may send as KEY, separated by ", "      smtpd_sender_login_maps
  * The store in trouble, a broken alias, or no answer within SOCKETMAP_REQUEST_MS: TEMP, and Postfix answers 451.
- * Keys that Postfix asks for catch-alls ("@domain", a bare domain in the others but domains) are not found, for now.
+ * Keys that Postfix asks for catch-alls ("@domain", a bare domain in the others but domains) are not found: in its
+ * virtual_alias_maps they stand above accounts. Behind an address that is neither account nor alias stand the catch-all's targets.
  *
  *     err = socketmap_start(fd, &map, &server);
  */

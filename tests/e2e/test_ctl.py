@@ -179,7 +179,8 @@ def test_domains_aliases_plans(alone):
         ("plain", False, True), ("private", True, True)]
     alone.ok("plan", "set", "brief", "linger_s=0", "compress=no")
     alone.ok("plan", "set", "brief", "linger_s=5")
-    assert alone.json("plan", "list")[0] == {"name": "brief", "sealed": True, "compress": False, "linger_s": 5}
+    assert alone.json("plan", "list")[0] == {"name": "brief", "sealed": True, "compress": False, "linger_s": 5,
+                                             "preferences": {}}
     for word in ("sealed=maybe", "linger_s=-1", "linger_s=4294967296", "linger_s=", "nonsense=1", "sealed"):
         alone.fails(USAGE, "plan", "set", "brief", word, says="sealed=yes")
     alone.fails(USAGE, "plan", "set", "No Name", says="a-z")
