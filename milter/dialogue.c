@@ -234,7 +234,7 @@ look_for_forgery(struct talk *talk, const char *name, const char *value)
 	err = session_count_header(talk->session, name, &ref);
 	if (err != BS_OK)
 		return err;
-	if (authres && !authres_claims(value, talk->shared->authserv_id))
+	if (authres && !authres_claims(value, talk->shared->carry.authserv_id))
 		return BS_OK;
 	return session_add_forged(talk->session, &ref);
 }
@@ -266,26 +266,18 @@ on_body(void *arg, const uint8_t *data, size_t len, struct transport_answer *ans
 	checks_body(&talk->shared->services, talk->session, data, len);
 }
 
-/* Takes out what is forged, from the last to the first: downwards no index moves. Then adds our own. */
+/* The changes of a message that is accepted. */
 static enum bs_err
-rewrite_headers(struct talk *talk, struct transport_session *line)
+change_message(struct talk *talk, struct transport_session *line)
 {
-	struct session *session = talk->session;
-	char value[AUTHRES_MAX];
-	enum bs_err err;
+	struct carry_done done;
+	enum bs_err err = carry_out(&talk->shared->carry, talk->session, line, &done);
 
-	for (size_t i = session->msg.n_forged; i-- > 0;) {
-		const struct header_ref *ref = &session->msg.forged[i];
-
-		err = transport_delete_header(line, ref->name, ref->index);
-		if (err != BS_OK)
-			return err;
-		add(&talk->shared->counters->headers_removed);
-	}
-	err = authres_write(talk->shared->authserv_id, session, value, sizeof(value));
-	if (err != BS_OK)
-		return err;
-	return transport_insert_header(line, 0, AUTHRES_NAME, value);
+	atomic_fetch_add(&talk->shared->counters->headers_removed, done.removed);
+	talk->session->msg.left = done.left;
+	if (err == BS_ERR_NOENT)
+		bs_log(BS_LOG_ERROR, "no verdict key seals now: mail is deferred; see `basaltctl verdict-key list`");
+	return err;
 }
 
 static enum report_outcome
@@ -312,7 +304,7 @@ conclude(struct talk *talk, struct transport_session *line, struct verdict *verd
 		answer_reply(answer, &verdict->reply);
 	else if (verdict->action == VERDICT_DROP)
 		answer->action = TRANSPORT_DISCARD;
-	else if (rewrite_headers(talk, line) != BS_OK)
+	else if (change_message(talk, line) != BS_OK)
 		answer_reply(answer, &nothing_set);
 }
 

@@ -8,6 +8,7 @@
 #ifndef MILTER_DIALOGUE_H
 #define MILTER_DIALOGUE_H
 
+#include "carry.h"
 #include "check.h"
 #include "counters.h"
 #include "report.h"
@@ -16,7 +17,7 @@
 /* What all sessions share; immutable but for the counters. */
 struct dialogue {
 	struct check_services services;
-	const char *authserv_id;
+	struct carry carry;
 	struct counters *counters;
 	/* Told of each transaction at its end, whatever end it took. verdict: NULL where it did not come that far. */
 	void (*tell)(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "crypto.h"
 #include "dialogue.h"
 #include "dns_unbound.h"
 #include "explain.h"
@@ -28,6 +29,7 @@
 #include "sock.h"
 #include "socketmap.h"
 #include "transport.h"
+#include "verdict_keys.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TEMPORARY = 75, EXIT_CONFIG = 78 };
 
@@ -48,6 +50,7 @@ struct milter {
 	struct transport_settings transport_settings;
 	struct transport_engine *engine;
 	struct explain explain;
+	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
 	struct transport_events events;
 	struct server *map_server, *control_server;
 	int map_fd, control_fd;
@@ -174,6 +177,28 @@ tell_log(void *ctx, const struct session *session, enum report_outcome outcome, 
 	report_message(session, outcome, verdict);
 }
 
+static void
+complain(void *ctx, const char *text)
+{
+	(void)ctx;
+	bs_log(BS_LOG_ERROR, "%s", text);
+}
+
+static enum bs_err
+open_verdict_keys(struct milter *m)
+{
+	const struct settings *s = &m->settings;
+	char why[512] = "";
+	enum bs_err err;
+
+	if (s->verdict_keys[0] == '\0')
+		return BS_OK;
+	err = bs_verdict_keys_open(s->verdict_keys, s->verdict_lifetime_s, complain, NULL, &m->verdict_keys, why, sizeof(why));
+	if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "milter.verdict_keys: %s", why[0] != '\0' ? why : bs_err_text(err));
+	return err;
+}
+
 static enum bs_err
 start_dns(struct milter *m)
 {
@@ -201,7 +226,7 @@ start_servers(struct milter *m)
 
 	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
 		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none() },
-		.authserv_id = m->settings.authserv_id, .counters = &m->counters, .tell = tell_log };
+		.carry = { .authserv_id = m->settings.authserv_id, .keys = m->verdict_keys }, .counters = &m->counters, .tell = tell_log };
 	m->explain.dialogue = &m->dialogue;
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
 	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool, .dns = m->dns,
@@ -240,6 +265,11 @@ start(struct milter *m)
 {
 	enum bs_err err;
 
+	err = bs_crypto_init();
+	if (err != BS_OK) {
+		bs_log(BS_LOG_FATAL, "the cryptographic libraries do not work here");
+		return err;
+	}
 	block_signals();
 	(void)umask(0077);
 	jail_limits();
@@ -251,7 +281,9 @@ start(struct milter *m)
 		bs_log(BS_LOG_FATAL, "milter.user: root must not serve; name a user that can be become");
 		return err;
 	}
-	err = start_look_ups(m);
+	err = open_verdict_keys(m);
+	if (err == BS_OK)
+		err = start_look_ups(m);
 	if (err == BS_OK)
 		err = start_dns(m);
 	if (err == BS_OK)

@@ -182,6 +182,8 @@ put_message(json_t *object, const struct session *session, const struct verdict 
 		report_put_number(object, "headers_removed", msg->n_forged);
 	if (verdict != NULL && verdict->because != NULL)
 		report_put_text(object, "reason", verdict->because->reason);
+	if (msg->left)
+		(void)json_object_set_new(object, "left", json_true());
 	put_findings(object, &msg->found);
 	report_put_number(object, "ms", (uint64_t)(bs_now_ms() - msg->started_ms));
 }

@@ -24,6 +24,8 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_INT, cache_s, "30", 0, 3600, "how long an address that exists is remembered"),
 	ITEM(BS_CONF_INT, cache_unknown_s, "5", 0, 3600, "how long an address that does not exist is"),
 	ITEM(BS_CONF_STRING, authserv_id, NULL, 0, 0, "our name in Authentication-Results; the same on all nodes"),
+	ITEM(BS_CONF_STRING, verdict_keys, "", 0, 0, "key file of the sealed verdicts, as basalt-lmtp has it; empty: no basalt-lmtp"),
+	ITEM(BS_CONF_INT, verdict_lifetime_s, "518400", 3600, 31536000, "longer than mail waits in Postfix's queue"),
 	ITEM(BS_CONF_STRING, dns_servers, "system", 0, 0, "who is asked: system (/etc/resolv.conf), root (nobody: we look names up ourselves), none, or addresses ADDR[@PORT]"),
 	ITEM(BS_CONF_INT, dns_cache, "20000", 0, 1000000, "answers that are remembered"),
 	ITEM(BS_CONF_INT, dns_pending, "2000", 10, 100000, "questions under way at the same time; what is beyond gets no answer"),

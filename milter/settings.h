@@ -31,6 +31,8 @@ struct settings {
 	int64_t database_threads;
 	int64_t cache_s, cache_unknown_s;
 	char *authserv_id;
+	char *verdict_keys;
+	int64_t verdict_lifetime_s;
 	char *dns_servers;
 	int64_t dns_cache, dns_pending;
 	char *spf_engine;
