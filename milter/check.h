@@ -73,6 +73,7 @@ struct check {
 /* All checks, in their order; the last one is followed by NULL. */
 extern const struct check *const checks[];
 extern const struct check check_recipient; /* checks/recipient.c, and so on */
+extern const struct check check_spf;
 
 /* Run the checks of a stage; times each and keeps its finding. */
 void checks_connect(const struct check_services *services, struct session *session);
@@ -92,7 +93,9 @@ unsigned checks_wanted(const struct bs_policy *policy);
 void checks_forget_message(struct session *session);
 void checks_forget_session(struct session *session);
 
-/* For checks: a reply and a reason, by printf; what is too long is cut off. */
+/* For checks: whether the client stands in one of the trusted networks, or has no address: it is not asked about. */
+bool check_is_trusted(const struct check_call *call);
+/* A reply and a reason, by printf; what is too long is cut off, what may not stand there is '?'. */
 void finding_reply(struct finding *finding, const char *code, const char *status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void finding_reason(struct finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -4,12 +4,31 @@
 
 #include "check.h"
 #include "log.h"
+#include "settings.h"
 #include "sock.h"
 
 const struct check *const checks[] = {
 	&check_recipient,
+	&check_spf,
 	NULL,
 };
+
+bool
+check_is_trusted(const struct check_call *call)
+{
+	struct network_addr addr;
+
+	return !network_addr(call->session->client_addr, &addr) || networks_hold(&call->services->settings->trusted, &addr);
+}
+
+/* Some of what is said comes from strangers, and '%' is special to libmilter. */
+static void
+make_safe(char *text, char also)
+{
+	for (; *text != '\0'; text++)
+		if (*text < 0x20 || *text >= 0x7f || *text == also)
+			*text = '?';
+}
 
 void
 finding_reply(struct finding *finding, const char *code, const char *status, const char *format, ...)
@@ -21,6 +40,7 @@ finding_reply(struct finding *finding, const char *code, const char *status, con
 	va_start(ap, format);
 	(void)vsnprintf(finding->reply.text, sizeof(finding->reply.text), format, ap);
 	va_end(ap);
+	make_safe(finding->reply.text, '%');
 }
 
 void
@@ -31,6 +51,7 @@ finding_reason(struct finding *finding, const char *format, ...)
 	va_start(ap, format);
 	(void)vsnprintf(finding->reason, sizeof(finding->reason), format, ap);
 	va_end(ap);
+	make_safe(finding->reason, '?');
 }
 
 static uint64_t

@@ -29,6 +29,7 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_STRING, dns_servers, "system", 0, 0, "who is asked: system (/etc/resolv.conf), root (nobody: we look names up ourselves), none, or addresses ADDR[@PORT]"),
 	ITEM(BS_CONF_INT, dns_cache, "20000", 0, 1000000, "answers that are remembered"),
 	ITEM(BS_CONF_INT, dns_pending, "2000", 10, 100000, "questions under way at the same time; what is beyond gets no answer"),
+	ITEM(BS_CONF_STRING, trusted_networks, "127.0.0.0/8 ::1", 0, 0, "clients that SPF, block lists, greylist and client rates do not ask about: our backup MX, mailing list hosts"),
 	ITEM(BS_CONF_STRING, spf_engine, "native", 0, 0, "native, or libspf2 (not advised: docs/SPF.md)"),
 	ITEM(BS_CONF_INT, spf_timeout_ms, "8000", 100, 20000, "longest time of one SPF check, all its questions together"),
 	ITEM(BS_CONF_STRING, log, "syslog", 0, 0, "stderr, syslog, or a file to append to"),
@@ -87,6 +88,9 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 		what = "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]";
 	else if (!is_authserv_id(s->authserv_id))
 		key = "milter.authserv_id", value = s->authserv_id, what = "must be a host name";
+	else if (networks_read(s->trusted_networks, &s->trusted) != BS_OK)
+		key = "milter.trusted_networks", value = s->trusted_networks,
+		what = "must be addresses and networks such as 192.0.2.0/24 or 2001:db8::/32, without host bits";
 	else if (!read_spf_engine(s->spf_engine, &s->spf))
 		key = "milter.spf_engine", value = s->spf_engine, what = "must be native or libspf2";
 	else if (!bs_conf_level(s->log_level, &s->level))
@@ -120,6 +124,7 @@ settings_load(const char *path, struct settings *out, char *errbuf, size_t errbu
 void
 settings_clear(struct settings *settings)
 {
+	networks_clear(&settings->trusted);
 	bs_conf_clear(items, N_ITEMS, settings);
 }
 

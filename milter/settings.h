@@ -14,6 +14,7 @@
 
 #include "err.h"
 #include "log.h"
+#include "network.h"
 #include "spf.h"
 
 #define MILTER_VERSION "0.1"
@@ -35,6 +36,7 @@ struct settings {
 	int64_t verdict_lifetime_s;
 	char *dns_servers;
 	int64_t dns_cache, dns_pending;
+	char *trusted_networks;
 	char *spf_engine;
 	int64_t spf_timeout_ms;
 	char *log;
@@ -48,6 +50,7 @@ struct settings {
 	bool libmilter;             /* the transport, else the native one */
 	enum bs_log_level level;
 	enum spf_engine spf;
+	struct networks trusted;
 	uid_t uid; /* -1: stay */
 	gid_t gid;
 	gid_t socket_gid; /* -1: leave */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "network.h"
+
 void
 spf_copy_printable(char *out, size_t size, const char *text, size_t len)
 {
@@ -34,20 +36,13 @@ spf_say(struct spf_eval *eval, enum spf_result result, const char *fmt, ...)
 static bool
 read_client(struct spf_eval *eval, const char *text)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct network_addr addr;
 
-	eval->addr_len = 0;
-	if (inet_pton(AF_INET, text, eval->addr) == 1) {
-		eval->addr_len = 4;
-	} else if (inet_pton(AF_INET6, text, eval->addr) == 1) {
-		eval->addr_len = 16;
-		if (memcmp(eval->addr, mapped, sizeof(mapped)) == 0) {
-			memmove(eval->addr, eval->addr + sizeof(mapped), 4);
-			eval->addr_len = 4;
-		}
-	}
-	return eval->addr_len != 0 &&
-	    inet_ntop(eval->addr_len == 4 ? AF_INET : AF_INET6, eval->addr, eval->client, sizeof(eval->client)) != NULL;
+	if (!network_addr(text, &addr))
+		return false;
+	memcpy(eval->addr, addr.bytes, sizeof(addr.bytes));
+	eval->addr_len = addr.len;
+	return inet_ntop(addr.len == 4 ? AF_INET : AF_INET6, eval->addr, eval->client, sizeof(eval->client)) != NULL;
 }
 
 /* Copies what is no longer than fits; false: it is not copied. */
