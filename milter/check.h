@@ -31,6 +31,7 @@
 #include "verdict.h"
 
 struct dns;
+struct dnsbl;
 struct pool;
 struct resolver;
 struct settings;
@@ -41,6 +42,7 @@ struct check_services {
 	struct resolver *resolver;
 	struct pool *pool; /* threads with a policy store handle */
 	struct dns *dns;
+	struct dnsbl *dnsbl; /* NULL: there are no lists */
 };
 
 struct check_call {
@@ -73,6 +75,7 @@ struct check {
 /* All checks, in their order; the last one is followed by NULL. */
 extern const struct check *const checks[];
 extern const struct check check_recipient; /* checks/recipient.c, and so on */
+extern const struct check check_dnsbl;
 extern const struct check check_spf;
 
 /* Run the checks of a stage; times each and keeps its finding. */

@@ -9,6 +9,7 @@
 
 const struct check *const checks[] = {
 	&check_recipient,
+	&check_dnsbl,
 	&check_spf,
 	NULL,
 };

@@ -37,6 +37,8 @@ status_line(struct control *control)
 	resolver_stats(control->resolver, &status.resolver);
 	if (control->dns != NULL)
 		dns_unbound_stats(control->dns, &status.dns);
+	if (control->dnsbl != NULL)
+		status.n_lists = dnsbl_states(control->dnsbl, status.lists);
 	return report_status(&status);
 }
 

@@ -20,6 +20,7 @@
 #include "crypto.h"
 #include "dialogue.h"
 #include "dns_unbound.h"
+#include "dnsbl.h"
 #include "explain.h"
 #include "jail.h"
 #include "log.h"
@@ -43,6 +44,7 @@ struct milter {
 	struct pool *pool;
 	struct resolver *resolver;
 	struct dns_unbound *dns; /* NULL: dns_servers = none */
+	struct dnsbl *dnsbl;     /* NULL: no lists */
 	struct dialogue dialogue;
 	struct socketmap map;
 	struct control control;
@@ -220,17 +222,28 @@ start_dns(struct milter *m)
 }
 
 static enum bs_err
+start_lists(struct milter *m)
+{
+	const struct settings *s = &m->settings;
+	char why[160];
+
+	/* The settings were checked: what can fail is memory. */
+	return s->dnsbl_lists[0] == '\0' ? BS_OK
+	                                 : dnsbl_new(s->dnsbl_lists, (int)s->dnsbl_timeout_ms, &m->dnsbl, why, sizeof(why));
+}
+
+static enum bs_err
 start_servers(struct milter *m)
 {
 	enum bs_err err;
 
 	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
-		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none() },
+		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none(), .dnsbl = m->dnsbl },
 		.carry = { .authserv_id = m->settings.authserv_id, .keys = m->verdict_keys }, .counters = &m->counters, .tell = tell_log };
 	m->explain.dialogue = &m->dialogue;
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
 	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool, .dns = m->dns,
-		.explain = &m->explain, .started_ms = bs_now_ms() };
+		.dnsbl = m->dnsbl, .explain = &m->explain, .started_ms = bs_now_ms() };
 	err = socketmap_start(m->map_fd, &m->map, &m->map_server);
 	m->map_fd = -1;
 	if (err == BS_OK) {
@@ -286,6 +299,8 @@ start(struct milter *m)
 		err = start_look_ups(m);
 	if (err == BS_OK)
 		err = start_dns(m);
+	if (err == BS_OK)
+		err = start_lists(m);
 	if (err == BS_OK)
 		err = start_servers(m);
 	if (err != BS_OK)

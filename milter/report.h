@@ -13,6 +13,7 @@
 
 #include "counters.h"
 #include "dns_unbound.h"
+#include "dnsbl.h"
 #include "err.h"
 #include "pool.h"
 #include "resolve.h"
@@ -29,6 +30,8 @@ struct report_status {
 	struct pool_stats pool;
 	struct resolver_stats resolver;
 	struct dns_unbound_stats dns; /* all 0 where nobody is asked */
+	struct dnsbl_state lists[DNSBL_LISTS_MAX];
+	size_t n_lists;
 	int64_t uptime_s;
 };
 /* One line of JSON without a line break, for free(); NULL when out of memory. */

@@ -28,6 +28,24 @@ dns_json(const struct dns_unbound_stats *dns)
 }
 
 static json_t *
+lists_json(const struct dnsbl_state *lists, size_t n)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *list = json_pack("{s:I, s:I, s:I}", "asked", (json_int_t)lists[i].asked, "listed",
+		    (json_int_t)lists[i].listed, "errors", (json_int_t)lists[i].errors);
+
+		if (lists[i].aside_s > 0) {
+			report_put_number(list, "set_aside_s", (uint64_t)lists[i].aside_s);
+			report_put_text(list, "because", lists[i].why);
+		}
+		(void)json_object_set_new(object, lists[i].zone, list);
+	}
+	return object;
+}
+
+static json_t *
 counters_json(struct counters *counters)
 {
 	const struct {
@@ -68,6 +86,8 @@ report_status(const struct report_status *status)
 	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
 	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));
 	(void)json_object_set_new(object, "dns", dns_json(&status->dns));
+	if (status->n_lists > 0)
+		(void)json_object_set_new(object, "lists", lists_json(status->lists, status->n_lists));
 	line = json_dumps(object, REPORT_FLAGS);
 	json_decref(object);
 	return line;

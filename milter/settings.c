@@ -4,6 +4,7 @@
 
 #include "conf.h"
 #include "conf_value.h"
+#include "dnsbl.h"
 #include "store_policy.h"
 #include "transport_listen.h"
 
@@ -30,6 +31,8 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_INT, dns_cache, "20000", 0, 1000000, "answers that are remembered"),
 	ITEM(BS_CONF_INT, dns_pending, "2000", 10, 100000, "questions under way at the same time; what is beyond gets no answer"),
 	ITEM(BS_CONF_STRING, trusted_networks, "127.0.0.0/8 ::1", 0, 0, "clients that SPF, block lists, greylist and client rates do not ask about: our backup MX, mailing list hosts"),
+	ITEM(BS_CONF_STRING, dnsbl_lists, "", 0, 0, "block and allow lists: KIND ZONE WEIGHT or KIND ZONE CODE=WEIGHT,CODE=WEIGHT; ... (basalt-milter(8))"),
+	ITEM(BS_CONF_INT, dnsbl_timeout_ms, "4000", 100, 8000, "how long after the connection a list may take to answer"),
 	ITEM(BS_CONF_STRING, spf_engine, "native", 0, 0, "native, or libspf2 (not advised: docs/SPF.md)"),
 	ITEM(BS_CONF_INT, spf_timeout_ms, "8000", 100, 20000, "longest time of one SPF check, all its questions together"),
 	ITEM(BS_CONF_STRING, log, "syslog", 0, 0, "stderr, syslog, or a file to append to"),
@@ -65,11 +68,24 @@ read_spf_engine(const char *text, enum spf_engine *out)
 	return true;
 }
 
+/* why: what is wrong with the lists. */
+static bool
+are_lists(const char *text, char *why, size_t size)
+{
+	struct dnsbl *dnsbl;
+
+	if (dnsbl_new(text, 1, &dnsbl, why, size) != BS_OK)
+		return false;
+	dnsbl_free(dnsbl);
+	return true;
+}
+
 /* What the table cannot say. */
 static enum bs_err
 work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 {
 	const char *key, *value, *what;
+	char why[160] = "out of memory";
 
 	s->socketmap_path = unix_path(s->socketmap);
 	s->uid = (uid_t)-1;
@@ -91,6 +107,8 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 	else if (networks_read(s->trusted_networks, &s->trusted) != BS_OK)
 		key = "milter.trusted_networks", value = s->trusted_networks,
 		what = "must be addresses and networks such as 192.0.2.0/24 or 2001:db8::/32, without host bits";
+	else if (!are_lists(s->dnsbl_lists, why, sizeof(why)))
+		key = "milter.dnsbl_lists", value = s->dnsbl_lists, what = why;
 	else if (!read_spf_engine(s->spf_engine, &s->spf))
 		key = "milter.spf_engine", value = s->spf_engine, what = "must be native or libspf2";
 	else if (!bs_conf_level(s->log_level, &s->level))

@@ -37,6 +37,8 @@ struct settings {
 	char *dns_servers;
 	int64_t dns_cache, dns_pending;
 	char *trusted_networks;
+	char *dnsbl_lists;
+	int64_t dnsbl_timeout_ms;
 	char *spf_engine;
 	int64_t spf_timeout_ms;
 	char *log;

@@ -1,0 +1,139 @@
+/*
+ * Block and allow lists (dnsbl.h). Asked as early as each thing is known (the client's address at connect, HELO's and the
+ * sender's domain as they come), waited for when the first account wants to know. The sum of all weights against the
+ * account's dnsbl.score: a hit if it reaches that, whatever those lists might have said that did not answer; down if it
+ * depends on them.
+ */
+#include "dnsbl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "check.h"
+
+/* Of a session, and likewise of a message. */
+struct memory {
+	struct dnsbl_look *client, *helo; /* under way */
+	struct dnsbl_score score;         /* of those that were waited for */
+};
+struct memory_of_message {
+	struct dnsbl_look *sender;
+	struct dnsbl_score score;
+};
+
+static void *
+need(void **state, size_t size)
+{
+	if (*state == NULL)
+		*state = calloc(1, size);
+	return *state;
+}
+
+static void
+forget_session(void *state)
+{
+	struct memory *memory = state;
+
+	dnsbl_drop(memory->client);
+	dnsbl_drop(memory->helo);
+	free(memory);
+}
+
+static void
+forget_message(void *state)
+{
+	struct memory_of_message *memory = state;
+
+	dnsbl_drop(memory->sender);
+	free(memory);
+}
+
+static void
+connect_(struct check_call *call)
+{
+	struct memory *memory;
+	struct network_addr addr;
+
+	if (call->services->dnsbl == NULL || check_is_trusted(call) || !network_addr(call->session->client_addr, &addr))
+		return;
+	memory = need(&call->session->state[BS_CHECK_DNSBL], sizeof(*memory));
+	if (memory != NULL)
+		memory->client = dnsbl_begin_client(call->services->dnsbl, call->services->dns, &addr);
+}
+
+static void
+helo(struct check_call *call)
+{
+	struct memory *memory = call->session->state[BS_CHECK_DNSBL];
+
+	if (memory == NULL)
+		return;
+	dnsbl_drop(memory->helo);
+	memory->helo = dnsbl_begin_domain(call->services->dnsbl, call->services->dns, call->session->helo);
+}
+
+static void
+mail(struct check_call *call)
+{
+	struct memory_of_message *memory;
+	const char *at = strrchr(call->session->msg.sender, '@');
+
+	if (call->session->state[BS_CHECK_DNSBL] == NULL || at == NULL || strcasecmp(at + 1, call->session->helo) == 0)
+		return;
+	memory = need(&call->session->msg.state[BS_CHECK_DNSBL], sizeof(*memory));
+	if (memory != NULL)
+		memory->sender = dnsbl_begin_domain(call->services->dnsbl, call->services->dns, at + 1);
+}
+
+static void
+collect(struct session *session, struct dnsbl_score *out)
+{
+	struct memory *memory = session->state[BS_CHECK_DNSBL];
+	struct memory_of_message *more = session->msg.state[BS_CHECK_DNSBL];
+
+	dnsbl_finish(memory->client, &memory->score);
+	dnsbl_finish(memory->helo, &memory->score);
+	memory->client = memory->helo = NULL;
+	*out = memory->score;
+	if (more == NULL)
+		return;
+	dnsbl_finish(more->sender, &more->score);
+	more->sender = NULL;
+	dnsbl_add(out, &more->score);
+}
+
+static void
+target(struct check_call *call)
+{
+	struct finding *finding = call->finding;
+	int64_t limit = call->policy->dnsbl_score;
+	struct dnsbl_score score;
+
+	if (call->session->state[BS_CHECK_DNSBL] == NULL)
+		return;
+	collect(call->session, &score);
+	if (score.lowest >= limit) {
+		finding->outcome = CHECK_HIT;
+		finding_reply(finding, "550", "5.7.1", "Client %s is on block lists: %s", call->session->client_addr, score.text);
+	} else if (score.highest >= limit) {
+		finding->outcome = CHECK_DOWN;
+		finding_reply(finding, "451", "4.7.1", "Block lists do not answer, try again later");
+	} else {
+		finding->outcome = CHECK_CLEAN;
+	}
+	finding_reason(finding, "score %lld of %lld%s%s%s%s", (long long)score.sum, (long long)limit,
+	    score.text[0] != '\0' ? ": " : "", score.text, score.down[0] != '\0' ? "; no answer: " : "", score.down);
+}
+
+const struct check check_dnsbl = {
+	.id = BS_CHECK_DNSBL,
+	.deadline_ms = 10000, /* the questions have their own */
+	.strangers = true,
+	.connect = connect_,
+	.helo = helo,
+	.mail = mail,
+	.target = target,
+	.free_session = forget_session,
+	.free_message = forget_message,
+};
