@@ -118,7 +118,6 @@ target(struct check_call *call)
 		finding_reply(finding, "550", "5.7.1", "Client %s is on block lists: %s", call->session->client_addr, score.text);
 	} else if (score.highest >= limit) {
 		finding->outcome = CHECK_DOWN;
-		finding_reply(finding, "451", "4.7.1", "Block lists do not answer, try again later");
 	} else {
 		finding->outcome = CHECK_CLEAN;
 	}

@@ -37,8 +37,6 @@ judge(struct check_call *call, const struct auth_spf *mailfrom, const struct aut
 	} else if (mailfrom->result == SPF_TEMPERROR) {
 		finding->outcome = CHECK_DOWN;
 		finding_reason(finding, "temperror: mailfrom=%s: %s", mailfrom->domain, mailfrom->reason);
-		finding_reply(finding, "451", "4.7.24", "The SPF record of %s could not be looked up, try again later",
-		    mailfrom->domain);
 	} else {
 		finding->outcome = mailfrom->result == SPF_SOFTFAIL ? CHECK_HIT : CHECK_CLEAN;
 		finding->most = BS_HIT_LABEL;

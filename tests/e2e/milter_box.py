@@ -162,10 +162,13 @@ class MilterBox:
         self.proc.kill()
         self.proc.wait()
 
-    def stop(self):
+    def stop_milter(self):
         if self.proc is not None and self.proc.poll() is None:
             self.proc.terminate()
             self.proc.wait(20)
+
+    def stop(self):
+        self.stop_milter()
         self.db.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -176,6 +179,10 @@ class MilterBox:
 
     def account(self, address, enabled=True):
         self.db.run("INSERT INTO accounts VALUES (?, ?, 'private', ?, ?)", address, address.split("@")[1], int(enabled), NOW)
+
+    def prefer(self, account, item, value):
+        """An account's preference (docs/POLICY.md)."""
+        self.db.run("REPLACE INTO preferences VALUES (3, ?, ?, ?)", account, item, value)
 
     def alias(self, alias, *targets):
         for target in targets:
