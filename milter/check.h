@@ -33,6 +33,7 @@
 struct dns;
 struct dnsbl;
 struct pool;
+struct quota;
 struct resolver;
 struct settings;
 
@@ -43,6 +44,7 @@ struct check_services {
 	struct pool *pool; /* threads with a policy store handle */
 	struct dns *dns;
 	struct dnsbl *dnsbl; /* NULL: there are no lists */
+	struct quota *quota; /* NULL: nobody is asked */
 };
 
 struct check_call {

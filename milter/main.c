@@ -25,6 +25,7 @@
 #include "jail.h"
 #include "log.h"
 #include "pool.h"
+#include "quota.h"
 #include "resolve.h"
 #include "settings.h"
 #include "sock.h"
@@ -35,6 +36,7 @@
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TEMPORARY = 75, EXIT_CONFIG = 78 };
 
 #define CACHE_ENTRIES 20000
+#define QUOTA_CACHE_MS 5000
 #define QUEUE_MAX 500
 
 /* Everything that lives as long as the process. */
@@ -43,6 +45,7 @@ struct milter {
 	struct counters counters;
 	struct pool *pool;
 	struct resolver *resolver;
+	struct quota *quota;
 	struct dns_unbound *dns; /* NULL: dns_servers = none */
 	struct dnsbl *dnsbl;     /* NULL: no lists */
 	struct dialogue dialogue;
@@ -169,7 +172,9 @@ start_look_ups(struct milter *m)
 	if (err != BS_OK)
 		return err;
 	m->resolver = resolver_new(m->pool, &resolver);
-	return m->resolver != NULL ? BS_OK : BS_ERR_NOMEM;
+	if (s->quota_status[0] != '\0')
+		m->quota = quota_new(&(struct quota_settings){ .address = s->quota_status, .cache_ms = QUOTA_CACHE_MS });
+	return m->resolver != NULL && (m->quota != NULL || s->quota_status[0] == '\0') ? BS_OK : BS_ERR_NOMEM;
 }
 
 static void
@@ -238,7 +243,8 @@ start_servers(struct milter *m)
 	enum bs_err err;
 
 	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
-		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none(), .dnsbl = m->dnsbl },
+		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none(), .quota = m->quota,
+		    .dnsbl = m->dnsbl },
 		.carry = { .authserv_id = m->settings.authserv_id, .keys = m->verdict_keys }, .counters = &m->counters, .tell = tell_log };
 	m->explain.dialogue = &m->dialogue;
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };

@@ -24,6 +24,7 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_INT, database_threads, "4", 1, 64, "look-ups that run at the same time, a connection each"),
 	ITEM(BS_CONF_INT, cache_s, "30", 0, 3600, "how long an address that exists is remembered"),
 	ITEM(BS_CONF_INT, cache_unknown_s, "5", 0, 3600, "how long an address that does not exist is"),
+	ITEM(BS_CONF_STRING, quota_status, "", 0, 0, "Dovecot's quota-status: unix:/PATH or inet:127.0.0.1:PORT; empty: none is asked"),
 	ITEM(BS_CONF_STRING, authserv_id, NULL, 0, 0, "our name in Authentication-Results; the same on all nodes"),
 	ITEM(BS_CONF_STRING, verdict_keys, "", 0, 0, "key file of the sealed verdicts, as basalt-lmtp has it; empty: no basalt-lmtp"),
 	ITEM(BS_CONF_INT, verdict_lifetime_s, "518400", 3600, 31536000, "longer than mail waits in Postfix's queue"),
@@ -102,6 +103,8 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 	else if (bs_store_policy_check_url(s->database) != BS_OK)
 		key = "milter.database", value = s->database,
 		what = "must be sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]";
+	else if (s->quota_status[0] != '\0' && !transport_address_is_good(s->quota_status))
+		key = "milter.quota_status", value = s->quota_status, what = "must be unix:/PATH or inet:HOST:PORT of a loopback address";
 	else if (!is_authserv_id(s->authserv_id))
 		key = "milter.authserv_id", value = s->authserv_id, what = "must be a host name";
 	else if (networks_read(s->trusted_networks, &s->trusted) != BS_OK)

@@ -31,6 +31,7 @@ struct settings {
 	int64_t database_timeout_ms;
 	int64_t database_threads;
 	int64_t cache_s, cache_unknown_s;
+	char *quota_status; /* "": nobody is asked */
 	char *authserv_id;
 	char *verdict_keys;
 	int64_t verdict_lifetime_s;

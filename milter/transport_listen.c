@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,4 +134,40 @@ transport_tune(int fd)
 		return true;
 	return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0 &&
 	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0;
+}
+
+static enum bs_err
+connect_inet(const char *text, int64_t deadline_ms, int *out)
+{
+	union address address;
+	socklen_t len = read_inet(text, &address), error_len = sizeof(int);
+	struct pollfd pfd = { .events = POLLOUT };
+	int64_t left = deadline_ms - bs_now_ms();
+	int error = 0;
+
+	if (len == 0)
+		return BS_ERR_ARG;
+	pfd.fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (pfd.fd < 0)
+		return BS_ERR_IO;
+	if (connect(pfd.fd, &address.any, len) != 0 && errno != EINPROGRESS)
+		error = errno;
+	else if (poll(&pfd, 1, left > 0 ? (int)left : 0) != 1)
+		error = ETIMEDOUT;
+	else if (getsockopt(pfd.fd, SOL_SOCKET, SO_ERROR, &error, &error_len) != 0)
+		error = errno;
+	if (error == 0 && transport_tune(pfd.fd)) {
+		*out = pfd.fd;
+		return BS_OK;
+	}
+	(void)close(pfd.fd);
+	return error == ECONNREFUSED ? BS_ERR_UNAVAIL : error == ETIMEDOUT ? BS_ERR_TIMEOUT : BS_ERR_IO;
+}
+
+enum bs_err
+transport_connect(const char *address, int64_t deadline_ms, int *out)
+{
+	if (strncmp(address, "inet:", 5) == 0)
+		return connect_inet(address + 5, deadline_ms, out);
+	return strncmp(address, "unix:/", 6) == 0 ? bs_sock_connect(address + 5, deadline_ms, out) : BS_ERR_ARG;
 }

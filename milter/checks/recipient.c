@@ -1,13 +1,21 @@
 /*
  * recipient: is there such an account or alias of ours? The answer is given at RCPT, so that nobody is bounced later.
  *
- * A foreign domain passes: whether Postfix relays is Postfix's decision. A store that does not answer defers.
+ * A foreign domain passes: whether Postfix relays is Postfix's decision. A store that does not answer is DOWN.
+ *
+ * Of an account that exists Dovecot is asked, where that is set up, whether its mailbox has room. Who gets no answer there lets
+ * the mail pass, whatever recipient.down says: the delivery finds out itself, and then the mail waits or comes back as it would
+ * without us. For the same reason "full for now" (4xx) of one account behind an alias of several does not hold up the others.
  */
 #include <string.h>
 
+#include "address.h"
 #include "check.h"
+#include "quota.h"
 #include "resolve.h"
+#include "sock.h"
 
+#define QUOTA_MS 1000 /* of DEADLINE_MS */
 #define DEADLINE_MS 2500 /* below milter_command_timeout, above the store's own statement timeout */
 
 static void
@@ -71,8 +79,33 @@ rcpt(struct check_call *call)
 		judge(call->finding, recipient->res);
 }
 
+static void
+target(struct check_call *call)
+{
+	const struct resolution *res = call->recipient->res;
+	struct finding *finding = call->finding;
+	struct quota_answer answer;
+	char base[BS_ADDRESS_MAX + 1];
+
+	if (call->services->quota == NULL)
+		return;
+	bs_address_base(call->final->target->address, base);
+	quota_ask(call->services->quota, base, call->session->msg.size_declared, bs_now_ms() + QUOTA_MS, &answer);
+	finding->outcome = CHECK_CLEAN;
+	if (answer.state == QUOTA_UNKNOWN)
+		finding_reason(finding, "quota: no answer");
+	if (answer.state != QUOTA_FULL)
+		return;
+	finding_reason(finding, "mailbox is full: %s", answer.reply.status);
+	if (answer.reply.code[0] == '4' && res->n > 1)
+		return;
+	finding->outcome = CHECK_HIT;
+	finding->reply = answer.reply;
+}
+
 const struct check check_recipient = {
 	.id = BS_CHECK_RECIPIENT,
 	.deadline_ms = DEADLINE_MS,
 	.rcpt = rcpt,
+	.target = target,
 };

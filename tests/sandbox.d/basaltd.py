@@ -6,6 +6,7 @@ import types
 import asan
 import box as boxes
 import database
+import dovecot
 import part
 import proc
 
@@ -54,6 +55,7 @@ def milter_conf(b):
         "control": milter_path(b, "control"), "database": url, "database_password_file": password_file,
         "authserv_id": "mail.example.org", "log": "stderr", "user": Name(boxes.UID_MILTER),
         "socket_group": Name(grp.getgrnam("postfix").gr_gid), "temp_dir": b.path("tmp-plain"),
+        "quota_status": f"unix:{dovecot.quota_socket(b)}" if b.quota else None,
         "dns_servers": f"127.0.0.1@{b.port('dns')}" if b.dns else "none",
     }})
 

@@ -10,7 +10,7 @@ import socket
 import stat
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "sieve": False,
+DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "sieve": False, "quota": False,
             "cores": False, "build": str(ROOT / "build")}
 SECTIONS = ("keyd", "roles", "sockets", "kdf", "session", "milter", "ctl", "postfix", "dovecot")
 FIXED = ("db", "storage", "plain")  # what the data in DIR depends on

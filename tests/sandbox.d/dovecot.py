@@ -86,6 +86,36 @@ submission_host = 127.0.0.1:{b.port('smtp')}
 """
 
 
+def quota_socket(b):
+    return b.path("run", "quota-status")
+
+
+def quota(b):
+    """A mailbox of 1 MB for everybody, and the service that is asked at RCPT whether it is full. Its socket is everybody's:
+    the milter's user has no name here, and Dovecot wants one."""
+    return "" if not b.quota else f"""mail_plugins = $mail_plugins quota
+protocol imap {{
+  mail_plugins = $mail_plugins imap_quota
+}}
+service quota-status {{
+  executable = quota-status -p postfix
+  client_limit = 1
+  unix_listener {quota_socket(b)} {{
+    mode = 0666
+  }}
+}}
+plugin {{
+  quota = count:mailbox
+  quota_vsizes = yes
+  quota_rule = *:storage=1M
+  quota_grace = 0
+  quota_status_success = DUNNO
+  quota_status_nouser = DUNNO
+  quota_status_overquota = 552 5.2.2 Mailbox is full
+}}
+"""
+
+
 def line(key, value):
     return f"!include {value}" if key == "include" else f"{key} = {value}"
 
@@ -99,7 +129,8 @@ def write_config(b):
         "GROUP_KEYD_AUTH": boxes.GROUP_KEYD_AUTH,
         "MAIL_LOCATION": LOCATION[b.storage], "MAIL_PLUGINS": plugins, "IMAP_PORT": b.port("imap"),
         "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"), "AUTH": PLAIN_AUTH if b.plain else basalt_auth(b),
-        "SIEVE": sieve(b), "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
+        "SIEVE": sieve(b), "QUOTA": quota(b),
+        "MORE": "\n".join(line(k, v) for k, v in [*asan.dovecot_conf(b), *b.settings("dovecot")]),
     }
     text = TEMPLATE.read_text()
     for name, value in values.items():
@@ -134,6 +165,8 @@ def stop(b):
 def env(b):
     values = {"IMAP_PORT": b.port("imap"), "POP3_PORT": b.port("pop3"), "LMTP_PORT": b.port("lmtp"),
               "MAIL_ROOT": b.path("mail"), "DOVECOT_CONF": b.path("etc", "dovecot.conf")}
+    if b.quota:
+        values["QUOTA_STATUS"] = f"unix:{quota_socket(b)}"
     if b.plain:
         values["PLAIN_PASSWORD"] = PLAIN_PASSWORD
     return values
