@@ -22,7 +22,7 @@ LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
 
 COMMON_LIBS := -lcrypto -lsodium -llzo2 -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
-MILTER_LIBS := -lmilter -ljansson -lunbound -lspf2 -lpthread
+MILTER_LIBS := -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
 CTL_LIBS := -ljansson
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb

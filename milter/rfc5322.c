@@ -177,3 +177,19 @@ rfc5322_end(struct rfc5322 *split)
 	flush_body(split);
 	return err;
 }
+
+const char *
+rfc5322_skip_comment(const char *p)
+{
+	unsigned depth = 0;
+
+	for (; *p != '\0'; p++) {
+		if (*p == '\\' && p[1] != '\0')
+			p++;
+		else if (*p == '(')
+			depth++;
+		else if (*p == ')' && --depth == 0)
+			return p + 1;
+	}
+	return NULL;
+}

@@ -34,4 +34,7 @@ enum bs_err rfc5322_feed(struct rfc5322 *split, const uint8_t *data, size_t len)
 /* Gives out what is still held back. */
 enum bs_err rfc5322_end(struct rfc5322 *split) BS_MUST_USE;
 
+/* Past the comment that p stands on, comments in it included; NULL if it does not end (section 3.2.2). */
+const char *rfc5322_skip_comment(const char *p);
+
 #endif
