@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "rfc5322.h"
+
 #define ID_MAX 512
 #define VALUE_MAX 600 /* of one value that we write: a line stays below 998 bytes (RFC 5322 section 2.1.1) */
 
@@ -14,29 +16,12 @@ is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Past the comment that p stands on, comments in it included; NULL if it does not end. */
-static const char *
-skip_comment(const char *p)
-{
-	unsigned depth = 0;
-
-	for (; *p != '\0'; p++) {
-		if (*p == '\\' && p[1] != '\0')
-			p++;
-		else if (*p == '(')
-			depth++;
-		else if (*p == ')' && --depth == 0)
-			return p + 1;
-	}
-	return NULL;
-}
-
 /* Past blanks, folds and comments (RFC 5322 CFWS); NULL if a comment does not end. */
 static const char *
 skip_cfws(const char *p)
 {
 	while (p != NULL && (is_blank(*p) || *p == '('))
-		p = *p == '(' ? skip_comment(p) : p + 1;
+		p = *p == '(' ? rfc5322_skip_comment(p) : p + 1;
 	return p;
 }
 
@@ -190,22 +175,26 @@ put_spf(struct writer *w, const struct auth_spf *spf, const char *property, cons
 	put_value(w, value);
 }
 
+/* What a signature does not say is left out. */
+static void
+put_property(struct writer *w, const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	put(w, "%s", name);
+	put_value(w, value);
+}
+
 static void
 put_dkim(struct writer *w, const struct auth_dkim *dkim)
 {
 	put(w, ";\n\tdkim=%s", auth_dkim_result_text(dkim->result));
 	if (dkim->reason[0] != '\0')
 		put(w, " (%s)", dkim->reason);
-	put(w, " header.d=");
-	put_value(w, dkim->domain);
-	put(w, " header.s=");
-	put_value(w, dkim->selector);
-	if (dkim->algorithm[0] != '\0')
-		put(w, " header.a=%s", dkim->algorithm);
-	if (dkim->b[0] != '\0') {
-		put(w, " header.b=");
-		put_value(w, dkim->b);
-	}
+	put_property(w, " header.d=", dkim->domain);
+	put_property(w, " header.s=", dkim->selector);
+	put_property(w, " header.a=", dkim->algorithm);
+	put_property(w, " header.b=", dkim->b);
 }
 
 static void
@@ -214,10 +203,7 @@ put_dmarc(struct writer *w, const struct auth_dmarc *dmarc)
 	put(w, ";\n\tdmarc=%s", auth_dmarc_result_text(dmarc->result));
 	if (dmarc->result == AUTH_DMARC_PASS || dmarc->result == AUTH_DMARC_FAIL)
 		put(w, " (p=%s)", auth_dmarc_policy_text(dmarc->policy));
-	if (dmarc->from[0] != '\0') {
-		put(w, " header.from=");
-		put_value(w, dmarc->from);
-	}
+	put_property(w, " header.from=", dmarc->from);
 }
 
 enum bs_err

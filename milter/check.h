@@ -30,12 +30,15 @@
 #include "session.h"
 #include "verdict.h"
 
+struct dkim_engine;
+struct dmarc_stats;
 struct dns;
 struct dnsbl;
 struct pool;
 struct quota;
 struct resolver;
 struct settings;
+struct suffix_list;
 
 /* What checks may ask of the process; borrowed. */
 struct check_services {
@@ -45,6 +48,9 @@ struct check_services {
 	struct dns *dns;
 	struct dnsbl *dnsbl; /* NULL: there are no lists */
 	struct quota *quota; /* NULL: nobody is asked */
+	struct dkim_engine *dkim;
+	struct suffix_list *suffixes;
+	struct dmarc_stats *stats; /* NULL: none are kept */
 };
 
 struct check_call {
@@ -79,6 +85,7 @@ extern const struct check *const checks[];
 extern const struct check check_recipient; /* checks/recipient.c, and so on */
 extern const struct check check_dnsbl;
 extern const struct check check_spf;
+extern const struct check check_dkim, check_dmarc;
 
 /* Run the checks of a stage; times each and keeps its finding. */
 void checks_connect(const struct check_services *services, struct session *session);

@@ -11,6 +11,8 @@ const struct check *const checks[] = {
 	&check_recipient,
 	&check_dnsbl,
 	&check_spf,
+	&check_dkim,
+	&check_dmarc,
 	NULL,
 };
 

@@ -19,6 +19,7 @@
 #include "control.h"
 #include "crypto.h"
 #include "dialogue.h"
+#include "dkim.h"
 #include "dns_unbound.h"
 #include "dnsbl.h"
 #include "explain.h"
@@ -30,6 +31,7 @@
 #include "settings.h"
 #include "sock.h"
 #include "socketmap.h"
+#include "suffix.h"
 #include "transport.h"
 #include "verdict_keys.h"
 
@@ -48,6 +50,8 @@ struct milter {
 	struct quota *quota;
 	struct dns_unbound *dns; /* NULL: dns_servers = none */
 	struct dnsbl *dnsbl;     /* NULL: no lists */
+	struct dkim_engine *dkim;
+	struct suffix_list *suffixes;
 	struct dialogue dialogue;
 	struct socketmap map;
 	struct control control;
@@ -238,13 +242,25 @@ start_lists(struct milter *m)
 }
 
 static enum bs_err
+start_libraries(struct milter *m)
+{
+	enum bs_err err = dkim_engine_new(&m->dkim);
+
+	if (err == BS_OK)
+		err = suffix_list_new(&m->suffixes);
+	if (err == BS_ERR_UNAVAIL)
+		bs_log(BS_LOG_FATAL, "there is no public suffix list: install the package publicsuffix");
+	return err;
+}
+
+static enum bs_err
 start_servers(struct milter *m)
 {
 	enum bs_err err;
 
 	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
 		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none(), .quota = m->quota,
-		    .dnsbl = m->dnsbl },
+		    .dnsbl = m->dnsbl, .dkim = m->dkim, .suffixes = m->suffixes },
 		.carry = { .authserv_id = m->settings.authserv_id, .keys = m->verdict_keys }, .counters = &m->counters, .tell = tell_log };
 	m->explain.dialogue = &m->dialogue;
 	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
@@ -307,6 +323,8 @@ start(struct milter *m)
 		err = start_dns(m);
 	if (err == BS_OK)
 		err = start_lists(m);
+	if (err == BS_OK)
+		err = start_libraries(m);
 	if (err == BS_OK)
 		err = start_servers(m);
 	if (err != BS_OK)

@@ -129,7 +129,7 @@ def test_forged_results_are_gone_and_ours_stands_on_top(pair):
         assert p.send(["alice@example.org"], data)[1][0] == 250
         got = headers_of(p.sink.mail_with(f"Hello {name}")[1])
         assert [h for h in got if re.search(r"pass \d", h)] == ["Authentication-Results: other.example; dkim=pass 6"]
-        ours = [i for i, h in enumerate(got) if h == "Authentication-Results: mx.example.org; none"]
+        ours = [i for i, h in enumerate(got) if h.startswith("Authentication-Results: mx.example.org;")]
         assert len(ours) == 1
         received = min(i for i, h in enumerate(got) if h.startswith("Received:"))
         assert ours[0] < received, "above the trace line of the server that added it"

@@ -1,0 +1,178 @@
+/*
+ * dmarc: does the domain in From: vouch for the message? A hit does what that domain asks for at the most: nothing for
+ * p=none, the folder for p=quarantine. A From: that can't be read, or several of them, is what forgers write: the folder,
+ * too. Of several authors' domains the strictest failing one counts (RFC 7489 section 6.6.1).
+ */
+#include "dmarc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "auth_spf.h"
+#include "check.h"
+#include "from.h"
+#include "settings.h"
+
+#define DEADLINE_MS 8000 /* SPF, if nobody has asked for it before, and the records */
+
+/* What the header says. */
+struct authors {
+	unsigned fields; /* From fields */
+	bool bad;        /* one of them can't be read to its end */
+	struct from_domains domains;
+};
+
+/* At the first recipient who wants it: before the header comes. */
+static void
+target(struct check_call *call)
+{
+	void **state = &call->session->msg.state[BS_CHECK_DMARC];
+
+	if (*state == NULL)
+		*state = calloc(1, sizeof(struct authors));
+}
+
+static void
+header(struct check_call *call)
+{
+	struct authors *authors = call->session->msg.state[BS_CHECK_DMARC];
+
+	if (authors == NULL || strncasecmp(call->name, "From", 4) != 0 || call->name[4 + strspn(call->name + 4, " \t")] != '\0')
+		return;
+	authors->fields++;
+	if (from_domains(call->value, &authors->domains) != BS_OK)
+		authors->bad = true;
+}
+
+/* The message's place among 100, the same whenever it is looked at (FNV-1a). */
+static unsigned
+sample(const struct session *session)
+{
+	const char *const texts[] = { session->msg.message_id, session->msg.sender, session->client_addr };
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (const char *c = texts[i]; *c != '\0'; c++)
+			hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
+	return (unsigned)(hash % 100);
+}
+
+/* How much an outcome weighs against another author's. */
+static int
+weight(const struct dmarc_outcome *outcome)
+{
+	switch (outcome->result) {
+	case AUTH_DMARC_FAIL:
+		return 10 + (int)outcome->policy;
+	case AUTH_DMARC_TEMPERROR:
+	case AUTH_DMARC_PERMERROR:
+		return 5;
+	case AUTH_DMARC_PASS:
+		return 1;
+	case AUTH_DMARC_NONE:
+		break;
+	}
+	return 0;
+}
+
+/* Evaluates each author's domain; *out and *domain are those of the one that counts. */
+static void
+evaluate(struct check_call *call, const struct authors *authors, struct dmarc_outcome *out, const char **domain)
+{
+	struct session *session = call->session;
+	struct dmarc_request request = { .dns = call->services->dns, .suffixes = call->services->suffixes,
+		.auth = &session->msg.auth, .sample = sample(session), .deadline_ms = call->deadline_ms };
+	struct dmarc_outcome one;
+
+	(void)auth_spf_mailfrom(call->services, session, call->deadline_ms);
+	for (size_t i = 0; i < authors->domains.n; i++) {
+		dmarc_check(&request, authors->domains.name[i], &one);
+		if (i > 0 && weight(&one) <= weight(out))
+			continue;
+		*out = one;
+		*domain = authors->domains.name[i];
+	}
+}
+
+static void
+keep(struct auth_dmarc *to, const struct dmarc_outcome *outcome, const char *domain)
+{
+	*to = (struct auth_dmarc){ .done = true, .result = outcome->result, .policy = outcome->policy,
+		.spf_aligned = outcome->spf_aligned, .dkim_aligned = outcome->dkim_aligned };
+	auth_clean(to->from, sizeof(to->from), domain);
+	auth_clean(to->org, sizeof(to->org), outcome->where);
+	auth_clean(to->reason, sizeof(to->reason), outcome->reason);
+}
+
+static void
+set_hit(struct finding *finding, const struct dmarc_outcome *outcome, const char *domain)
+{
+	finding->outcome = CHECK_HIT;
+	finding->most = outcome->policy == AUTH_DMARC_P_REJECT ? BS_HIT_OFF : BS_HIT_FOLDER;
+	finding_reply(finding, "550", "5.7.1", "Rejected by the DMARC policy of %s", domain);
+}
+
+static void
+judge(struct finding *finding, const struct dmarc_outcome *outcome, const char *domain)
+{
+	finding->outcome = CHECK_CLEAN;
+	if (outcome->result == AUTH_DMARC_TEMPERROR)
+		finding->outcome = CHECK_DOWN;
+	else if (outcome->result == AUTH_DMARC_FAIL && outcome->policy != AUTH_DMARC_P_NONE)
+		set_hit(finding, outcome, domain);
+	finding_reason(finding, "%s: %s", domain, outcome->reason);
+}
+
+/* No author whom anybody could vouch for, or too many. */
+static void
+judge_unreadable(struct finding *finding, struct auth_dmarc *to, const struct authors *authors)
+{
+	const char *what = authors->fields == 0 ? "no From" : authors->fields > 1 ? "several From fields" :
+	    "From can't be read";
+
+	if (finding->outcome == CHECK_HIT)
+		return;
+	if (!to->done || to->result != AUTH_DMARC_FAIL) {
+		to->done = true;
+		to->result = AUTH_DMARC_PERMERROR;
+		auth_clean(to->reason, sizeof(to->reason), what);
+	}
+	finding->outcome = authors->fields == 0 ? CHECK_CLEAN : CHECK_HIT;
+	finding->most = BS_HIT_FOLDER;
+	finding_reason(finding, "%s", what);
+}
+
+static void
+end(struct check_call *call)
+{
+	const struct authors *authors = call->session->msg.state[BS_CHECK_DMARC];
+	struct auth_dmarc *to = &call->session->msg.auth.dmarc;
+	struct dmarc_outcome outcome;
+	const char *domain = "";
+
+	if (authors == NULL) {
+		call->finding->outcome = CHECK_DOWN;
+		finding_reason(call->finding, "out of memory");
+		return;
+	}
+	if (authors->domains.n > 0) {
+		evaluate(call, authors, &outcome, &domain);
+		keep(to, &outcome, domain);
+		judge(call->finding, &outcome, domain);
+	}
+	if (authors->fields != 1 || authors->bad)
+		judge_unreadable(call->finding, to, authors);
+}
+
+const struct check check_dmarc = {
+	.id = BS_CHECK_DMARC,
+	.deadline_ms = DEADLINE_MS,
+	.strangers = true,
+	.needs = CHECK_BIT(BS_CHECK_DKIM),
+	.target = target,
+	.header = header,
+	.end = end,
+	.free_message = free,
+};
