@@ -321,7 +321,7 @@ basalt_rawsync_mailbox_allocated(struct mailbox *box)
 	struct mailbox_vfuncs *v = box->vlast;
 	struct rawsave_mailbox *rbox;
 
-	if (!box->storage->user->dsyncing || basalt_user_get(box->storage->user) == NULL)
+	if (!basalt_rawsync_possible(box->storage->user) || basalt_user_get(box->storage->user) == NULL)
 		return;
 	rbox = p_new(box->pool, struct rawsave_mailbox, 1);
 	rbox->module_ctx.super = *v;

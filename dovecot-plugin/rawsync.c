@@ -36,11 +36,44 @@ of(struct mail *mail)
 }
 
 bool
+basalt_rawsync_active(struct mail_user *user)
+{
+	const struct basalt_user *bu = basalt_user_get(user);
+
+	return bu != NULL && (user->dsyncing || bu->carries);
+}
+
+bool
 basalt_rawsync_wanted(struct mail_user *user)
 {
-	const struct basalt_user *bu = user->dsyncing ? basalt_user_get(user) : NULL;
+	return basalt_rawsync_active(user) && basalt_user_get(user)->session == NULL;
+}
 
-	return bu != NULL && bu->session == NULL;
+bool
+basalt_rawsync_possible(const struct mail_user *user)
+{
+	return user->dsyncing || strcmp(user->service, "doveadm") == 0;
+}
+
+/* --- a copy between two mail users --- */
+
+bool
+basalt_rawsync_copy_begin(struct mailbox *dest, struct mail *src)
+{
+	struct basalt_user *from = user_of(src), *to = basalt_user_get(dest->storage->user);
+
+	if (from == to || from == NULL || from != basalt_box_owner(src->box) || to != basalt_box_owner(dest) ||
+	    strcmp(from->account, to->account) != 0 || from->session != NULL || to->session != NULL ||
+	    !basalt_rawsync_possible(from->user) || !basalt_rawsync_possible(to->user))
+		return false;
+	from->carries = to->carries = true;
+	return true;
+}
+
+void
+basalt_rawsync_copy_end(struct mailbox *dest, struct mail *src)
+{
+	user_of(src)->carries = basalt_user_get(dest->storage->user)->carries = false;
 }
 
 /* --- sizes without a key --- */
@@ -273,7 +306,7 @@ rawsync_get_foreign_stream(struct mail *mail, bool get_body, struct message_size
 
 	if (rm->module_ctx.super.get_stream(mail, get_body, hdr_size, body_size, stream_r) < 0)
 		return -1;
-	if (hdr_size == NULL && body_size == NULL)
+	if (hdr_size == NULL && body_size == NULL && basalt_rawsync_active(mail->box->storage->user))
 		basalt_rawsync_escape(mail, stream_r);
 	return 0;
 }
@@ -327,7 +360,7 @@ basalt_rawsync_mail_allocated(struct mail *mail)
 	struct mail_vfuncs *v = pmail->vlast;
 	struct rawsync_mail *rm;
 
-	if (!mail->box->storage->user->dsyncing || user_of(mail) == NULL)
+	if (!basalt_rawsync_possible(mail->box->storage->user) || user_of(mail) == NULL)
 		return;
 	rm = p_new(pmail->pool, struct rawsync_mail, 1);
 	rm->module_ctx.super = *v;

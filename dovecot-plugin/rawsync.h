@@ -2,9 +2,10 @@
  * rawsync: dsync (doveadm backup, sync, dsync-server) carries sealed mail unopened, in a process that has no keys.
  *
  * Where such a process reads a mail for dsync it gets a carrier (carrier.h): the sizes that Dovecot knows, and the file's
- * own bytes. Where it saves for dsync, a carrier's bytes go into the file as they are, if they are this account's.
- * Nothing of it touches a mail user that dsync has not marked its own (mail_user.dsyncing, which only doveadm sets): what
- * imap, lmtp or doveadm save are given is sealed, whatever it looks like.
+ * own bytes. Where it saves for dsync, a carrier's bytes go into the file as they are, if they are this account's. doveadm import
+ * copies an account's own mail in the same way.
+ * Nothing of it touches a mail user that dsync has not marked its own (mail_user.dsyncing, which only doveadm sets), but for
+ * the moment of such a copy: what imap, lmtp or doveadm save are given is sealed, whatever it looks like.
  *
  * read.c asks _wanted and _get_stream, save.c _begin; the rest are hooks. Read docs/DOVECOT.md, "Backup and replication".
  */
@@ -20,8 +21,19 @@ struct mail_save_context;
 struct mailbox;
 struct mail_user;
 
-/* dsync is at work on this user, and there is no key. */
+/* Can that be, ever: is it doveadm's? */
+bool basalt_rawsync_possible(const struct mail_user *user);
+/* Mail of this user comes and goes as carriers now. */
+bool basalt_rawsync_active(struct mail_user *user);
+/* And there is no key. */
 bool basalt_rawsync_wanted(struct mail_user *user);
+
+/*
+ * For one copy between two mail users of one account in a process without keys, as doveadm import makes it: carriers go from one to the
+ * other. False: it is another copy. True: call _copy_end() after it.
+ */
+bool basalt_rawsync_copy_begin(struct mailbox *dest, struct mail *src);
+void basalt_rawsync_copy_end(struct mailbox *dest, struct mail *src);
 
 /* --- reading --- */
 

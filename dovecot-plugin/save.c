@@ -78,7 +78,7 @@ basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 		return refuse(box, t_strdup_printf("storage %s can't hold sealed mail", box->storage->name));
 	if (record_for(box, &rec) < 0)
 		return -1;
-	if (box->storage->user->dsyncing && (carried = basalt_rawsync_save_begin(ctx, input, rec)) != 0)
+	if (basalt_rawsync_active(box->storage->user) && (carried = basalt_rawsync_save_begin(ctx, input, rec)) != 0)
 		return carried > 0 ? 0 : -1;
 	if (super_save_begin(ctx, input) < 0)
 		return -1;
@@ -113,15 +113,18 @@ copy_how(struct mailbox *box, struct mail *mail)
 	state = basalt_mail_probe(mail, &prefix);
 	if (state == BASALT_PLAINTEXT)
 		return COPY_RESAVE;
-	if (state == BASALT_BROKEN || prefix->suite == BS_MSG_SUITE_X25519)
+	if (state == BASALT_BROKEN || (prefix->suite == BS_MSG_SUITE_X25519 && dest == src))
 		return COPY_RAW;
 	if (record_for(box, &rec) < 0)
 		return COPY_FAIL;
+	/* From another place, which need not be what it is said to be (doveadm import). */
+	if (prefix->suite == BS_MSG_SUITE_X25519)
+		return memcmp(prefix->account_id, rec->account_id, BS_ID_LEN) == 0 ? COPY_RAW : COPY_RESAVE;
 	return (rec->flags & BS_RECORD_FLAG_SEALED) != 0 ? COPY_RESAVE : COPY_RAW;
 }
 
 static int
-basalt_copy(struct mail_save_context *ctx, struct mail *mail)
+copy_mail(struct mail_save_context *ctx, struct mail *mail)
 {
 	struct mailbox *box = ctx->transaction->box;
 	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
@@ -136,6 +139,18 @@ basalt_copy(struct mail_save_context *ctx, struct mail *mail)
 	}
 	mailbox_save_cancel(&ctx);
 	return -1;
+}
+
+static int
+basalt_copy(struct mail_save_context *ctx, struct mail *mail)
+{
+	struct mailbox *box = ctx->transaction->box;
+	bool unopened = basalt_rawsync_copy_begin(box, mail);
+	int ret = copy_mail(ctx, mail);
+
+	if (unopened)
+		basalt_rawsync_copy_end(box, mail);
+	return ret;
 }
 
 void

@@ -347,6 +347,42 @@ def test_file_names_that_lie(host, kind):
         assert sum(mail.c.uid("FETCH", str(u), "(BODY.PEEK[])")[0] == "OK" for u in mail.uids()) == len(names) - 2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_import_of_an_accounts_own_mail(host, kind):
+    """doveadm import of a backup, for one: the bytes arrive as they are, beside what is there; damaged ones too."""
+    account = host.account("private")
+    deliver(host, account, *mails())
+    copy = Copy(host, account, kind, "import")
+    doveadm(host, "backup", "-u", account.address, copy.location)
+    sealedfiles.in_files(copy.files())[0].damage("trailer")
+    want = sealed(copy.files())
+    shutil.rmtree(host.home(account) / "mail")
+    old = messages.make(CARRIER + b"a mail from before\r\n")
+    with host.imap(account) as mail:
+        mail.append(old)
+    text = doveadm(host, "import", "-u", account.address, copy.location, "Restored", "all")
+    assert "no key" not in text
+    assert set(sealed(host.mail_files(account))) > set(want)
+    with host.imap(account) as mail:
+        assert mail.select("Restored/INBOX") == len(want) == 5
+        read = [mail.c.uid("FETCH", str(u), "(RFC822.SIZE BODY.PEEK[])")[0] for u in mail.uids()]
+        assert sorted(read) == ["NO"] + ["OK"] * 4
+    told = listing(host, account, fields="size.physical size.virtual guid")[0]
+    assert len(told) == 6
+
+
+def test_import_of_another_accounts_mail(host):
+    """It has no key for it: nothing is stored, and it says why."""
+    account, other = host.account("private"), host.account("private")
+    deliver(host, other, messages.make(b"to the other\r\n"))
+    copy = Copy(host, other, "sdbox", "import")
+    doveadm(host, "backup", "-u", other.address, copy.location)
+    for source in ([], ["-U", other.address]):
+        status, text = host.doveadm("import", "-u", account.address, *source, copy.location, "Taken", "all")
+        assert status != 0 and ("another account" in text or "no login of its owner" in text), text
+    assert host.mail_files(account) == []
+
+
 def test_damaged_on_its_way(host):
     """A bit that turns over in the pipe: not stored, and the next run heals it."""
     account = host.account("private")
