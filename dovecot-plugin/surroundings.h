@@ -19,8 +19,8 @@ struct mail_user;
 int basalt_surroundings_check(struct mail_user *user, const char **error_r);
 /*
  * lmtp spools a mail above 64 KiB before any recipient's mail user is made, by the service's own mail_temp_dir, whatever the
- * recipients' say. _check_spool() looks at it when lmtp loads the plugin, with its first recipient; basalt_check_temp_dir()
- * at the user that holds mail on its way in, of each later connection.
+ * recipients' say. _check_spool() looks at it when lmtp loads the plugin, at its first connection; basalt_check_temp_dir()
+ * at the user that holds mail on its way in, of each later one: settings may differ by address (`remote ... { }`).
  */
 int basalt_check_spool(const char **error_r);
 int basalt_check_temp_dir(struct mail_user *user, const char **error_r);

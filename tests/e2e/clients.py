@@ -100,8 +100,8 @@ class Imap:
 class Lmtp:
     """LMTP with the reply of each recipient: smtplib shows only the first after DATA."""
 
-    def __init__(self, port):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    def __init__(self, port, source="127.0.0.1"):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S, source_address=(source, 0))
         self.f = self.s.makefile("rb")
         self.greeting = self.reply()
         self.command("LHLO client.out.example")

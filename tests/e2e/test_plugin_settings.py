@@ -93,6 +93,21 @@ def test_attachments_beside_the_mail(site):
     site.wait_log("mail_attachment_dir has to be empty", since)
 
 
+def test_temp_dir_of_some_connections(site):
+    """Set for one address: an lmtp that has served others, by a good one, ends before it spools anything from there."""
+    account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    site.set("remote 127.0.0.2 {\n  mail_temp_dir = /usr/share\n}\nservice lmtp {\n  process_limit = 1\n}\n")
+    port = site.system.port("lmtp")
+    with clients.Lmtp(port) as lmtp:
+        assert lmtp.deliver(STRANGER, [account.address], messages.make(messages.text(90_000)))[account.address][0][0] == 250
+    (pid,) = site.system.pids("dovecot", "lmtp")
+    with pytest.raises((OSError, AssertionError)), clients.Lmtp(port, "127.0.0.2") as lmtp:
+        assert lmtp.greeting[0] == 220
+    site.wait_log(f"lmtp({pid})", since)
+    (line,) = site.system.logged("dovecot", "mail_temp_dir = /usr/share is not on a tmpfs", since)
+    assert f"lmtp({pid})" in line and "Raw user" in line
+
+
 @pytest.mark.parametrize("text,mark", [
     ("plugin {\n  basalt_keyd =\n}\n", "basalt_keyd } is not set"),
     ("plugin {\n  basalt_site_key =\n}\n", "basalt_site_key } is not set"),
