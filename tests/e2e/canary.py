@@ -141,20 +141,17 @@ class Sieve:
 
 
 def walk(root, skip=(), newer=0):
-    """Every path below root, but what begins with one of skip. With newer (s): only what has changed since, and no mounts."""
-    skip, device = tuple(map(str, skip)), os.stat(root).st_dev
-    for folder, dirs, files in os.walk(root):
-        for name in list(dirs) + files:
-            path = os.path.join(folder, name)
-            try:
-                info = os.lstat(path)
-            except FileNotFoundError:
-                continue  # went away meanwhile: nothing is left there
-            if skip and path.startswith(skip) or newer and info.st_dev != device:
-                if name in dirs:
-                    dirs.remove(name)
-            elif info.st_ctime >= newer:
-                yield path
+    """
+    Every path below root, but what begins with one of skip. With newer (s): only what has changed since, and no mounts. By find:
+    whole machines are searched, and home folders can hold a million files.
+    """
+    condition = ["-xdev"] if newer else []
+    for prefix in skip:
+        condition += ["-path", f"{prefix}*", "-prune", "-o"]
+    condition += ["-newerct", f"@{newer}"] if newer else []
+    p = subprocess.run(["find", str(root), "-mindepth", "1", *condition, "-print0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                       env=PATH)  # what goes away meanwhile is an error to find
+    yield from map(os.fsdecode, p.stdout.split(b"\0")[:-1])
 
 
 def feed_tree(sieve, root, skip=(), newer=0):

@@ -78,12 +78,12 @@ def message(t, pad):
 
 
 def tcp_line(local, remote):
-    """The fields of one loopback connection in /proc/net/tcp, by its ports."""
+    """The fields of one loopback connection in /proc/net/tcp, by its ports; None: the kernel left it out of this reading."""
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if [int(f.split(":")[1], 16) for f in fields[1:3]] == [local, remote]:
             return fields
-    raise AssertionError("no such connection")
+    return None
 
 
 def ports(sock):
@@ -91,15 +91,23 @@ def ports(sock):
     return sock.getsockname()[1], sock.getpeername()[1]
 
 
+def links(pid):
+    """What a process has open; a descriptor that is closed meanwhile is left out."""
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
 def server_process(system, sock):
-    """The pid that holds the server's end of a loopback connection, whoever got it passed on."""
+    """The pid that holds the server's end of a loopback connection, once it was passed on and nobody else has it."""
     client, server = ports(sock)
-    link = f"socket:[{tcp_line(server, client)[9]}]"
-    for pid in system.pids("dovecot"):
-        with contextlib.suppress(OSError):
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == link for fd in os.listdir(f"/proc/{pid}/fd")):
-                return pid
-    raise AssertionError("no process holds the other end")
+    link = f"socket:[{probes.wait_for(lambda: tcp_line(server, client))[9]}]"
+
+    def holder():
+        pids = [pid for pid in system.pids("dovecot") if link in links(pid)]
+        return pids[0] if len(pids) == 1 else None
+    return probes.wait_for(holder, seconds=60)
 
 
 class HalfSent:
@@ -123,7 +131,8 @@ class HalfSent:
     def is_read(self):
         """Nothing is under way any more, and the server waits for the rest: it has done with what it has."""
         client, server = ports(self.sock)
-        under_way = [tcp_line(client, server)[4], tcp_line(server, client)[4]]
+        lines = [tcp_line(client, server), tcp_line(server, client)]
+        under_way = [line and line[4] for line in lines]
         state = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
         return under_way == ["00000000:00000000"] * 2 and state == "S"
 
