@@ -5,9 +5,10 @@
 #include "settings.h"
 
 static json_t *
-pool_json(const struct pool_stats *pool)
+pool_json(const struct pool_stats *pool, uint64_t statements)
 {
-	return json_pack("{s:b, s:I, s:I, s:I, s:I}", "down", pool->down ? 1 : 0, "lookups", (json_int_t)pool->jobs,
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "down", pool->down ? 1 : 0, "lookups", (json_int_t)pool->jobs,
+	    "statements", (json_int_t)statements,
 	    "failures", (json_int_t)pool->failures, "timeouts", (json_int_t)pool->timeouts, "refused",
 	    (json_int_t)pool->refused);
 }
@@ -82,7 +83,7 @@ report_status(const struct report_status *status)
 	report_put_text(object, "version", MILTER_VERSION);
 	report_put_number(object, "uptime_s", (uint64_t)status->uptime_s);
 	(void)json_object_set_new(object, "counters", counters_json(status->counters));
-	(void)json_object_set_new(object, "database", pool_json(&status->pool));
+	(void)json_object_set_new(object, "database", pool_json(&status->pool, status->resolver.statements));
 	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
 	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));
 	(void)json_object_set_new(object, "dns", dns_json(&status->dns));

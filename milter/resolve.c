@@ -1,5 +1,6 @@
 #include "resolve.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +19,17 @@ struct resolver {
 	struct cache *unknown;
 	struct policies *policies;
 	_Atomic int64_t complained_ms;
+	atomic_ullong statements;
+	pthread_mutex_t lock;
+	pthread_cond_t landed;
+	struct look *in_flight; /* one of each key, at the most as many as the pool has threads */
 };
 
 struct look {
 	struct pool_job job;
 	struct resolver *resolver;
 	struct resolution *res;
+	struct look *next; /* in flight */
 	char key[KEY_MAX + 1];
 };
 
@@ -76,11 +82,17 @@ struct resolver *
 resolver_new(struct pool *pool, const struct resolver_settings *settings)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
+	pthread_condattr_t attr;
 
 	if (resolver == NULL)
 		return NULL;
 	resolver->pool = pool;
 	resolver->settings = *settings;
+	pthread_mutex_init(&resolver->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&resolver->landed, &attr);
+	pthread_condattr_destroy(&attr);
 	resolver->known = cache_new(settings->entries_max, ref_cb, unref_cb);
 	resolver->unknown = cache_new(settings->entries_max, ref_cb, unref_cb);
 	resolver->policies = policies_new();
@@ -99,6 +111,8 @@ resolver_free(struct resolver *resolver)
 	cache_free(resolver->known);
 	cache_free(resolver->unknown);
 	policies_free(resolver->policies);
+	pthread_cond_destroy(&resolver->landed);
+	pthread_mutex_destroy(&resolver->lock);
 	free(resolver);
 }
 
@@ -130,24 +144,98 @@ complain(struct resolver *resolver, const char *key, unsigned n)
 	    key, n);
 }
 
+/* With the lock held. */
+static bool
+is_in_flight(const struct resolver *resolver, const char *key)
+{
+	for (const struct look *look = resolver->in_flight; look != NULL; look = look->next)
+		if (strcmp(look->key, key) == 0)
+			return true;
+	return false;
+}
+
+/* Waits while another thread looks the same key up: its answer will do. BS_ERR_TIMEOUT. */
+static enum bs_err
+take_off(struct look *look)
+{
+	struct resolver *resolver = look->resolver;
+	int64_t deadline_ms = look->job.deadline_ms;
+	struct timespec until = { .tv_sec = deadline_ms / 1000, .tv_nsec = (deadline_ms % 1000) * 1000000 };
+	enum bs_err err = BS_OK;
+	int rc = 0;
+
+	pthread_mutex_lock(&resolver->lock);
+	while (is_in_flight(resolver, look->key) && rc == 0)
+		rc = pthread_cond_timedwait(&resolver->landed, &resolver->lock, &until);
+	if (is_in_flight(resolver, look->key)) {
+		err = BS_ERR_TIMEOUT;
+	} else {
+		look->next = resolver->in_flight;
+		resolver->in_flight = look;
+	}
+	pthread_mutex_unlock(&resolver->lock);
+	return err;
+}
+
+static void
+land(struct look *look)
+{
+	struct resolver *resolver = look->resolver;
+	struct look **at = &resolver->in_flight;
+
+	pthread_mutex_lock(&resolver->lock);
+	while (*at != look)
+		at = &(*at)->next;
+	*at = look->next;
+	pthread_cond_broadcast(&resolver->landed);
+	pthread_mutex_unlock(&resolver->lock);
+}
+
+/* What is remembered of key, or NULL. */
+static struct resolution *
+recall(struct resolver *resolver, const char *key)
+{
+	struct resolution *res = cache_get(resolver->known, key, bs_now_ms());
+
+	return res != NULL ? res : cache_get(resolver->unknown, key, bs_now_ms());
+}
+
+static enum bs_err
+ask_store(struct look *look, struct bs_store_policy *store, struct resolution **out)
+{
+	struct resolver *resolver = look->resolver;
+	uint64_t before = bs_store_policy_statements(store);
+	enum bs_err err;
+
+	if (strchr(look->key, '@') != NULL)
+		err = expand_address(store, resolver->policies, look->key, look->job.deadline_ms, out);
+	else
+		err = expand_domain(store, resolver->policies, look->key, out);
+	atomic_fetch_add(&resolver->statements, bs_store_policy_statements(store) - before);
+	if (err != BS_OK)
+		return err;
+	if ((*out)->ignored > 0)
+		complain(resolver, look->key, (*out)->ignored);
+	remember(resolver, look->key, *out);
+	return BS_OK;
+}
+
 static enum bs_err
 look_run(struct pool_job *job, struct bs_store_policy *store)
 {
 	struct look *look = (struct look *)job;
-	struct resolution *res = NULL;
-	enum bs_err err;
+	struct resolution *res;
+	enum bs_err err = take_off(look);
 
-	if (strchr(look->key, '@') != NULL)
-		err = expand_address(store, look->resolver->policies, look->key, job->deadline_ms, &res);
-	else
-		err = expand_domain(store, look->resolver->policies, look->key, &res);
 	if (err != BS_OK)
 		return err;
-	if (res->ignored > 0)
-		complain(look->resolver, look->key, res->ignored);
-	remember(look->resolver, look->key, res);
-	look->res = res;
-	return BS_OK;
+	res = recall(look->resolver, look->key);
+	if (res == NULL)
+		err = ask_store(look, store, &res);
+	land(look);
+	if (err == BS_OK)
+		look->res = res;
+	return err;
 }
 
 static void
@@ -212,9 +300,7 @@ resolver_begin(struct resolver *resolver, const char *key, int64_t deadline_ms, 
 	err = fold_key(key, folded);
 	if (err != BS_OK)
 		return err;
-	res = cache_get(resolver->known, folded, bs_now_ms());
-	if (res == NULL)
-		res = cache_get(resolver->unknown, folded, bs_now_ms());
+	res = recall(resolver, folded);
 	if (res != NULL) {
 		*out = res;
 		*job = NULL;
@@ -253,4 +339,5 @@ resolver_stats(struct resolver *resolver, struct resolver_stats *out)
 {
 	cache_stats(resolver->known, &out->known);
 	cache_stats(resolver->unknown, &out->unknown);
+	out->statements = atomic_load(&resolver->statements);
 }

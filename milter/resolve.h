@@ -10,8 +10,9 @@
  * is no account, every enabled account that its mail reaches, but not those that a catch-all leads to.
  * A domain that was asked for before is answered from memory, however old, while the store does not answer: Postfix's
  * smtpd keeps a failed look-up of a domain for as long as it lives, and no mail is let in by a domain alone.
- * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out; and no
- * more look-ups run at a time than the pool has threads.
+ * What is known and what is unknown are remembered apart, so that a dictionary attack cannot push accounts out. No
+ * more look-ups run at a time than the pool has threads, and never two of one key: who asks for what somebody is being told
+ * gets that answer.
  *
  * A resolution is immutable and reference counted. Any thread.
  * Errors: those of pool.h (all transient), BS_ERR_ARG (no address at all).
@@ -74,6 +75,7 @@ struct resolver_settings {
 
 struct resolver_stats {
 	struct cache_stats known, unknown;
+	uint64_t statements; /* that look-ups cost */
 };
 
 /* pool is borrowed. NULL when out of memory. */
