@@ -50,7 +50,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-msgfmt deps deps-test install uninstall clean bench-plots
+.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-msgfmt deps deps-test install uninstall clean bench-plots
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -111,6 +111,10 @@ bench: all ## compares with plain Dovecot and its mail_crypt, interleaved
 
 bench-plots: ## docs/plots/*.svg and their table, from docs/plots/results.json (or RESULTS=FILE)
 	@tests/bench/plot $(RESULTS)
+
+bench-filters: all $(B)/bench_smtp_load $(B)/bench_empty_milter ## what a mail filter adds to Postfix: none, empty, Basalt, rspamd, opendkim and others
+	@tools/deps bench
+	@tests/bench/filters/run
 
 bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in memory
 	@$<
@@ -219,6 +223,14 @@ $(B)/tools/%: $(B)/obj/tests/tools/%.o $(if $(MILTER),$(B)/libmilter.a) $(B)/lib
 $(B)/bench_msgfmt: $(B)/obj/tests/bench/bench_msgfmt.o $(B)/libbasalt.a
 	$(call say,LD ,$@)
 	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS)
+
+$(B)/bench_smtp_load: $(B)/obj/tests/bench/smtp_load.o
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) -lpthread
+
+$(B)/bench_empty_milter: $(B)/obj/tests/bench/empty_milter.o
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) -lmilter -lpthread
 
 $(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
 

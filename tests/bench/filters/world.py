@@ -1,0 +1,126 @@
+"""world: what all contenders share: a name server, signed messages, a place where mail ends. In a network of its own.
+
+Twenty sender domains with SPF, a DKIM key and a DMARC record each; three block lists, on which nobody is.
+"""
+import base64
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import time
+
+import dkim
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import words  # noqa: E402
+
+DOMAINS = [f"s{i}.example" for i in range(20)]
+LISTS = ["bl1.test.invalid", "bl2.test.invalid", "bl3.test.invalid"]
+MESSAGES = 60
+SIZES = {"4 KB": 4096, "50 KB": 51200}
+
+
+def wait_for(what, seconds=30):
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {seconds} s in vain for {what.__name__}")
+        time.sleep(0.05)
+
+
+def make_key():
+    key = rsa.generate_private_key(65537, 2048)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private, public
+
+
+def txt(text):
+    """A TXT record's strings, at most 250 bytes each."""
+    return " ".join(f'"{text[i:i + 250]}"' for i in range(0, len(text), 250))
+
+
+def zone(public):
+    """Local data of unbound."""
+    key = "v=DKIM1; k=rsa; p=" + base64.b64encode(public).decode()
+    records = []
+    for n, d in enumerate(DOMAINS):
+        records += [f"{d}. 300 IN MX 10 mx.{d}.", f"mx.{d}. 300 IN A 192.0.2.{n + 1}", f"{d}. 300 IN A 192.0.2.{n + 1}",
+                    f"{d}. 300 IN TXT {txt('v=spf1 ip4:192.0.2.0/24 -all')}", f"k1._domainkey.{d}. 300 IN TXT {txt(key)}",
+                    f"_dmarc.{d}. 300 IN TXT {txt(f'v=DMARC1; p=quarantine; rua=mailto:r@{d}')}"]
+    return [f"local-data: '{r}'" for r in records]
+
+
+class Dns:
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        self.private, public = make_key()
+        zones = "".join(f'local-zone: "{z}." static\n' for z in [*DOMAINS, *LISTS, "2.0.192.in-addr.arpa"])
+        local = "\n".join(zone(public))
+        (folder / "unbound.conf").write_text(f"""server:
+ interface: 127.0.0.1
+ port: 53
+ username: ""
+ chroot: ""
+ pidfile: ""
+ directory: "{folder}"
+ use-syslog: no
+ do-daemonize: no
+ module-config: "iterator"
+ local-zone: "." static
+{zones}{local}
+""")
+        self.log = open(folder / "log", "wb")
+        self.proc = subprocess.Popen(["unbound", "-d", "-c", folder / "unbound.conf"], stdout=self.log, stderr=self.log)
+        wait_for(self.answers)
+
+    def answers(self):
+        if self.proc.poll() is not None:
+            raise RuntimeError((self.folder / "log").read_text())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.3)
+            try:
+                s.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\2s0\7example\0\0\20\0\1", ("127.0.0.1", 53))
+                return s.recv(512)[7] > 0
+            except OSError:
+                return False
+
+    def stop(self):
+        self.proc.terminate()
+        self.proc.wait()
+
+
+def messages(folder, private, size):
+    """Signed messages of about size bytes, in a form that smtp_load reads."""
+    folder.mkdir()
+    rng = random.Random(size)
+    vocabulary = words.FREQUENT * 4 + words.STEMS
+    for n in range(MESSAGES):
+        d = DOMAINS[n % len(DOMAINS)]
+        body = b""
+        while len(body) < size - 900:
+            body += " ".join(rng.choices(vocabulary, k=12)).encode()[:74] + b"\r\n"
+        head = (f"From: Sender {n} <u{n}@{d}>\r\nTo: Someone <u1@bench.example>\r\nSubject: Number {n} of these\r\n"
+                f"Date: Sat, 28 Nov 2026 10:00:{n % 60:02d} +0000\r\nMessage-ID: <m{n}.{size}@{d}>\r\nMIME-Version: 1.0\r\n"
+                "Content-Type: text/plain; charset=utf-8\r\n").encode()
+        signature = dkim.sign(head + b"\r\n" + body, b"k1", d.encode(), private, canonicalize=(b"relaxed", b"relaxed"),
+                              include_headers=[b"from", b"to", b"subject", b"date", b"message-id"])
+        (folder / f"m{n}").write_bytes(f"X-Envelope: 192.0.2.{n % 200 + 1} u{n}@{d}\r\n".encode() + signature + head + b"\r\n" + body)
+    return folder
+
+
+class Sink:
+    """Where mail ends: Postfix's own test server, speaking LMTP."""
+
+    def __init__(self, port):
+        self.port = port
+        self.proc = subprocess.Popen(["smtp-sink", "-L", "-u", "nobody", f"inet:127.0.0.1:{port}", "200"],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        self.proc.terminate()
+        self.proc.wait()
