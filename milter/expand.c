@@ -331,13 +331,16 @@ walk_state(const struct walk *walk)
 	return walk->disabled > 0 ? RESOLVE_DISABLED : RESOLVE_UNKNOWN;
 }
 
-/* The items with ", " between them, for the caller to free; NULL when out of memory. */
+/* The items with ", " between them, for the caller to free; NULL when out of memory. It is kept long: no byte too large. */
 static char *
 list_join(const struct list *list)
 {
-	size_t size = list->n * (BS_ADDRESS_MAX + 2) + 1, len = 0;
-	char *text = calloc(1, size);
+	size_t size = 1, len = 0;
+	char *text;
 
+	for (size_t i = 0; i < list->n; i++)
+		size += strlen(list->items[i].address) + 2;
+	text = calloc(1, size);
 	for (size_t i = 0; text != NULL && i < list->n; i++)
 		len += (size_t)snprintf(text + len, size - len, "%s%s", i > 0 ? ", " : "", list->items[i].address);
 	return text;
