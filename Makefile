@@ -22,6 +22,7 @@ LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
 
 COMMON_LIBS := -lcrypto -lsodium -llzo2 -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
+LMTP_LIBS := -lseccomp -ljansson -lpthread
 MILTER_LIBS := -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
 CTL_LIBS := -ljansson
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
@@ -35,6 +36,7 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 COMMON := $(wildcard common/*.c)
 KEYD := $(wildcard keyd/*.c)
 MILTER := $(wildcard milter/*.c milter/checks/*.c)
+LMTP := $(wildcard lmtp/*.c)
 CTL := $(wildcard ctl/*.c)
 AUTHDB := $(wildcard dovecot-plugin/passdb*.c)
 DOVEADM := $(wildcard dovecot-plugin/doveadm*.c)
@@ -44,7 +46,7 @@ FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 DOC = $(DESTDIR)/usr/share/doc/basalt
 GEN := $(B)/gen/sql_keys.c $(B)/gen/sql_policy.c
 
-PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(if $(CTL),$(B)/basaltctl) \
+PROGRAMS := $(if $(KEYD),$(B)/basalt-keyd) $(if $(MILTER),$(B)/basalt-milter) $(if $(LMTP),$(B)/basalt-lmtp) $(if $(CTL),$(B)/basaltctl) \
 	$(if $(PLUGIN),$(B)/dovecot/lib10_basalt_plugin.so) $(if $(DOVEADM),$(B)/dovecot/doveadm/lib10_doveadm_basalt_plugin.so) $(if $(AUTHDB),$(B)/dovecot/auth/libauthdb_basalt.so)
 UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
@@ -136,7 +138,7 @@ install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; not
 
 # Configuration, keys and mail stay: docs/INSTALL.md, "Taking it away".
 uninstall: ## removes from DESTDIR/usr what install puts there
-	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter) $(DESTDIR)/usr/bin/basaltctl
+	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter basalt-lmtp) $(DESTDIR)/usr/bin/basaltctl
 	rm -f $(addprefix $(DESTDIR)/usr/lib/dovecot/modules/,lib10_basalt_plugin.so auth/libauthdb_basalt.so \
 		doveadm/lib10_doveadm_basalt_plugin.so)
 	rm -f $(addprefix $(DESTDIR)/usr/share/man/man8/,$(notdir $(wildcard docs/man/*.8)))
@@ -182,6 +184,11 @@ $(B)/libmilter.a: $(call obj,$(filter-out milter/main.c,$(MILTER)))
 	$(call say,AR ,$@)
 	$(Q)ar rcs $@ $^
 
+$(B)/liblmtp.a: $(call obj,$(filter-out lmtp/main.c,$(LMTP)))
+	@rm -f $@
+	$(call say,AR ,$@)
+	$(Q)ar rcs $@ $^
+
 $(B)/basalt-keyd: $(B)/obj/keyd/main.o $(B)/libkeyd.a $(B)/libbasalt.a
 	$(call say,LD ,$@)
 	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(KEYD_LIBS)
@@ -189,6 +196,10 @@ $(B)/basalt-keyd: $(B)/obj/keyd/main.o $(B)/libkeyd.a $(B)/libbasalt.a
 $(B)/basalt-milter: $(B)/obj/milter/main.o $(B)/libmilter.a $(B)/libbasalt.a
 	$(call say,LD ,$@)
 	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(MILTER_LIBS)
+
+$(B)/basalt-lmtp: $(B)/obj/lmtp/main.o $(B)/liblmtp.a $(B)/libbasalt.a
+	$(call say,LD ,$@)
+	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) $(COMMON_LIBS) $(LMTP_LIBS)
 
 $(B)/basaltctl: $(call obj,$(CTL)) $(B)/libbasalt.a
 	$(call say,LD ,$@)
@@ -210,7 +221,7 @@ $(B)/dovecot/doveadm/lib10_doveadm_basalt_plugin.so: $(call obj,$(DOVEADM)) $(B)
 	$(call say,LD ,$@)
 	$(Q)$(CC) -shared -o $@ $^ $(LDFLAGS) -Wl,--exclude-libs,ALL $(COMMON_LIBS)
 
-$(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER),$(B)/libmilter.a) $(B)/libbasalt.a
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(if $(KEYD),$(B)/libkeyd.a) $(if $(MILTER),$(B)/libmilter.a) $(if $(LMTP),$(B)/liblmtp.a) $(B)/libbasalt.a
 	@mkdir -p $(@D)
 	$(call say,LD ,$@)
 	$(Q)$(CC) -pie -o $@ $^ $(LDFLAGS) -lcmocka $(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
@@ -236,7 +247,7 @@ $(B)/obj/tests/%.o: CFLAGS += -I. -Wno-missing-prototypes
 
 # Fuzzers are clang's: what they may need is compiled once more, with coverage, into an archive of its own.
 FUZZ_FLAGS := -std=gnu17 -O1 -g -D_GNU_SOURCE -fno-sanitize-recover=undefined -I. -Icommon $(MARIADB_INC) -MMD -MP
-FUZZ_OBJS := $(patsubst %.c,build-fuzz/obj/%.o,$(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) $(GEN))
+FUZZ_OBJS := $(patsubst %.c,build-fuzz/obj/%.o,$(COMMON) $(filter-out keyd/main.c,$(KEYD)) $(filter-out milter/main.c,$(MILTER)) $(filter-out lmtp/main.c,$(LMTP)) $(GEN))
 
 build-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -250,7 +261,7 @@ build-fuzz/libbasalt.a: $(FUZZ_OBJS)
 
 build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c build-fuzz/libbasalt.a
 	$(call say,FUZ,$@)
-	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -MF build-fuzz/obj/$(@F).d -o $@ $< build-fuzz/libbasalt.a \
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -Ikeyd -Imilter -Ilmtp -MF build-fuzz/obj/$(@F).d -o $@ $< build-fuzz/libbasalt.a \
 		$(COMMON_LIBS) $(KEYD_LIBS) $(MILTER_LIBS)
 
 # Files of dependencies are not made, only read.

@@ -58,7 +58,13 @@ bs_jail_raise_limit(int resource, uint64_t want)
 enum bs_err
 bs_jail_ids(uid_t uid, gid_t gid)
 {
-	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+	return bs_jail_ids_and(uid, gid, (gid_t)-1);
+}
+
+enum bs_err
+bs_jail_ids_and(uid_t uid, gid_t gid, gid_t more)
+{
+	if (setgroups(more == (gid_t)-1 ? 0 : 1, &more) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
 		return BS_ERR_PERM;
 	return setuid(0) != 0 ? BS_OK : BS_ERR_PERM; /* there must be no way back */
 }

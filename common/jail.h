@@ -29,6 +29,8 @@ enum bs_err bs_jail_limit(int resource, uint64_t n) BS_MUST_USE;
 uint64_t bs_jail_raise_limit(int resource, uint64_t want);
 /* Becomes this user and group for ever, without further groups. */
 enum bs_err bs_jail_ids(uid_t uid, gid_t gid) BS_MUST_USE;
+/* The same, and stays in one group more: that of a file which it must read later. -1: none. */
+enum bs_err bs_jail_ids_and(uid_t uid, gid_t gid, gid_t more) BS_MUST_USE;
 /* No new privileges, no core file, no ptrace by others of our id. After the ids: changing them undoes it. */
 enum bs_err bs_jail_privileges(void) BS_MUST_USE;
 /* The kernel kills us when our parent ends; when it has ended already, so do we. After the ids: changing them clears it. */

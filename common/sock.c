@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,9 +36,8 @@ left_ms(int64_t deadline_ms)
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* Waits until fd is ready for events, or has an error that the next call on it will name. */
-static enum bs_err
-wait_for(int fd, short events, int64_t deadline_ms)
+enum bs_err
+bs_sock_wait(int fd, short events, int64_t deadline_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = events };
 
@@ -178,6 +179,18 @@ bs_sock_connect(const char *path, int64_t deadline_ms, int *out)
 }
 
 enum bs_err
+bs_sock_accept(int listen_fd, int *out)
+{
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), one = 1;
+
+	if (fd < 0)
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ? BS_ERR_NOMEM : BS_ERR_SHORT;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* a UNIX socket has no such option */
+	*out = fd;
+	return BS_OK;
+}
+
+enum bs_err
 bs_sock_write(int fd, const void *data, size_t len, int64_t deadline_ms)
 {
 	const uint8_t *p = data;
@@ -190,7 +203,7 @@ bs_sock_write(int fd, const void *data, size_t len, int64_t deadline_ms)
 			p += n;
 			len -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			err = wait_for(fd, POLLOUT, deadline_ms);
+			err = bs_sock_wait(fd, POLLOUT, deadline_ms);
 			if (err != BS_OK)
 				return err;
 		} else if (n == 0 || errno != EINTR) {
@@ -201,24 +214,41 @@ bs_sock_write(int fd, const void *data, size_t len, int64_t deadline_ms)
 }
 
 enum bs_err
+bs_sock_read_some(int fd, void *data, size_t size, int64_t deadline_ms, size_t *n)
+{
+	for (;;) {
+		ssize_t got = recv(fd, data, size, 0);
+		enum bs_err err;
+
+		if (got >= 0) {
+			*n = (size_t)got;
+			return BS_OK;
+		}
+		if (errno == EAGAIN) {
+			err = bs_sock_wait(fd, POLLIN, deadline_ms);
+			if (err != BS_OK)
+				return err;
+		} else if (errno != EINTR) {
+			return BS_ERR_IO;
+		}
+	}
+}
+
+enum bs_err
 bs_sock_read(int fd, void *data, size_t len, int64_t deadline_ms)
 {
 	uint8_t *p = data;
-	enum bs_err err;
 
 	while (len > 0) {
-		ssize_t n = recv(fd, p, len, 0);
+		size_t n = 0;
+		enum bs_err err = bs_sock_read_some(fd, p, len, deadline_ms, &n);
 
-		if (n > 0) {
-			p += n;
-			len -= (size_t)n;
-		} else if (n < 0 && errno == EAGAIN) {
-			err = wait_for(fd, POLLIN, deadline_ms);
-			if (err != BS_OK)
-				return err;
-		} else if (n == 0 || errno != EINTR) {
+		if (err != BS_OK)
+			return err;
+		if (n == 0)
 			return BS_ERR_IO;
-		}
+		p += n;
+		len -= n;
 	}
 	return BS_OK;
 }

@@ -28,10 +28,9 @@ is_printable(const char *text)
 bool
 bs_verdict_folder_ok(const char *folder)
 {
-	size_t len = strlen(folder);
 	const char *at = folder;
 
-	if (len == 0 || !bs_utf8_is_text(folder, len) || strpbrk(folder, "%*\"\\") != NULL || folder[0] == '~')
+	if (folder[0] == '\0' || !is_printable(folder) || strpbrk(folder, "%*\"\\") != NULL || folder[0] == '~')
 		return false;
 	for (;;) {
 		size_t level = strcspn(at, "/");

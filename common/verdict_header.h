@@ -50,7 +50,7 @@ struct bs_verdict_part {
 	char text[201];     /* printable ASCII */
 };
 
-/* May a folder have this name? Docs: docs/POSTFIX.md, "Folders". */
+/* May a folder have this name? Printable ASCII with few exceptions: docs/POSTFIX.md, "Folders". */
 bool bs_verdict_folder_ok(const char *folder);
 
 struct bs_verdict_writer;

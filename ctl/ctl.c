@@ -20,6 +20,8 @@ static const struct bs_conf_item items[] = {
 	{ "ctl", "keyd", BS_CONF_STRING, AT(keyd), "/run/basalt", 0, 0, "run_dir of basalt-keyd" },
 	{ "ctl", "milter_control", BS_CONF_STRING, AT(milter_control), "", 0, 0,
 	    "control socket of basalt-milter; empty where it does not run" },
+	{ "ctl", "lmtp_control", BS_CONF_STRING, AT(lmtp_control), "", 0, 0,
+	    "control socket of basalt-lmtp; empty where it does not run" },
 	{ "ctl", "timeout_ms", BS_CONF_INT, AT(timeout_ms), "15000", 100, 600000, "longest wait for an answer of a daemon" },
 };
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
@@ -42,6 +44,8 @@ check_settings(const struct ctl *ctl)
 		return complain(ctl, "keyd", s->keyd, "an absolute path: run_dir of basalt-keyd");
 	if (s->milter_control[0] != '/' && s->milter_control[0] != '\0')
 		return complain(ctl, "milter_control", s->milter_control, "an absolute path, or empty");
+	if (s->lmtp_control[0] != '/' && s->lmtp_control[0] != '\0')
+		return complain(ctl, "lmtp_control", s->lmtp_control, "an absolute path, or empty");
 	return CTL_OK;
 }
 

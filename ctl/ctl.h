@@ -34,7 +34,7 @@ struct ctl_settings {
 	char *database_password_file;
 	int64_t database_timeout_ms;
 	char *keyd;
-	char *milter_control;
+	char *milter_control, *lmtp_control;
 	int64_t timeout_ms;
 };
 

@@ -149,7 +149,7 @@ ask(struct ctl *ctl, int fd, off_t size)
 
 	if (json == NULL)
 		return CTL_USAGE;
-	err = milterclient_open(ctl, TIMEOUT_MS, &client);
+	err = milterclient_open(ctl->settings.milter_control, TIMEOUT_MS, &client);
 	if (err == BS_OK)
 		err = milterclient_say(client, json);
 	else
@@ -163,7 +163,7 @@ ask(struct ctl *ctl, int fd, off_t size)
 	if (err == BS_ERR_SHORT)
 		return ctl_fail(BS_ERR_IO, "%s: cannot be read", ctl->args.words[0]);
 	if (err != BS_OK) {
-		json_t *why = milterclient_trouble(ctl, err);
+		json_t *why = milterclient_trouble(ctl, "milter", ctl->settings.milter_control, err);
 
 		rc = ctl_fail(err, "%s", json_string_value(why));
 		json_decref(why);

@@ -17,7 +17,7 @@ struct milterclient {
 };
 
 enum bs_err
-milterclient_open(const struct ctl *ctl, int timeout_ms, struct milterclient **out)
+milterclient_open(const char *path, int timeout_ms, struct milterclient **out)
 {
 	struct milterclient *client = malloc(sizeof(*client));
 	enum bs_err err;
@@ -26,7 +26,7 @@ milterclient_open(const struct ctl *ctl, int timeout_ms, struct milterclient **o
 		return BS_ERR_NOMEM;
 	client->len = 0;
 	client->deadline_ms = bs_now_ms() + timeout_ms;
-	err = bs_sock_connect(ctl->settings.milter_control, client->deadline_ms, &client->fd);
+	err = bs_sock_connect(path, client->deadline_ms, &client->fd);
 	if (err != BS_OK) {
 		free(client);
 		return err;
@@ -103,12 +103,12 @@ milterclient_ask(struct milterclient *client, json_t *take, json_t **out)
 }
 
 json_t *
-milterclient_trouble(const struct ctl *ctl, enum bs_err err)
+milterclient_trouble(const struct ctl *ctl, const char *name, const char *path, enum bs_err err)
 {
 	char text[2048];
 
 	snprintf(text, sizeof(text),
-	    "%.500s: %s; does basalt-milter run, and is its milter.control what ctl.milter_control in %.500s says?",
-	    ctl->settings.milter_control, bs_err_text(err), ctl->conf_path);
+	    "%.500s: %s; does basalt-%s run, and is its %s.control what ctl.%s_control in %.500s says?", path, bs_err_text(err), name,
+	    name, name, ctl->conf_path);
 	return json_string(text);
 }

@@ -1,7 +1,8 @@
 /*
- * milterclient: questions to basalt-milter on its control socket: one JSON object there, one back (milter/control.h).
+ * milterclient: questions to basalt-milter, or basalt-lmtp, on its control socket: one JSON object there, one back
+ * (milter/control.h, lmtp/proxyctl.h).
  *
- *     err = milterclient_open(ctl, timeout_ms, &client);
+ *     err = milterclient_open(path, timeout_ms, &client);
  *     err = milterclient_ask(client, json_pack("{s:s}", "op", "status"), &answer);
  *     milterclient_close(client);
  */
@@ -13,7 +14,7 @@
 struct milterclient;
 
 /* timeout_ms: for everything up to the close. Errors are those of common/sock.h. */
-enum bs_err milterclient_open(const struct ctl *ctl, int timeout_ms, struct milterclient **out) BS_MUST_USE;
+enum bs_err milterclient_open(const char *path, int timeout_ms, struct milterclient **out) BS_MUST_USE;
 /* NULL is legal. */
 void milterclient_close(struct milterclient *client);
 /* Sends a question (taken), and what belongs to it. */
@@ -26,7 +27,8 @@ enum bs_err milterclient_ask(struct milterclient *client, json_t *take, json_t *
 
 /* What a daemon said, as an object with "ok" in it; one that says so where it is none. */
 json_t *milterclient_parse(const char *text, size_t len);
-/* What to tell a person of a milter that could not be asked: a JSON string. */
-json_t *milterclient_trouble(const struct ctl *ctl, enum bs_err err);
+/* What to tell a person of a daemon that could not be asked: a JSON string. name: "milter" of basalt-milter, milter.control
+ * and ctl.milter_control. */
+json_t *milterclient_trouble(const struct ctl *ctl, const char *name, const char *path, enum bs_err err);
 
 #endif

@@ -68,19 +68,20 @@ keyd_status(struct ctl *ctl)
 	return json;
 }
 
+/* name: "milter" of basalt-milter and milter_control. */
 static json_t *
-milter_status(const struct ctl *ctl)
+daemon_status(const struct ctl *ctl, const char *name, const char *path)
 {
 	struct milterclient *client = NULL;
 	json_t *json = NULL;
-	enum bs_err err = milterclient_open(ctl, (int)ctl->settings.timeout_ms, &client);
+	enum bs_err err = milterclient_open(path, (int)ctl->settings.timeout_ms, &client);
 
 	if (err == BS_OK)
 		err = milterclient_ask(client, json_pack("{s:s}", "op", "status"), &json);
 	milterclient_close(client);
 	if (err == BS_OK)
 		return json;
-	return json_pack("{s:b, s:o}", "ok", 0, "error", milterclient_trouble(ctl, err));
+	return json_pack("{s:b, s:o}", "ok", 0, "error", milterclient_trouble(ctl, name, path, err));
 }
 
 /* "  key: value" for every member but "ok"; objects one level further in. */
@@ -129,7 +130,9 @@ status_show(struct ctl *ctl)
 	json_object_set_new(all, "database", database_status(ctl));
 	json_object_set_new(all, "keyd", keyd_status(ctl));
 	if (ctl->settings.milter_control[0] != '\0')
-		json_object_set_new(all, "milter", milter_status(ctl));
+		json_object_set_new(all, "milter", daemon_status(ctl, "milter", ctl->settings.milter_control));
+	if (ctl->settings.lmtp_control[0] != '\0')
+		json_object_set_new(all, "lmtp", daemon_status(ctl, "lmtp", ctl->settings.lmtp_control));
 	json_object_foreach(all, name, part) {
 		if (!json_is_true(json_object_get(part, "ok")))
 			rc = CTL_TEMPFAIL;

@@ -31,13 +31,13 @@ jail_limits(void)
 }
 
 enum bs_err
-jail_become(uid_t uid, gid_t gid)
+jail_become(uid_t uid, gid_t gid, gid_t more)
 {
 	if (uid == (uid_t)-1)
 		return getuid() == 0 ? BS_ERR_PERM : BS_OK;
 	if (getuid() != 0)
 		return getuid() == uid ? BS_OK : BS_ERR_PERM;
-	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+	if (setgroups(more == (gid_t)-1 ? 0 : 1, &more) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
 		return BS_ERR_PERM;
 	if (setuid(0) == 0)
 		return BS_ERR_PERM;

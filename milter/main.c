@@ -311,7 +311,7 @@ start(struct milter *m)
 	err = make_sockets(m);
 	if (err != BS_OK)
 		return err;
-	err = jail_become(m->settings.uid, m->settings.gid);
+	err = jail_become(m->settings.uid, m->settings.gid, bs_verdict_keys_group(m->settings.verdict_keys));
 	if (err != BS_OK) {
 		bs_log(BS_LOG_FATAL, "milter.user: root must not serve; name a user that can be become");
 		return err;

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "log.h"
 #include "sock.h"
 
-#define TEXT_MAX 254     /* bytes of one string from outside */
 #define VALUE_MAX 4000   /* of a header that a dry run would write */
 #define FINALS_MAX 5     /* final addresses that are spelt out */
 #define PART_MAX 3500    /* bytes of recipients in one line, beyond the first recipient */
@@ -16,27 +16,13 @@ static const char *const outcome_texts[] = { "accepted", "rejected", "deferred",
 json_t *
 report_text(const char *from)
 {
-	char clean[TEXT_MAX + 1];
-	size_t n = 0;
-	json_t *value;
-
-	for (; n < TEXT_MAX && from[n] != '\0'; n++)
-		clean[n] = (char)((unsigned char)from[n] < 0x20 || from[n] == 0x7f ? '?' : from[n]);
-	clean[n] = '\0';
-	value = json_string(clean);
-	if (value != NULL)
-		return value;
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)clean[i] >= 0x80)
-			clean[i] = '?';
-	return json_string(clean);
+	return bs_json_text(from);
 }
 
 void
 report_put_text(json_t *object, const char *key, const char *from)
 {
-	if (from[0] != '\0')
-		(void)json_object_set_new(object, key, report_text(from));
+	bs_json_put_text(object, key, from);
 }
 
 void

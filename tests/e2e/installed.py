@@ -101,8 +101,9 @@ class Installed:
         """A service's program with the user and the capabilities that its unit gives it."""
         keys = dict(unit(self.text(f"usr/lib/systemd/system/{name}.service")))
         caps = ["-all", *("+" + c.removeprefix("CAP_").lower() for c in keys["CapabilityBoundingSet"].split())]
-        who = [f"--reuid={self.uid(keys['User'])}", f"--regid={self.gid(keys['Group'])}", "--clear-groups"] \
-            if "User" in keys else []
+        more = keys.get("SupplementaryGroups")
+        groups = f"--groups={self.gid(more)}" if more else "--clear-groups"
+        who = [f"--reuid={self.uid(keys['User'])}", f"--regid={self.gid(keys['Group'])}", groups] if "User" in keys else []
         argv = self.inside("setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={','.join(caps)}", *who,
                            *keys["ExecStart"].split())
         at = argv.index("setpriv")

@@ -14,17 +14,18 @@ import keydserver
 
 EXAMPLES = "usr/share/doc/basalt/examples/"
 PLACED = {
-    "usr/sbin/basalt-keyd": 0o755, "usr/sbin/basalt-milter": 0o755, "usr/bin/basaltctl": 0o755,
+    "usr/sbin/basalt-keyd": 0o755, "usr/sbin/basalt-milter": 0o755, "usr/sbin/basalt-lmtp": 0o755, "usr/bin/basaltctl": 0o755,
     "usr/lib/dovecot/modules/lib10_basalt_plugin.so": 0o644, "usr/lib/dovecot/modules/auth/libauthdb_basalt.so": 0o644,
     "usr/share/man/man8/basalt-keyd.8": 0o644, "usr/share/man/man8/basalt-milter.8": 0o644,
+    "usr/share/man/man8/basalt-lmtp.8": 0o644,
     "usr/lib/dovecot/modules/doveadm/lib10_doveadm_basalt_plugin.so": 0o644,
     "usr/share/man/man1/basaltctl.1": 0o644, "usr/share/man/man1/doveadm-basalt.1": 0o644,
-    **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "scrub.service", "scrub.timer")},
+    **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "lmtp.service", "scrub.service", "scrub.timer")},
     "usr/lib/sysusers.d/basalt.conf": 0o644, "usr/lib/tmpfiles.d/basalt.conf": 0o644,
-    **{EXAMPLES + n: 0o644 for n in ("keyd.conf", "milter.conf", "basaltctl.conf", "dovecot.conf", "logrotate",
+    **{EXAMPLES + n: 0o644 for n in ("keyd.conf", "milter.conf", "lmtp.conf", "basaltctl.conf", "dovecot.conf", "logrotate",
                                      "postfix/main.cf", "postfix/master.cf", "postfix/header_checks")},
 }
-SERVICES = ("basalt-keyd", "basalt-milter", "basalt-scrub")
+SERVICES = ("basalt-keyd", "basalt-milter", "basalt-lmtp", "basalt-scrub")
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,12 @@ def test_units_are_what_systemd_understands(host, name, tmp_path):
 
 
 def test_the_configurations_name_the_users_that_are_made(host):
-    keyd, milter, dovecot = (host.example(n) for n in ("keyd.conf", "milter.conf", "dovecot.conf"))
-    users = {value(keyd, f"{r}_user") for r in ("vault", "kdf", "keystore", "front")} | {value(milter, "user")}
-    assert len(users) == 5 and users | {"vmail"} == host.names("u")
+    keyd, milter, lmtp, dovecot = (host.example(n) for n in ("keyd.conf", "milter.conf", "lmtp.conf", "dovecot.conf"))
+    users = {value(keyd, f"{r}_user") for r in ("vault", "kdf", "keystore", "front")} | {value(milter, "user"), value(lmtp, "user")}
+    assert len(users) == 6 and users | {"vmail"} == host.names("u")
     groups = {s: value(keyd, f"{s}_group") for s in ("auth", "mail", "delivery")}
-    assert set(groups.values()) == host.names("g") - host.names("u")
+    verdict = {dict(service(host, f"basalt-{d}"))["SupplementaryGroups"] for d in ("milter", "lmtp")}
+    assert len(verdict) == 1 and set(groups.values()) | verdict == host.names("g") - host.names("u")
     access = dict(re.findall(r"protocol (\w+) \{\s+mail_access_groups = (\S+)", dovecot))
     assert access == {"imap": groups["mail"], "pop3": groups["mail"], "lmtp": groups["delivery"],
                       "doveadm": groups["delivery"]}
@@ -121,16 +123,19 @@ def test_systemd_makes_the_same_users_and_folders(host, tmp_path):
 # --- the daemons, on the examples, as the units start them ---
 
 def configure(host):
-    for name in ("keyd.conf", "milter.conf", "basaltctl.conf"):
+    for name in ("keyd.conf", "milter.conf", "lmtp.conf", "basaltctl.conf"):
         shutil.copy(host.root / EXAMPLES / name, host.root / "etc/basalt")
     if not (host.root / "etc/basalt/site.key").exists():
         host.run("/usr/sbin/basalt-keyd", "--make-site-key", "/etc/basalt/site.key")
+    if not (host.root / "etc/basalt/verdict.keys").exists():
+        host.run("/usr/bin/basaltctl", "verdict-key", "new", "/etc/basalt/verdict.keys")
 
 
 def test_the_examples_pass_the_check(host):
     configure(host)
     assert "are good" in host.run("/usr/sbin/basalt-keyd", "--check-config")
     assert "no errors" in host.run("/usr/sbin/basalt-milter", "--check-config")
+    assert "no errors" in host.run("/usr/sbin/basalt-lmtp", "--check-config")
     host.run("/usr/bin/basaltctl", "--check-config")
 
 
@@ -158,11 +163,14 @@ def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
         notify.bind(str(host.root / "run/notify"))
         keyd = host.start("basalt-keyd", NOTIFY_SOCKET="/run/notify")
         assert notified(notify) == b"READY=1\n", host.log("basalt-keyd")
-        milter = host.start("basalt-milter")
+        milter, lmtp = host.start("basalt-milter"), host.start("basalt-lmtp")
         run = host.root / "run"
         assert keydserver.wait_for((run / "basalt-milter/milter").exists), host.log("basalt-milter")
         assert keydserver.wait_for(lambda: mode_and_group(run / "basalt-milter/milter") == (0o660, host.gid("postfix")))
         assert mode_and_group(run / "basalt-milter/socketmap") == (0o660, host.gid("postfix"))
+        assert mode_and_group(host.root / "etc/basalt/verdict.keys") == (0o640, host.gid("basalt-verdict"))
+        assert keydserver.wait_for(lambda: "serves on" in host.log("basalt-lmtp")), host.log("basalt-lmtp")
+        assert mode_and_group(run / "basalt-lmtp/lmtp") == (0o660, host.gid("postfix"))
         for name in ("auth", "mail", "delivery"):
             assert mode_and_group(run / "basalt" / name) == (0o660, host.gid(f"basalt-{name}"))
         host.run("/usr/bin/basaltctl", "domain", "add", "example.org")
@@ -177,7 +185,9 @@ def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
         host.run("/usr/bin/basaltctl", "status")
         keyd.terminate()
         milter.terminate()
-        assert (keyd.wait(20), milter.wait(20)) == (0, 0), host.log("basalt-keyd") + host.log("basalt-milter")
+        lmtp.terminate()
+        assert (keyd.wait(20), milter.wait(20), lmtp.wait(20)) == (0, 0, 0), \
+            "".join(host.log(f"basalt-{d}") for d in ("keyd", "milter", "lmtp"))
         assert b"STOPPING" in notified(notify)
     assert pathlib.Path(host.root / "var/lib/basalt/keys/keys.db").stat().st_uid == host.uid("basalt-keystore")
     assert pathlib.Path(host.root / "var/lib/basalt/policy/policy.db").stat().st_uid == host.uid("basalt-milter")

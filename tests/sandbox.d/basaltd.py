@@ -1,5 +1,6 @@
 """basalt-keyd, basalt-milter and basaltctl: their configuration files, and the two daemons as parts of a sandbox."""
 import grp
+import os
 import pathlib
 import types
 
@@ -56,6 +57,7 @@ def milter_conf(b):
         "authserv_id": "mail.example.org", "log": "stderr", "user": Name(boxes.UID_MILTER),
         "socket_group": Name(grp.getgrnam("postfix").gr_gid), "temp_dir": b.path("tmp-plain"),
         "quota_status": f"unix:{dovecot.quota_socket(b)}" if b.quota else None,
+        "verdict_keys": verdict_keys(b),
         "dns_servers": f"127.0.0.1@{b.port('dns')}" if b.dns else "none",
     }})
 
@@ -64,8 +66,36 @@ def ctl_conf(b):
     url, password_file = database.policy(b)
     return conf_text(b, {"ctl": {
         "database": url, "database_password_file": password_file, "keyd": b.path("run", "keyd"),
-        "milter_control": milter_path(b, "control"),
+        "milter_control": milter_path(b, "control"), "lmtp_control": lmtp_path(b, "control"),
     }})
+
+
+def lmtp_conf(b):
+    return conf_text(b, {"lmtp": {
+        "listen": f"inet:127.0.0.1:{b.port('lmtp_proxy')}", "backend": f"inet:127.0.0.1:{b.port('lmtp')}",
+        "control": lmtp_path(b, "control"), "key_file": verdict_keys(b), "name": "mail.example.org", "log": "stderr",
+        "user": Name(boxes.UID_LMTP),
+    }})
+
+
+def lmtp_path(b, name):
+    return b.path("run", "lmtp", name)
+
+
+def verdict_keys(b):
+    return b.path("etc", "verdict.keys")
+
+
+def make_verdict_keys(b):
+    """Of root's, for the milter's and the proxy's one group."""
+    if verdict_keys(b).exists():
+        return
+    status, out = part.run([program(b, "basaltctl"), "verdict-key", "new", verdict_keys(b)],
+                           proc.environment(b.dir, "ctl", asan.environment(b)))
+    if status != 0:
+        raise boxes.Trouble(f"basaltctl verdict-key new: {out}")
+    os.chown(verdict_keys(b), 0, boxes.GID_VERDICT)
+    verdict_keys(b).chmod(0o640)
 
 
 def milter_path(b, name):
@@ -77,10 +107,10 @@ def ctl(b, *args):
     return part.run(argv, proc.environment(b.dir, "ctl", asan.environment(b)))
 
 
-def launch(b, name, conf):
-    env = proc.environment(b.dir, name, asan.environment(b))
-    p = proc.spawn([program(b, f"basalt-{name}"), "-c", conf], b.log(name), env)
-    part.remember(b, name, p.pid)
+def launch(b, name, conf, part_name=None):
+    env = proc.environment(b.dir, part_name or name, asan.environment(b))
+    p = proc.spawn([program(b, f"basalt-{name}"), "-c", conf], b.log(part_name or name), env)
+    part.remember(b, part_name or name, p.pid)
 
 
 def wanted(b):
@@ -101,6 +131,7 @@ def keyd_start(b):
 def milter_start(b):
     """The policy schema is basaltctl's to make, so that comes first."""
     b.write(ctl_conf(b), "etc", "basaltctl.conf", mode=0o600)
+    make_verdict_keys(b)
     b.make_dir("run", "milter", uid=boxes.UID_MILTER, gid=grp.getgrnam("postfix").gr_gid, mode=0o2750)
     status, out = ctl(b, "db", "migrate")
     if status != 0:
@@ -110,6 +141,12 @@ def milter_start(b):
 
 def milter_ready(b):
     return all(part.connects(milter_path(b, n)) for n in ("milter", "socketmap"))
+
+
+def lmtp_start(b):
+    make_verdict_keys(b)
+    b.make_dir("run", "lmtp", uid=boxes.UID_LMTP)
+    launch(b, "lmtp", b.write(lmtp_conf(b), "etc", "lmtp.conf"), "lmtp-proxy")
 
 
 def make_part(name, start, ready, env):
@@ -125,3 +162,5 @@ milter = make_part("milter", milter_start, milter_ready, lambda b: {
     "MILTER_SOCKET": milter_path(b, "milter"), "SOCKETMAP_SOCKET": milter_path(b, "socketmap"),
     "MILTER_CONTROL": milter_path(b, "control"),
     "BASALTCTL": f"{program(b, 'basaltctl')} -c {b.path('etc', 'basaltctl.conf')}"})
+lmtp_proxy = make_part("lmtp-proxy", lmtp_start, lambda b: part.greets(b.port("lmtp_proxy"), b"220"), lambda b: {
+    "LMTP_PROXY_PORT": b.port("lmtp_proxy"), "LMTP_CONTROL": lmtp_path(b, "control"), "VERDICT_KEYS": verdict_keys(b)})

@@ -12,7 +12,7 @@ import stat
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DEFAULTS = {"db": "sqlite", "storage": "sdbox", "dns": None, "set": [], "plugins": "basalt", "plain": False, "sieve": False, "quota": False,
             "cores": False, "build": str(ROOT / "build")}
-SECTIONS = ("keyd", "roles", "sockets", "kdf", "session", "milter", "ctl", "postfix", "dovecot")
+SECTIONS = ("keyd", "roles", "sockets", "kdf", "session", "milter", "lmtp", "ctl", "postfix", "dovecot")
 FIXED = ("db", "storage", "plain")  # what the data in DIR depends on
 
 # Numeric ids, without passwd entries, of what runs (docs/ARCHITECTURE.md).
@@ -21,6 +21,7 @@ UID_MAIL, UID_VAULT, UID_KDF, UID_KEYSTORE, UID_FRONT, UID_MILTER = range(62000,
 # group dovecot would not do for the last: Dovecot's mail processes are in it, too. Dovecot wants a group with a name
 # there, and Debian's group mail has no member in a sandbox; a real system makes one.
 GID_KEYD_MAIL, GID_KEYD_DELIVERY = 62006, 62007
+UID_LMTP, GID_VERDICT = 62008, 62009  # basalt-lmtp; who may read the keys of verdict headers
 GROUP_KEYD_AUTH = "mail"
 DIR_MAX = 60  # a UNIX socket's path ends at 107 bytes
 

@@ -18,9 +18,9 @@ import proc
 import tmpfs
 
 ALL = {"tmpfs": tmpfs, "database": database, "dns": dns, "keyd": basaltd.keyd, "milter": basaltd.milter,
-       "dovecot": dovecot, "postfix": postfix}
+       "dovecot": dovecot, "lmtp-proxy": basaltd.lmtp_proxy, "postfix": postfix}
 READY_S = 60
-PORTS = ("smtp", "submission", "imap", "pop3", "lmtp", "dns")
+PORTS = ("smtp", "submission", "imap", "pop3", "lmtp", "lmtp_proxy", "dns")
 
 
 class NotReady(boxes.Trouble):

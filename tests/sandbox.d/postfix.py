@@ -24,7 +24,6 @@ showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
-lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -47,7 +46,7 @@ def fragment(b, name):
     run = b.path("run")
     values = {
         "MILTER": f"unix:{run}/milter/milter", "SOCKETMAP": f"unix:{run}/milter/socketmap",
-        "LMTP": f"inet:127.0.0.1:{b.port('lmtp')}", "SASL": run / "sasl", "CONFIG": b.path("etc", "postfix"),
+        "LMTP": f"inet:127.0.0.1:{b.port('lmtp' if b.plain else 'lmtp_proxy')}", "SASL": run / "sasl", "CONFIG": b.path("etc", "postfix"),
         "SMTP": f"127.0.0.1:{b.port('smtp')}", "SUBMISSION": f"127.0.0.1:{b.port('submission')}",
         "SUBMISSION_TLS": "none",
     }

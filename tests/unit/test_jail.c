@@ -76,14 +76,26 @@ other_ids(void)
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 3;
 }
 
+static int
+one_more_group(void)
+{
+	gid_t groups[2];
+
+	if (bs_jail_ids_and(64001, 64002, 64003) != BS_OK)
+		return 1;
+	return getgroups(2, groups) == 1 && groups[0] == 64003 ? 0 : 2;
+}
+
 static void
 ids_are_dropped_for_ever(void **state)
 {
 	(void)state;
-	if (getuid() == 0)
+	if (getuid() == 0) {
 		assert_int_equal(in_child(other_ids), 0);
-	else
+		assert_int_equal(in_child(one_more_group), 0);
+	} else {
 		assert_int_equal(bs_jail_ids(64001, 64002), BS_ERR_PERM);
+	}
 }
 
 static int

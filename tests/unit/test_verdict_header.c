@@ -50,7 +50,7 @@ the_vector_opens(void **state)
 	assert_int_equal(bs_verdict_time(v), NOW);
 	assert_int_equal(bs_verdict_find(v, "Alice+Lists@Example.ORG", &part), BS_OK);
 	assert_int_equal(part.what, BS_VERDICT_DELIVER);
-	assert_string_equal(part.folder, "Junk/Maybe \xc3\xa4");
+	assert_string_equal(part.folder, "Junk/Maybe");
 	assert_string_equal(part.label, "[SPAM?]");
 	assert_true(part.label_subject && !part.keep_detail);
 	assert_string_equal(part.note, "score 7.1");
@@ -299,9 +299,9 @@ parts_are_checked(void **state)
 static void
 folders(void **state)
 {
-	static const char *const good[] = { "Junk", "INBOX", "Lists/Basalt dev", "a.b", "\xc3\xa4", "a+b", "it's (1)", "." "x" };
+	static const char *const good[] = { "Junk", "INBOX", "Lists/Basalt dev", "a.b", "a+b", "it's (1)", "." "x" };
 	static const char *const bad[] = { "", "/a", "a/", "a//b", "..", "a/../b", "a/.", "~root", "a\"b", "a\\b", "a*", "a%", " a", "a ",
-		"a/ b", "a\tb", "\xc3" };
+		"a/ b", "a\tb", "\xc3\xa4" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)

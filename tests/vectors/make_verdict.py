@@ -70,7 +70,7 @@ def c_string(name, text):
 def main():
     key_id, key, message_id = fixed("key id", 8), fixed("key", 32), fixed("message", 16)
     outcomes = [
-        outcome(DELIVER, SUBJECT, folder="Junk/Maybe \u00e4", label="[SPAM?]", note="score 7.1"),
+        outcome(DELIVER, SUBJECT, folder="Junk/Maybe", label="[SPAM?]", note="score 7.1"),
         outcome(DROP),
         outcome(REJECT, code="550", status="5.7.1", text="Refused by this account's policy"),
         outcome(DELIVER, DETAIL),

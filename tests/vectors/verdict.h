@@ -6,14 +6,14 @@ static const char vv_keyfile[] =
 static const char vv_id[] =
 	"e8749e2db7b6543badeff6bfb74154f8";
 static const char vv_good[] =
-	" AZhXo37qRxvZVQm2+2MIsKs8+uKPpi0Zf3nuWmRMI+mnAgavH5/2+pzFgWJx5f7hzFsBqrGwCanr\r\n\toWFsN9zaiHT45QnoQ1ky"
-	"m344NfNOQvNsPl8CLNi5J9SSaWoN5vvYiQVA314tj7vxhR631QwC0HF5\r\n\tkrC1P9ujdfS8vwoc8ozLrNNo/YTroRLSJudVY0ap/"
-	"Dz0oCvwGb/9SAsaDRbf9e6ZEsqlhGssmoWk\r\n\tzoFUduQZrH0b+YuFJxBYc0cznv/fi762JUz/+kgnMLR4t/OYf+JJ7f1BtUNPEs"
-	"anhxfj0u6YPj6/\r\n\tboIomkdbuRP93/MMfq/xKMG4n9gR7k2RxK/PSn8vNpwKnuo2qW+AKttxlT+5n7YWwfiginG0uXdG\r\n\tkFzq"
-	"H0AE3HEjRX6bV0NlsogMZCrERjB1Zw8qVAXHpvSe5VoyPvvprPo1U8HOCuGzuGPnLfgq9chu\r\n\tO1mTh2iYKUkOk2NPuj2akjCoO"
+	" AZhXo37qRxvZVQm2+2MIsKs8+uKPpi0Zf3nuWmRMI+mnAgavH5/2+pzFgWJx5f7hzFsBqrGwCanr\r\n\toWFrN9zaiHT45QnoQ36q"
+	"bCkiK5xSBr9SWF4EY53yNuCJbVk95uXqkhpXowprqK3ylE2wyAwUwTh+\r\n\t2rilfNW1eO/uol5L7sDSoMYEXWGMB+KwRopUZkao/"
+	"j33oivzGb/9SgsaDxbf9e6ZEsqlhGsvmoWn\r\n\tzoFUduQdrHgf/4+HIRFac0cznv/fi762JEz/+0ggMLd/t/CYf+JJ6+57jRff/y"
+	"JL1xW+DuxSknhu\r\n\tnUIyPYYtxUKs9VMasdc6QM9YyM64HAkyDAKhINmoOMBcNSKDX+4CYWmhVsSaaF0Z0VYQ72d6sr4U\r\n\t17Js"
+	"7L4CSPcUvCWMs22XiMCSTj/InWiI8HPJJyYDvvPW7RgyP/vprPo1U8HOCuGzuGPnLfgq9chu\r\n\tO1mTh2iYKUkOk2NPuj2akjCoO"
 	"Oi0eYa3HSOXFcDGA3UbvGq2bhQl4oOaCbHcba6TA5n2RbLbfu7k\r\n\tzvevq8bGCA4K8/wLntjUSBVNV7xFHLjoKcgxzaNO+BkDmp"
 	"NMafBQyiSGryuKVyVLZpdHGe/O5UxE\r\n\tLLziApL6r4cdrNjENilvebiB/RN7cW1jiJ9UEdRCqPpeTss3NILgGwmIw62HfAbemY3"
-	"6p/KQgwXS\r\n\tdpfJVHS6gCFCiWG9jfqAgkmFmxuyP5ZVtRo3ACvz5ftOwC31a6gkn66EoMZNHk17";
+	"6p/KQgwXS\r\n\tdpfJVHS6gCFCiWG9jfqAgkmFmxuyP5ZVtRo3ACvz5fu/dM0Ij7zgQ0XDMMBLFVu5";
 static const char vv_many[] =
 	" AZhXo37qRxvZgUYVPicLoa05hTati4Bi4COzy9jev8tzuzK0gc70Q+fPHXxPK4Ty0RwEP4aYIRlk\r\n\tqnsHyesu8oCr3SUoma17"
 	"cet/N8NKGJNlfoHSxak6vSAdajRam9OEyNJigIDxR4XHtbrn+Ajv389G\r\n\tgiaJCLOmb/3upFTF+6D7MEMNZG8pg2K3pM5x8pige"
@@ -31,14 +31,14 @@ static const char vv_many[] =
 	"cvn0pY2aAzxlyc6cseYkE/cHvyE6JliS71B5/H4dm\r\n\tpZf4b7d46mWggaRt9ukZeqwbiTk35n9wO1FODl4Hry1lnQZhUwWOXptc"
 	"yFxtXdvUaIjw5VVj+HP4\r\n\tN/4JO4mXcRYMkJIppv+7uKR2tUNez33COswteIn6hP5lonZ+Ve+U1wiQM8lOG1I=";
 static const char vv_bad_outcome[] =
-	" AZhXo37qRxvZCnUEACWX8nT+VBSu3UUxrmHeEBppIGf5h1Jh1piO1KvWqIOFuh5L45nWxz3BeUQb\r\n\tnESJavSVQkqx6vUHkMmY"
-	"9I0c7YBY/iIlWnZruxcu43uq3XnOI5FoA+V/Ew8cqZIhU4MtQYurJkPh\r\n\t8M5wW2uJjkCHaPaV9VhOhaxcyXxU00jZd1eLy7aTE"
-	"XMi+k9ID0GB34P4QRloS+3bzz0i4P9mULIK\r\n\tSmEgIDq7x2g0KYUdKr98O8X982G/qGyEoK4nSUspi/kcvoWISoJoVTZfUmpzST"
-	"4uAQWDhI+22V/s\r\n\tvoQgK4qGfaNnWy2iODL4k3n22KWxFudGNJlb3S9ElIyxnf7DkN3QdRN3yKLuKq/NWlJAvbwXcmxB\r\n\tppCv"
+	" AZhXo37qRxvZCnUEACWX8nT+VBSu3UUxrmHeEBppIGf5h1Jh1piO1KvWqIOFuh5L45nWxz3BeUQb\r\n\tnESOavSVQkqx6vUHkO4A"
+	"A9oG8+9Eum4bPHdt9FJl8k+x2Ur+I49aGPpob1tajoQiQtAqXIu9Nwrm\r\n\tuMZgGGWfg1vVdaLC6RRXibkwaZkzdbi7FzqKzraSE"
+	"3Ih+E9LD0GB3YP4QxloS+3bzz0i4P9lULIJ\r\n\tSmEgIDq/x20wL4EfLL5+O8X982G/qGyEoa4nSEsui/obvoaISoJoVCVlbT7jpN"
+	"rCUQfeWI18dRk9\r\n\tRGEgIoqGfaNnWy2iODL4k3n22KWxFudGNJlb3S9ElIyxnf7DkN3QdRN3yKLuKq/NWlJAvbwXcmxB\r\n\tppCv"
 	"Hiiwm1w3wQr/8y7hjfI5U7F8Lwn7nqdFnhcsGLtam5qc0cs9MQBTRy+F+cmsW44NgFYQCd6F\r\n\tP17JQiiHyw9Amr9ifzTaDTkpt"
 	"DKVF8ItiZGPunkGXQhcGzaZ5jLvmZz8H2kzVlcJOTQLfIUPyCQ2\r\n\tdaLegdF/Nw+u1NI6tZXOE92KuXV53yYeYtx/wWpCMFOrjQ"
 	"SKgO5iaHK+7lr1kO5m7VYekQnXgoIf\r\n\tnHdLJGYEM2t34tSs9pusEH8IZcxlGyaUvWUtpud2OqcbGdyrrDAkbvXSydmngsPJ5zh"
-	"fvhG/TZ+F\r\n\tHeo3MCy9kQmDVaUfgHtQKn0u1AFxIJ0q4bKKxAIJsnCCfq6DWOQwXhGLQ9a1FdVM";
+	"fvhG/TZ+F\r\n\tHeo3MCy9kQmDVaUfgHtQKn0u1AFxIJ0q4bKKxAIJsnCzNReSeh4chNUAXH2h3iUw";
 static const char vv_bad_what[] =
 	" AZhXo37qRxvZ63Sum+TEi3uH9oBxEpuX+BU8E5UiZhFGfyOWr8jeu4ppKDFw3vDhpO8K7RUbzv1T\r\n\tyR00niCpSEJXIdciEnQc"
 	"9jE1/rwsM4BxF1jp4Pc7c5KJ1o/H0RSK9x78eGL6TULF7SfATiHUX1LZ\r\n\tJKQSI9R69CwvItKA5h3pmICgeLKkJbvsZBGCAEiIF"
@@ -76,11 +76,11 @@ static const char vv_bad_folder[] =
 	"yJ5LyxDNwlmhomU6zk6sIuNzl8xVlo\r\n\tjhvPiqytS+yvW2n6zqFAhUdh+Eh2Ypuf19KnAz9I7VtqXT6T3hMRyeOKoML3+m9mA33"
 	"ViotIaZrR\r\n\ttkfSkwv0vsGxBKSOZory3gciq/ZQ1blguhAsuHZ9oDDxqZFGY3xCoMjXN9FD3iFW";
 static const char vv_bad_padding[] =
-	" AZhXo37qRxvZdLSZiFM8cYlKlkNqF2twIy+l+/qtJuZPQu95nfIBWvsYe+B6VLTp04ecU49ga0qa\r\n\t38Dd5Akd8H0alrIS8w+q"
-	"8j2Bpbj/IUiCTbqHfejRjiNzfkjw7pcdMGMzEfXWJCDSvX2TqZltUDSr\r\n\tMK6DDiOuk8+37xMOJpO4bgzI5DgYkZt0v0owBn2Tr"
-	"6Q1vkVvzuQvOvmuAlZpielPgn0LmpWicJrk\r\n\t83YyIReld9fN8kQOv0etnMyYNQCW/Nul/2XWGdSMM7/Ge6YYNhDrgRR13eCPUm"
-	"2fqf2n6ZT7taKO\r\n\tkJQRgTt4UaSED5uAefAiK1nBQH+zX/ihirxhO9MTAYayH8+ninmLXlbL/AxovrMdEG0MS0Epv33R\r\n\t2p65"
-	"XSYg085Y4GRbeJ6ruxgZCi7WqNSzfA+mekOB8rXwGKP3AJABQmcEp2XiMpdiF+gZoyWQF2b+\r\n\tRkexmHn2xVOOG0oLcj2YvoSyC"
+	" AZhXo37qRxvZdLSZiFM8cYlKlkNqF2twIy+l+/qtJuZPQu95nfIBWvsYe+B6VLTp04ecU49ga0qa\r\n\t38Da5Akd8H0alrIS8ygy"
+	"BWqbu9fjZQS8K7uBMq2anxdoenvA7okvK3wkbaGQAzbRrC6UtJl7QX2s\r\n\teKaTTS24ntTl8kdZOt+hYhmkRN1/N2sW3ycxA32Sr"
+	"aU2vEVszuQvOPmuAFZpielPgn0LmpWhcJrn\r\n\t83YyIRehd9LJ9EAMuUavnMyYNQCW/Nul/mXWGNSLM7zBe6UYNhDrhwdP5bQfv4"
+	"lz+f/6NZYxGeRf\r\n\tY1QLJvoOLfXVJTuWtojpQ1chF2karbwCQhEPUXWUD9rktAcSfPgJFeQbP/dLSVgSAMO8LlfntLSD\r\n\tnXA/"
+	"rtgmR0hvGT9MnLBZgVCHIDvac4xO63NFCWBF6rK4EOH3AZABQmcEp2XiMpdiF+gZoyWQF2b+\r\n\tRkexmHn2xVOOG0oLcj2YvoSyC"
 	"aZU2kT9soplhSvB2lbfrP9wPzO0znFJhnHwsNqYQ7JjY6pFnj74\r\n\tgF80ohaUqQrYjaexXgbPqdiYv2Ma/nimB//oPSodo3mGQ0"
 	"3Hk3PMiGWpTGq00smDdxj9oX6Ucbj0\r\n\tC+IGSPX4NzUNUJ2HN7jyzTMI+dZe+GcCic7tzHDnkemEOh1h36SWupXjfeMkojctwes"
-	"E3xnnkbrn\r\n\tI+wAGSH+ufKwtoHaBXNqpoDs48qfho8YNeF5URt8DlcNiO9r6eDW3m2TaoPDA7J+";
+	"E3xnnkbrn\r\n\tI+wAGSH+ufKwtoHaBXNqpoDs48qfho8YNeF5URt8DlfuMLwXi+pM7PlMSqriQFJO";
