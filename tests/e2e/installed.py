@@ -16,7 +16,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("BASALT_BUILD", ROOT / "build"))
 PLACES = {"/etc": "etc", "/run": "run", "/var/lib": "var/lib"}
-FROM_ETC = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "localtime")
+FROM_ETC = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "localtime", "resolv.conf")
 
 
 def rows(text):
