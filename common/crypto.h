@@ -32,7 +32,7 @@
 
 /* Readies both libraries. Safe to call again. BS_ERR_CRYPTO: this machine can't run Basalt. */
 enum bs_err bs_crypto_init(void) BS_MUST_USE;
-/* The same for a short-lived process that may need no AES and no long digest: OpenSSL starts with the first of them, which
+/* The same for a short-lived process that may need no AES: OpenSSL starts with the first key of it, which
  * then may answer BS_ERR_NOMEM where bs_crypto_init() would have said BS_ERR_CRYPTO. */
 enum bs_err bs_crypto_init_lazy(void) BS_MUST_USE;
 /* Known-answer tests of every primitive below; BS_ERR_CRYPTO when one is wrong. A few milliseconds and one Argon2id. */
@@ -62,7 +62,7 @@ void bs_sha256(const void *data, size_t len, uint8_t out[BS_HASH_LEN]);
 
 /* HMAC-SHA256 of data under a 32-byte key (RFC 2104). */
 enum bs_err bs_hmac(const uint8_t key[BS_KEY_LEN], const void *data, size_t len, uint8_t out[BS_HASH_LEN]) BS_MUST_USE;
-/* HKDF-SHA256 (RFC 5869), extract then expand, 32 bytes out. info_len at most 1024. */
+/* HKDF-SHA256 (RFC 5869), extract then expand, 32 bytes out. info_len at most 1024, salt_len at most 64. */
 enum bs_err bs_hkdf(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len, const void *info,
     size_t info_len, uint8_t out[BS_KEY_LEN]) BS_MUST_USE;
 
@@ -116,6 +116,28 @@ enum bs_err bs_kem_seal(const uint8_t pub[BS_KEY_LEN], const uint8_t salt[16], c
 enum bs_err bs_kem_open(const uint8_t sec[BS_KEY_LEN], const uint8_t pub[BS_KEY_LEN], const uint8_t salt[16],
     const char *label, const void *fields, size_t fields_len, const uint8_t eph[BS_KEY_LEN],
     const uint8_t sealed[BS_SEALED_KEY_LEN], uint8_t key[BS_KEY_LEN]) BS_MUST_USE;
+
+/*
+ * The same in two steps, for many keys to one public key: the exchange, which is nearly all of the work, and the sealing of
+ * one key by it. Each key needs a salt of its own, random or never used before: it makes the KEKs independent, and each serves
+ * once. shared is a secret as the keys are; whoever holds it wipes it soon.
+ */
+struct bs_kem {
+	uint8_t pub[BS_KEY_LEN]; /* the recipient's */
+	uint8_t eph[BS_KEY_LEN]; /* the sender's: public */
+	uint8_t shared[BS_KEY_LEN];
+	bool made;               /* false: there is no exchange here yet */
+};
+
+/* The sender's side: a fresh pair, whose secret half is gone when this returns. BS_ERR_AUTH. */
+enum bs_err bs_kem_start(const uint8_t pub[BS_KEY_LEN], struct bs_kem *out) BS_MUST_USE;
+/* The recipient's side: an exchange of the same pub and eph is left as it is, which costs nothing. BS_ERR_AUTH: it has none. */
+enum bs_err bs_kem_accept(const uint8_t sec[BS_KEY_LEN], const uint8_t pub[BS_KEY_LEN], const uint8_t eph[BS_KEY_LEN],
+    struct bs_kem *kem) BS_MUST_USE;
+enum bs_err bs_kem_seal_by(const struct bs_kem *kem, const uint8_t salt[16], const char *label, const void *fields,
+    size_t fields_len, const uint8_t key[BS_KEY_LEN], uint8_t sealed[BS_SEALED_KEY_LEN]) BS_MUST_USE;
+enum bs_err bs_kem_open_by(const struct bs_kem *kem, const uint8_t salt[16], const char *label, const void *fields,
+    size_t fields_len, const uint8_t sealed[BS_SEALED_KEY_LEN], uint8_t key[BS_KEY_LEN]) BS_MUST_USE;
 
 /* Ed25519 (RFC 8032). */
 void bs_sign_keypair(uint8_t pub[BS_SIGN_PUB_LEN], uint8_t sec[BS_SIGN_SEC_LEN]);

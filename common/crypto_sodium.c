@@ -1,13 +1,9 @@
-/* crypto, the part that libsodium does: memory, randomness, SHA-256 of short inputs, HMAC, HKDF, Argon2id,
- * XChaCha20-Poly1305, X25519, Ed25519.
- * Hashing short inputs is here because OpenSSL's start takes 2 ms, which a short login need not pay.
+/* crypto, the part that libsodium does: memory, randomness, Argon2id, XChaCha20-Poly1305, X25519, Ed25519.
  * X25519 is here because it measured faster: key pair and exchange 60 us a message, OpenSSL 3.0 about 115. */
 #include <sodium.h>
 #include <string.h>
 
 #include "crypto_priv.h"
-
-#define HKDF_INFO_MAX 1024
 
 _Static_assert(BS_KEY_LEN == crypto_scalarmult_BYTES && BS_KEY_LEN == crypto_scalarmult_SCALARBYTES, "X25519");
 _Static_assert(BS_XNONCE_LEN == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "XChaCha20");
@@ -56,51 +52,6 @@ void
 bs_random(void *out, size_t len)
 {
 	randombytes_buf(out, len);
-}
-
-/* --- hashing --- */
-
-void
-bs_sha256(const void *data, size_t len, uint8_t out[BS_HASH_LEN])
-{
-	(void)crypto_hash_sha256(out, data, len);
-}
-
-/* One HMAC over two pieces. */
-static void
-hmac(const void *key, size_t key_len, const void *a, size_t a_len, const void *b, size_t b_len, uint8_t out[BS_HASH_LEN])
-{
-	crypto_auth_hmacsha256_state state;
-
-	(void)crypto_auth_hmacsha256_init(&state, key, key_len);
-	(void)crypto_auth_hmacsha256_update(&state, a, a_len);
-	(void)crypto_auth_hmacsha256_update(&state, b, b_len);
-	(void)crypto_auth_hmacsha256_final(&state, out);
-	bs_wipe(&state, sizeof(state));
-}
-
-enum bs_err
-bs_hmac(const uint8_t key[BS_KEY_LEN], const void *data, size_t len, uint8_t out[BS_HASH_LEN])
-{
-	hmac(key, BS_KEY_LEN, data, len, "", 0, out);
-	return BS_OK;
-}
-
-/* RFC 5869 for one block of output, written as its two HMACs. */
-enum bs_err
-bs_hkdf(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len, const void *info, size_t info_len,
-    uint8_t out[BS_KEY_LEN])
-{
-	static const uint8_t zeros[BS_HASH_LEN]; /* section 2.2: the salt when there is none */
-	static const uint8_t first = 1;          /* section 2.3: T(1) = HMAC(PRK, info || 0x01) */
-	uint8_t prk[BS_HASH_LEN];
-
-	if (info_len > HKDF_INFO_MAX)
-		return BS_ERR_LIMIT;
-	hmac(salt_len == 0 ? zeros : salt, salt_len == 0 ? sizeof(zeros) : salt_len, ikm, ikm_len, "", 0, prk);
-	hmac(prk, sizeof(prk), info, info_len, &first, 1, out);
-	bs_wipe(prk, sizeof(prk));
-	return BS_OK;
 }
 
 /* --- passwords --- */

@@ -107,6 +107,42 @@ test_kem_binding(void **state)
 	assert_int_equal(bs_kem_seal(pub, salt, "l", "f", 1, key, eph, sealed), BS_ERR_AUTH);
 }
 
+/* One exchange for several keys: what it seals opens like any other, each under its own salt alone. */
+static void
+test_one_exchange_for_many(void **state)
+{
+	uint8_t pub[BS_KEY_LEN], sec[BS_KEY_LEN], pub2[BS_KEY_LEN], sec2[BS_KEY_LEN];
+	uint8_t key[BS_KEY_LEN] = { 7 }, out[BS_KEY_LEN], sealed[2][BS_SEALED_KEY_LEN], salt[2][16] = { { 1 }, { 2 } };
+	struct bs_kem ours, theirs = { .made = false }, none = { .made = false };
+
+	(void)state;
+	bs_x25519_keypair(pub, sec);
+	bs_x25519_keypair(pub2, sec2);
+	assert_int_equal(bs_kem_seal_by(&none, salt[0], "l", "f", 1, key, sealed[0]), BS_ERR_ARG);
+	assert_int_equal(bs_kem_start(pub, &ours), BS_OK);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(bs_kem_seal_by(&ours, salt[i], "l", "f", 1, key, sealed[i]), BS_OK);
+		assert_int_equal(bs_kem_open(sec, pub, salt[i], "l", "f", 1, ours.eph, sealed[i], out), BS_OK);
+		assert_memory_equal(out, key, sizeof(out));
+	}
+	assert_memory_not_equal(sealed[0], sealed[1], BS_KEY_LEN); /* of the same key: the KEKs differ */
+	assert_int_equal(bs_kem_accept(sec, pub, ours.eph, &theirs), BS_OK);
+	assert_memory_equal(theirs.shared, ours.shared, BS_KEY_LEN);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[1], "l", "f", 1, sealed[0], out), BS_ERR_AUTH);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[0], "l", "f", 1, sealed[0], out), BS_OK);
+	/* Another key, or another's public half, is another exchange, whatever stands there. */
+	assert_int_equal(bs_kem_accept(sec2, pub2, ours.eph, &theirs), BS_OK);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[0], "l", "f", 1, sealed[0], out), BS_ERR_AUTH);
+	assert_int_equal(bs_kem_accept(sec, pub, pub2, &theirs), BS_OK);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[0], "l", "f", 1, sealed[0], out), BS_ERR_AUTH);
+	assert_int_equal(bs_kem_accept(sec, pub, ours.eph, &theirs), BS_OK);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[0], "l", "f", 1, sealed[0], out), BS_OK);
+	memset(pub2, 0, sizeof(pub2));
+	assert_int_equal(bs_kem_accept(sec, pub, pub2, &theirs), BS_ERR_AUTH);
+	assert_int_equal(bs_kem_open_by(&theirs, salt[0], "l", "f", 1, sealed[0], out), BS_ERR_ARG);
+	assert_int_equal(bs_kem_start(pub2, &ours), BS_ERR_AUTH);
+}
+
 static void
 test_secret_memory(void **state)
 {
@@ -136,6 +172,7 @@ main(void)
 		cmocka_unit_test(test_gcm_in_place_and_wipe),
 		cmocka_unit_test(test_argon2id_bounds),
 		cmocka_unit_test(test_kem_binding),
+		cmocka_unit_test(test_one_exchange_for_many),
 		cmocka_unit_test(test_secret_memory),
 	};
 
