@@ -64,9 +64,10 @@ enum bs_err bs_msg_prefix_parse(const void *data, size_t len, struct bs_msg_pref
 /* The key id of a public key: the first 16 bytes of SHA-256("basalt key id v1" || suite || public key). */
 void bs_msg_key_id(uint8_t suite, const uint8_t pub[BS_KEY_LEN], uint8_t out[BS_ID_LEN]);
 /* What keyd's vault does: opens the sealed data key. BS_ERR_NOKEY if pub is not the key named, or the suite has none;
- * BS_ERR_AUTH. The caller has compared the account id (BS_ERR_ACCOUNT) before. */
+ * BS_ERR_AUTH. The caller has compared the account id (BS_ERR_ACCOUNT) before. kem, all zero at first, is the caller's and
+ * secret: the next message that one exchange of keys sealed costs a tenth. */
 enum bs_err bs_msg_unwrap(const struct bs_msg_prefix *prefix, const uint8_t sec[BS_KEY_LEN],
-    const uint8_t pub[BS_KEY_LEN], uint8_t data_key[BS_KEY_LEN]) BS_MUST_USE;
+    const uint8_t pub[BS_KEY_LEN], struct bs_kem *kem, uint8_t data_key[BS_KEY_LEN]) BS_MUST_USE;
 
 /* --- writing --- */
 
@@ -78,12 +79,13 @@ struct bs_msg_encoder_opts {
 	uint8_t public_key[BS_KEY_LEN]; /* unused in suite 0 */
 	bool compress;
 };
+	const struct bs_kem *kem;       /* an exchange with public_key that serves several messages; NULL: one of its own */
 
 /* Takes sealed bytes in order; an error it returns ends the encoder and comes back from the call at hand. */
 typedef enum bs_err (*bs_msg_emit_fn)(void *ctx, const uint8_t *data, size_t len);
 
-/* Nothing is emitted before the first write or finish. opts is copied. An encoder takes 350 KB, of which a small message
- * touches little, and three bytes a chunk. An all-zero or otherwise weak public key: BS_ERR_AUTH. */
+/* Nothing is emitted before the first write or finish. opts is copied, kem is not looked at afterwards. An encoder takes 350 KB, of which a small message
+ * touches little, and three bytes a chunk. An all-zero or otherwise weak public key: BS_ERR_AUTH. kem of another key: BS_ERR_ARG. */
 enum bs_err bs_msg_encoder_new(const struct bs_msg_encoder_opts *opts, bs_msg_emit_fn emit, void *ctx,
     struct bs_msg_encoder **out) BS_MUST_USE;
 enum bs_err bs_msg_encoder_write(struct bs_msg_encoder *enc, const void *data, size_t len) BS_MUST_USE;

@@ -113,17 +113,21 @@ bs_msg_key_id(uint8_t suite, const uint8_t pub[BS_KEY_LEN], uint8_t out[BS_ID_LE
 
 enum bs_err
 bs_msg_unwrap(const struct bs_msg_prefix *prefix, const uint8_t sec[BS_KEY_LEN], const uint8_t pub[BS_KEY_LEN],
-    uint8_t data_key[BS_KEY_LEN])
+    struct bs_kem *kem, uint8_t data_key[BS_KEY_LEN])
 {
 	uint8_t key_id[BS_ID_LEN];
+	enum bs_err err;
 
 	if (prefix->suite != BS_MSG_SUITE_X25519)
 		return BS_ERR_NOKEY;
 	bs_msg_key_id(prefix->suite, pub, key_id);
 	if (memcmp(key_id, prefix->key_id, BS_ID_LEN) != 0)
 		return BS_ERR_NOKEY;
-	return bs_kem_open(sec, pub, prefix->message_id, BS_MSG_KEM_LABEL, prefix->bytes, BS_MSG_FIELDS_LEN, prefix->kem,
-	    prefix->sealed_key, data_key);
+	err = bs_kem_accept(sec, pub, prefix->kem, kem);
+	if (err != BS_OK)
+		return err;
+	return bs_kem_open_by(kem, prefix->message_id, BS_MSG_KEM_LABEL, prefix->bytes, BS_MSG_FIELDS_LEN, prefix->sealed_key,
+	    data_key);
 }
 
 enum bs_err

@@ -3,6 +3,7 @@
 #include <buffer.h>
 #include <ostream-private.h>
 
+#include "exchange.h"
 #include "iostream.h"
 #include "keymem.h"
 
@@ -158,6 +159,7 @@ basalt_ostream_create(struct ostream *parent, const struct basalt_user *writer, 
 	opts.suite = bs->sealed ? BS_MSG_SUITE_X25519 : BS_MSG_SUITE_PLAIN;
 	memcpy(opts.account_id, rec->account_id, BS_ID_LEN);
 	memcpy(opts.public_key, rec->public_key, BS_KEY_LEN);
+	opts.kem = bs->sealed ? basalt_exchange(rec->public_key) : NULL;
 	if (bs_msg_encoder_new(&opts, emit, bs, &bs->enc) != BS_OK) {
 		i_free(bs);
 		return NULL;

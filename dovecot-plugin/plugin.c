@@ -17,6 +17,7 @@
 #include "cache.h"
 #include "crypto.h"
 #include "deliver.h"
+#include "exchange.h"
 #include "expunge.h"
 #include "frame.h"
 #include "keymem.h"
@@ -310,5 +311,6 @@ basalt_plugin_deinit(void)
 	mail_storage_hooks_remove(&early_hooks);
 	mail_storage_hooks_remove(&first_hooks);
 	basalt_session_deinit();
+	basalt_exchange_deinit();
 	basalt_keymem_deinit();
 }

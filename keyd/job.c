@@ -305,6 +305,9 @@ jobs_on_store(struct vault *v, const struct link_msg *msg)
 	if (job == NULL || job->store_type != msg->type)
 		return BS_ERR_FORMAT;
 	unqueue(&v->jobs, job);
+	/* Whatever came of it: what was read before may not be so any more. */
+	if (job->store_type == LINK_PUT || job->store_type == LINK_REMOVE)
+		recent_forget(v->recent, job->user);
 	free(job->blob);
 	job->blob = NULL;
 	job->blob_len = 0;

@@ -93,12 +93,13 @@ make_tables(struct vault *v)
 	if (v->rings != NULL)
 		v->tokens = tokens_new(v->rings, sessions, conf->token_s * 1000);
 	v->seen = seen_new(SEEN_ENTRIES, v->own->boot_key);
+	v->recent = recent_new(v->own->boot_key);
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		v->conns[i] = calloc(conf->sockets[i].clients_max, sizeof(struct conn));
 		if (v->conns[i] == NULL)
 			return BS_ERR_NOMEM;
 	}
-	if (v->reply == NULL || v->frame == NULL || v->tokens == NULL || v->seen == NULL)
+	if (v->reply == NULL || v->frame == NULL || v->tokens == NULL || v->seen == NULL || v->recent == NULL)
 		return BS_ERR_NOMEM;
 	return BS_OK;
 }
@@ -117,6 +118,7 @@ vault_free(struct vault *v)
 	tokens_free(v->tokens);
 	rings_free(v->rings);
 	seen_free(v->seen);
+	recent_free(v->recent);
 	arena_free(v->ring_cells);
 	arena_free(v->job_cells);
 	arena_free(v->secrets);

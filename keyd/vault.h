@@ -15,6 +15,7 @@
 #include "front.h"
 #include "job.h"
 #include "keydconf.h"
+#include "recent.h"
 #include "seen.h"
 
 /* The vault's ends of the socketpairs. */
@@ -59,6 +60,7 @@ struct vault {
 	struct rings *rings;
 	struct tokens *tokens;
 	struct seen *seen;
+	struct recent *recent;
 	struct vault_stats stats;
 	int64_t now_ms, started_ms;
 	uint8_t *reply; /* BS_FRAME_MAX bytes to build a payload in; whoever uses it wipes it */

@@ -9,6 +9,7 @@ import secrets
 import time
 
 import clients
+import keyproto
 import messages
 import systems
 
@@ -98,6 +99,12 @@ def alarms(system, account):
     """Lines of the logs that should wake somebody."""
     lines = (system.log("keyd") + system.log("dovecot")).splitlines()
     return [line for line in lines if "alarm" in line.lower() and account.address in line]
+
+
+def keyd_noticed(system, account):
+    """Waits until deliveries are refused: for a second keyd may answer them with a record that it has verified."""
+    with keyproto.Client(system.env["KEYD_RUN"] + "/delivery") as keyd:
+        wait_for(lambda: keyd.call(keyproto.RECORD, keyproto.str16(account.address))[0] != keyproto.OK)
 
 
 def restart_keyd(system):

@@ -218,7 +218,7 @@ def test_forged_keysets_are_an_alarm(keyd, attack):
     attack(keyd)
     with keyd.client("delivery") as d, keyd.client("auth") as a, keyd.client("control") as c:
         for client, opcode, payload in (
-                (d, kp.RECORD, kp.str16(USER)), (d, kp.EXISTS, kp.str16(USER)),
+                (d, kp.EXISTS, kp.str16(USER)), (d, kp.RECORD, kp.str16(USER)),
                 (a, kp.LOGIN, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("imap") + b"\0"),
                 (c, kp.PASSWD, kp.str16(USER) + kp.str16(PASSWORD) + kp.str16("another password")),
                 (c, kp.ENROL, kp.str16(USER) + kp.str16(PASSWORD) + b"\0\0\0\1")):
@@ -274,6 +274,29 @@ def test_a_forgers_password_does_not_open_anothers_account(keyd):
     assert keyd.rows(USER)[0][0] == 1, "and nothing was written"
 
 
+@pytest.mark.parametrize("socket", ["delivery", "auth"])
+def test_a_recent_record_is_soon_an_old_one(keyd, socket):
+    """Deliveries may get what was verified a moment ago; nobody else does, and what keyd itself changes is known at once."""
+    with keyd.client(socket) as d, keyd.client("control") as c:
+        for generation in range(2, 5):
+            d.record(USER)
+            c.passwd(USER, PASSWORD, PASSWORD + "!")
+            c.passwd(USER, PASSWORD + "!", PASSWORD)
+            assert record_fields(d.record(USER))[3] == 2 * generation - 1
+        truncate(keyd)
+        assert wait_for(lambda: d.call(kp.RECORD, kp.str16(USER))[0] == kp.AUTH), "the changed row is noticed"
+        assert keyd.alarms()
+        assert d.call(kp.RECORD, kp.str16(USER))[0] == c.call(kp.RECORD, kp.str16(USER))[0] == kp.AUTH
+
+
+def test_who_administers_sees_what_is_there_now(keyd):
+    with keyd.client("delivery") as d, keyd.client("control") as c:
+        d.record(USER)
+        truncate(keyd)
+        assert c.call(kp.RECORD, kp.str16(USER))[0] == kp.AUTH
+        assert d.call(kp.RECORD, kp.str16(USER))[0] == kp.AUTH
+
+
 def test_an_older_generation_is_a_rollback(keyd):
     with keyd.client("control") as c:
         c.passwd(USER, PASSWORD, "the new password")
@@ -288,8 +311,8 @@ def test_a_deleted_account_is_not_unknown(keyd):
     """Never NOENT, which would bounce its mail, and never a new enrolment."""
     keyd.sql("DELETE FROM keysets WHERE account = ?", USER)
     with keyd.client("delivery") as d, keyd.client("control") as c:
-        assert d.call(kp.RECORD, kp.str16(USER))[0] == kp.ROLLBACK
         assert d.call(kp.EXISTS, kp.str16(USER))[0] == kp.ROLLBACK
+        assert d.call(kp.RECORD, kp.str16(USER))[0] == kp.ROLLBACK
         assert c.call(kp.ENROL, kp.str16(USER) + kp.str16(PASSWORD) + b"\0\0\0\1")[0] == kp.ROLLBACK
     assert len(keyd.alarms()) == 3
 

@@ -38,7 +38,7 @@ def test_a_hung_database_is_a_timeout(keyd):
         try:
             with keyd.client("delivery") as d, keyd.client("auth") as a:
                 start = time.monotonic()
-                d.sock.sendall(kp.frame(kp.RECORD, kp.str16(USER)) * 40)
+                d.sock.sendall(kp.frame(kp.EXISTS, kp.str16(USER)) * 40)
                 assert keyd.login_status(USER, PASSWORD) == kp.TIMEOUT
                 assert [d.read_frame()[1] for _ in range(16)] == [kp.TIMEOUT] * 16
                 assert time.monotonic() - start < 3.5

@@ -42,6 +42,30 @@ def says_no(mail, uid, items):
     return data[-1]
 
 
+# --- one exchange of keys for a burst of mails ---
+
+def test_mails_of_a_burst_share_their_exchange(system):
+    """KEM bytes may be equal within two seconds, of one account, and in nothing else that matters; later ones are new."""
+    alice, bob = system.account("private"), system.account("private")
+    with system.lmtp() as lmtp:
+        for mail in (messages.make(b"one\r\n"), messages.make(b"two\r\n")):
+            for account in (alice, bob):
+                (reply,) = lmtp.deliver(STRANGER, [account.address], mail)[account.address]
+                assert reply[0] == 250, reply
+        time.sleep(2.5)  # the exchange's time, not a wait for something
+        (reply,) = lmtp.deliver(STRANGER, [alice.address], messages.make(b"three\r\n"))[alice.address]
+        assert reply[0] == 250, reply
+    prefixes = [m.read()[:sealedfiles.PREFIX] for m in sealedfiles.messages(system, alice)]
+    kems = [p[62:94] for p in prefixes]
+    assert len(prefixes) == 3 and kems[0] == kems[1] != kems[2]
+    assert kems[0] not in [m.read()[62:94] for m in sealedfiles.messages(system, bob)]
+    for part in (slice(28, 44), slice(96, 144), slice(144, 176)):
+        assert len({p[part] for p in prefixes}) == 3
+    with system.imap(alice) as mail:
+        mail.select()
+        assert [mail.part(uid, "TEXT") for uid in (1, 2, 3)] == [b"one\r\n", b"two\r\n", b"three\r\n"]
+
+
 # --- damaged mails ---
 
 def test_a_damaged_mail_is_one_bad_mail(every_system):

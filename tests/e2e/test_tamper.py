@@ -130,9 +130,10 @@ def arrives_after_all(system, account, *expected):
 
 @on([swap_key_and_sign, delete], swap_key, clear_sealed, give_bobs, cut_off, garbage, roll_back, renumber)
 def test_keys_changed_while_keyd_runs(system, keys, alice, bob, attack):
-    good, before = keys.rows(alice), len(probes.alarms(system, alice))
+    good = keys.rows(alice)
     attack(keys, alice, bob)
-    sent = deferred_not_stored(system, alice, bob, before)
+    probes.keyd_noticed(system, alice)
+    sent = deferred_not_stored(system, alice, bob, len(probes.alarms(system, alice)))
     assert probes.unavailable(system, alice)
     assert system.ctl("account", "passwd", alice.address, "--old-password-stdin", "--password-stdin", check=False,
                       stdin=f"{alice.password}\nno such thing\n".encode()).returncode != 0

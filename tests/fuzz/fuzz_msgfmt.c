@@ -135,7 +135,7 @@ fuzz_reader(uint8_t mode, uint8_t *file, size_t len)
 		return;
 	need(prefix.len <= len && prefix.hashed_len <= prefix.len && bs_msg_is_sealed(file, len));
 	if (prefix.suite != BS_MSG_SUITE_PLAIN)
-		need(bs_msg_unwrap(&prefix, data_key, data_key, key) != BS_OK);
+		need(bs_msg_unwrap(&prefix, data_key, data_key, &(struct bs_kem){ .made = false }, key) != BS_OK);
 	if (len < prefix.len + BS_MSG_FOOTER_LEN)
 		return;
 	if (mode & MODE_TAGS) {

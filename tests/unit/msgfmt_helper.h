@@ -157,7 +157,7 @@ open_message(const struct account *a, const uint8_t *data_key, const uint8_t *fi
 	if (err == BS_OK && data_key != NULL)
 		memcpy(key, data_key, sizeof(key));
 	else if (err == BS_OK && prefix.suite != BS_MSG_SUITE_PLAIN)
-		err = bs_msg_unwrap(&prefix, a->sec, a->pub, key);
+		err = bs_msg_unwrap(&prefix, a->sec, a->pub, &(struct bs_kem){ .made = false }, key);
 	if (err == BS_OK)
 		err = bs_msg_reader_new(&prefix, key, &rd);
 	if (err == BS_OK && len < BS_MSG_FOOTER_LEN)

@@ -241,7 +241,7 @@ test_suite_0_needs_no_key(void **state)
 	assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), BS_OK);
 	assert_int_equal(prefix.len, 64);
 	assert_null(prefix.commitment);
-	assert_int_equal(bs_msg_unwrap(&prefix, alice.sec, alice.pub, key), BS_ERR_NOKEY);
+	assert_int_equal(bs_msg_unwrap(&prefix, alice.sec, alice.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_NOKEY);
 	free(file.p);
 }
 
@@ -260,8 +260,8 @@ test_prefix(void **state)
 	assert_int_equal(bs_msg_prefix_parse(file.p, 176, &prefix), BS_OK);
 	assert_int_equal(prefix.len, 176);
 	assert_int_equal(prefix.hashed_len, 144);
-	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, bob.pub, key), BS_ERR_NOKEY);
-	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, alice.pub, key), BS_ERR_AUTH);
+	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, bob.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_NOKEY);
+	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, alice.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_AUTH);
 	assert_int_equal(bs_msg_reader_new(&prefix, NULL, &(struct bs_msg_reader *){ NULL }), BS_ERR_NOKEY);
 	file.p[8] = 2;
 	assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), BS_ERR_VERSION);

@@ -258,6 +258,35 @@ test_answers_that_nobody_asked_for(void **state)
 	    jobs_on_kdf(v, 0, &(struct link_msg){ .type = LINK_KDF, .id = 1, .payload = v->reply, .len = 34 }), BS_ERR_FORMAT);
 }
 
+/* A record from memory is for those who deliver, and no change of this keyd's leaves it there. */
+static void
+test_recent_records(void **state)
+{
+	static const uint64_t changes[] = { LINK_PUT, LINK_REMOVE };
+	struct world *w = *state;
+	struct vault *v = w->v;
+	struct job *job;
+
+	for (unsigned front = 0; front < KEYD_SOCKETS; front++)
+		send_open(w, front, NUMBER(1, 0));
+	recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
+	for (unsigned front = 0; front < KEYD_SOCKETS; front++) {
+		send_frame(w, front, NUMBER(1, 0), BS_OP_RECORD, "\0\1a", 3);
+		assert_int_equal(next_status(w, front), front == AUTH || front == DELIVERY ? BS_OK : -1);
+	}
+	assert_int_equal(v->jobs.count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
+		send_frame(w, CONTROL, NUMBER(1, 0), BS_OP_REMOVE, "\0\1a", 3);
+		job = TAILQ_LAST(&v->jobs.store_queue, job_list);
+		job->store_type = (uint8_t)changes[i];
+		jobs_pump(v);
+		assert_int_equal(answer(w, job->store_type, job->number, BS_ERR_UNAVAIL), BS_OK);
+		send_frame(w, DELIVERY, NUMBER(1, 0), BS_OP_RECORD, "\0\1a", 3);
+		assert_int_equal(next_status(w, DELIVERY), -1);
+	}
+}
+
 static void
 test_more_requests_than_there_is_room_for(void **state)
 {
@@ -434,6 +463,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_permission_is_the_vaults_to_give, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_answers_that_nobody_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_recent_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_requests_than_there_is_room_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_hung_up_costs_no_argon2, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
