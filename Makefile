@@ -20,7 +20,7 @@ endif
 CFLAGS := -std=gnu17 $(OPT) $(WARN) $(WERROR) $(HARDEN) -fPIC -fvisibility=hidden -D_GNU_SOURCE -MMD -MP $(EXTRA_CFLAGS)
 LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
 
-COMMON_LIBS := -lcrypto -lsodium -llzo2 -lconfuse -lsqlite3 -lmariadb
+COMMON_LIBS := -lcrypto -lsodium -llzo2 -lzstd -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
 LMTP_LIBS := -lseccomp -ljansson -lpthread
 MILTER_LIBS := -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread

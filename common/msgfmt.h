@@ -1,5 +1,5 @@
 /*
- * msgfmt: the sealed message format, version 1 (docs/FORMAT.message.md): bytes in, bytes out, no files, no users.
+ * msgfmt: the sealed message format, version 2, and 1 to read (docs/FORMAT.message.md): bytes in, bytes out, no files, no users.
  *
  *   prefix | header chunks | body chunks | trailer | footer
  *
@@ -23,11 +23,13 @@
 #ifndef BS_MSGFMT_H
 #define BS_MSGFMT_H
 
+#include "compress.h"
 #include "crypto.h"
 
 #define BS_MSG_MAGIC "\x89" "BSL\r\n\x1a\n"
 #define BS_MSG_MAGIC_LEN 8
-#define BS_MSG_VERSION 1
+#define BS_MSG_VERSION 2 /* what is written; 1 is read as well */
+#define BS_MSG_VERSION_LZO 1 /* knew no Zstandard */
 #define BS_MSG_SUITE_PLAIN 0  /* compression and digests, no encryption */
 #define BS_MSG_SUITE_X25519 1 /* X25519, HKDF-SHA256, AES-256-GCM */
 
@@ -77,15 +79,17 @@ struct bs_msg_encoder_opts {
 	uint8_t suite;
 	uint8_t account_id[BS_ID_LEN];
 	uint8_t public_key[BS_KEY_LEN]; /* unused in suite 0 */
-	bool compress;
-};
 	const struct bs_kem *kem;       /* an exchange with public_key that serves several messages; NULL: one of its own */
+	bool compress;
+	struct bs_zstd *zstd;           /* the caller's, until the encoder is freed; NULL: one of its own */
+};
 
 /* Takes sealed bytes in order; an error it returns ends the encoder and comes back from the call at hand. */
 typedef enum bs_err (*bs_msg_emit_fn)(void *ctx, const uint8_t *data, size_t len);
 
-/* Nothing is emitted before the first write or finish. opts is copied, kem is not looked at afterwards. An encoder takes 350 KB, of which a small message
- * touches little, and three bytes a chunk. An all-zero or otherwise weak public key: BS_ERR_AUTH. kem of another key: BS_ERR_ARG. */
+/* Nothing is emitted before the first write or finish. opts is copied, kem is not looked at afterwards. An encoder takes
+ * 350 KB, of which a small message touches little, and three bytes a chunk; a zstd of its own 500 KB more. An all-zero or
+ * otherwise weak public key: BS_ERR_AUTH. kem of another key: BS_ERR_ARG. */
 enum bs_err bs_msg_encoder_new(const struct bs_msg_encoder_opts *opts, bs_msg_emit_fn emit, void *ctx,
     struct bs_msg_encoder **out) BS_MUST_USE;
 enum bs_err bs_msg_encoder_write(struct bs_msg_encoder *enc, const void *data, size_t len) BS_MUST_USE;
@@ -126,6 +130,8 @@ enum bs_err bs_msg_key_fits(const struct bs_msg_prefix *prefix, const uint8_t da
  * nor the prefix's bytes are needed afterwards. */
 enum bs_err bs_msg_reader_new(const struct bs_msg_prefix *prefix, const uint8_t *data_key,
     struct bs_msg_reader **out) BS_MUST_USE;
+/* zstd is the caller's, until the reader is freed; without it the reader makes its own when it needs one. */
+void bs_msg_reader_use(struct bs_msg_reader *rd, struct bs_zstd *zstd);
 void bs_msg_reader_free(struct bs_msg_reader *rd);
 /* footer: the last BS_MSG_FOOTER_LEN bytes of a file of file_size bytes. Says where the trailer lies. */
 enum bs_err bs_msg_reader_footer(struct bs_msg_reader *rd, uint64_t file_size, const uint8_t footer[BS_MSG_FOOTER_LEN],

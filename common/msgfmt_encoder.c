@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compress.h"
 #include "msgfmt_priv.h"
 #include "wire.h"
 
@@ -27,6 +26,7 @@ struct bs_msg_encoder {
 	struct bs_msg_keys keys;
 	struct bs_sha256 *digest; /* of all that was emitted */
 	struct bs_buf *index;
+	struct bs_zstd *own_zstd;
 	uint8_t data_key[BS_KEY_LEN];
 	uint8_t message_id[BS_ID_LEN];
 	uint8_t prefix[BS_MSG_PREFIX_MAX];
@@ -125,9 +125,11 @@ bs_msg_encoder_new(const struct bs_msg_encoder_opts *opts, bs_msg_emit_fn emit, 
 	enc->opts = *opts;
 	enc->emit = emit;
 	enc->ctx = ctx;
+	if (opts->compress && opts->zstd == NULL)
+		enc->opts.zstd = enc->own_zstd = bs_zstd_new();
 	enc->digest = bs_sha256_new();
 	enc->index = bs_buf_new((size_t)BS_MSG_CHUNKS_MAX * BS_MSG_INDEX_LEN);
-	err = enc->digest == NULL || enc->index == NULL ? BS_ERR_NOMEM : make_prefix(enc);
+	err = enc->digest == NULL || enc->index == NULL || (opts->compress && enc->opts.zstd == NULL) ? BS_ERR_NOMEM : make_prefix(enc);
 	if (err != BS_OK) {
 		bs_msg_encoder_free(enc);
 		return err;
@@ -146,6 +148,7 @@ bs_msg_encoder_free(struct bs_msg_encoder *enc)
 	bs_msg_keys_clear(&enc->keys);
 	bs_sha256_free(enc->digest);
 	bs_buf_free(enc->index);
+	bs_zstd_free(enc->own_zstd);
 	bs_wipe(enc, offsetof(struct bs_msg_encoder, plain));
 	free(enc);
 }
@@ -169,11 +172,14 @@ squeeze(struct bs_msg_encoder *enc, struct bs_msg_head *head, const uint8_t *pla
 	head->stored_len = head->plain_len;
 	if (!enc->opts.compress || head->plain_len < COMPRESS_MIN)
 		return plain;
-	len = bs_compress(enc->work, plain, head->plain_len, out, BS_COMPRESS_BOUND(BS_MSG_CHUNK_LEN));
+	if (enc->in_body)
+		len = bs_zstd_compress(enc->opts.zstd, plain, head->plain_len, out, BS_COMPRESS_BOUND(BS_MSG_CHUNK_LEN));
+	else
+		len = bs_compress(enc->work, plain, head->plain_len, out, BS_COMPRESS_BOUND(BS_MSG_CHUNK_LEN));
 	if (len == 0 || len > head->plain_len - head->plain_len / COMPRESS_GAIN)
 		return plain;
 	head->stored_len = (uint32_t)len;
-	head->flags |= BS_MSG_FLAG_COMPRESSED;
+	head->flags |= enc->in_body ? BS_MSG_FLAG_ZSTD : BS_MSG_FLAG_LZO;
 	return out;
 }
 
@@ -183,7 +189,8 @@ note_chunk(struct bs_msg_encoder *enc, const struct bs_msg_head *head)
 	uint8_t entry[BS_MSG_INDEX_LEN];
 	struct bs_wr wr = bs_wr_init(entry, sizeof(entry));
 
-	bs_wr_u24(&wr, head->stored_len | (head->flags & BS_MSG_FLAG_COMPRESSED ? BS_MSG_INDEX_COMPRESSED : 0));
+	bs_wr_u24(&wr, head->stored_len | (head->flags & BS_MSG_FLAG_LZO ? BS_MSG_INDEX_LZO : 0) |
+	    (head->flags & BS_MSG_FLAG_ZSTD ? BS_MSG_INDEX_ZSTD : 0));
 	return bs_buf_append(enc->index, entry, sizeof(entry));
 }
 

@@ -44,7 +44,7 @@ parse_kind(struct bs_rd *rd, struct bs_msg_prefix *out)
 		return BS_ERR_FORMAT;
 	magic = bs_rd_bytes(rd, BS_MSG_MAGIC_LEN);
 	out->version = bs_rd_u8(rd);
-	if (!rd->failed && out->version != BS_MSG_VERSION)
+	if (!rd->failed && out->version != BS_MSG_VERSION && out->version != BS_MSG_VERSION_LZO)
 		return BS_ERR_VERSION;
 	out->suite = bs_rd_u8(rd);
 	out->flags = bs_rd_u16(rd);

@@ -17,7 +17,8 @@
 #define BS_MSG_KIND_TRAILER 3
 
 #define BS_MSG_FLAG_FINAL 1      /* the last body chunk */
-#define BS_MSG_FLAG_COMPRESSED 2
+#define BS_MSG_FLAG_LZO 2
+#define BS_MSG_FLAG_ZSTD 4       /* from version 2 on */
 
 #define BS_MSG_KEM_X25519_LEN BS_KEY_LEN
 #define BS_MSG_KEM_LABEL "basalt message key v1"
@@ -27,7 +28,8 @@
 #define BS_MSG_FRAME_LEN (BS_MSG_HEAD_LEN + BS_TAG_LEN)
 #define BS_MSG_TRAILER_FIXED 56  /* the sizes and the two counts */
 #define BS_MSG_INDEX_LEN 3       /* one chunk in the trailer */
-#define BS_MSG_INDEX_COMPRESSED 0x800000u
+#define BS_MSG_INDEX_LZO 0x800000u
+#define BS_MSG_INDEX_ZSTD 0x400000u
 #define BS_MSG_FOOTER_MAGIC "BSLe"
 #define BS_MSG_DIGESTED_LEN (BS_MSG_FOOTER_LEN - BS_HASH_LEN) /* of the footer, what its own digest covers */
 
@@ -79,7 +81,7 @@ struct bs_msg_trailer {
 
 /* Chunks that so many plaintext bytes make; BS_ERR_LIMIT when they are more than BS_MSG_CHUNKS_MAX. */
 enum bs_err bs_msg_count_chunks(const struct bs_msg_sizes *sizes, uint32_t *chunks, uint32_t *header_chunks) BS_MUST_USE;
-/* What chunk index must say of itself, but for its stored length and BS_MSG_FLAG_COMPRESSED. */
+/* What chunk index must say of itself, but for its stored length and how it is compressed. */
 struct bs_msg_head bs_msg_expected_head(const struct bs_msg_trailer *trailer, uint32_t index);
 /* Writes BS_MSG_TRAILER_FIXED plus the index's bytes. */
 void bs_msg_trailer_write(const struct bs_msg_trailer *trailer, uint8_t *out);

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compress.h"
 #include "msgfmt_priv.h"
 #include "wire.h"
 
@@ -12,11 +11,14 @@ struct bs_msg_reader {
 	uint64_t trailer_off; /* 0: no footer yet */
 	uint32_t trailer_len;
 	struct bs_msg_trailer trailer;
+	bool knows_zstd;      /* the file's version does */
 	/* chunks + 1 of them, the last is trailer_off; NULL: no trailer yet. */
 	uint64_t *offsets;
-	uint8_t *compressed; /* chunks bytes, 0 or BS_MSG_FLAG_COMPRESSED */
+	uint8_t *how; /* chunks bytes: 0, BS_MSG_FLAG_LZO or BS_MSG_FLAG_ZSTD */
 	uint8_t *scratch;    /* a compressed chunk in the clear; made when first needed */
 	size_t scratch_high;
+	struct bs_zstd *zstd;
+	bool own_zstd;
 };
 
 enum bs_err
@@ -32,6 +34,7 @@ bs_msg_reader_new(const struct bs_msg_prefix *prefix, const uint8_t *data_key, s
 	if (rd == NULL)
 		return BS_ERR_NOMEM;
 	rd->prefix_len = prefix->len;
+	rd->knows_zstd = prefix->version != BS_MSG_VERSION_LZO;
 	err = bs_msg_keys_init(&rd->keys, prefix->suite, prefix->bytes, prefix->hashed_len, data_key);
 	if (err == BS_OK && sealed && !bs_equal(rd->keys.commitment, prefix->commitment, BS_HASH_LEN))
 		err = BS_ERR_AUTH;
@@ -44,6 +47,12 @@ bs_msg_reader_new(const struct bs_msg_prefix *prefix, const uint8_t *data_key, s
 }
 
 void
+bs_msg_reader_use(struct bs_msg_reader *rd, struct bs_zstd *zstd)
+{
+	rd->zstd = zstd;
+}
+
+void
 bs_msg_reader_free(struct bs_msg_reader *rd)
 {
 	if (rd == NULL)
@@ -51,8 +60,10 @@ bs_msg_reader_free(struct bs_msg_reader *rd)
 	bs_msg_keys_clear(&rd->keys);
 	if (rd->scratch != NULL)
 		bs_wipe(rd->scratch, rd->scratch_high);
+	if (rd->own_zstd)
+		bs_zstd_free(rd->zstd);
 	free(rd->scratch);
-	free(rd->compressed);
+	free(rd->how);
 	free(rd->offsets);
 	free(rd);
 }
@@ -77,9 +88,18 @@ bs_msg_reader_footer(struct bs_msg_reader *rd, uint64_t file_size, const uint8_t
 
 /* --- the trailer --- */
 
+/* The flag of a chunk's way of compression. An entry that names two leaves a length that no chunk has. */
+static uint8_t
+how_compressed(const struct bs_msg_reader *rd, uint32_t entry)
+{
+	if ((entry & BS_MSG_INDEX_LZO) != 0)
+		return BS_MSG_FLAG_LZO;
+	return rd->knows_zstd && (entry & BS_MSG_INDEX_ZSTD) != 0 ? BS_MSG_FLAG_ZSTD : 0;
+}
+
 /* Turns stored lengths into offsets. They must fill what lies between prefix and trailer, to the byte. */
 static enum bs_err
-place_chunks(struct bs_msg_reader *rd, const struct bs_msg_trailer *trailer, uint64_t *offsets, uint8_t *compressed)
+place_chunks(struct bs_msg_reader *rd, const struct bs_msg_trailer *trailer, uint64_t *offsets, uint8_t *how)
 {
 	struct bs_rd index = bs_rd_init(trailer->index, (size_t)trailer->chunks * BS_MSG_INDEX_LEN);
 	uint64_t off = rd->prefix_len;
@@ -87,10 +107,10 @@ place_chunks(struct bs_msg_reader *rd, const struct bs_msg_trailer *trailer, uin
 
 	for (i = 0; i < trailer->chunks; i++) {
 		entry = bs_rd_u24(&index);
-		stored = entry & ~BS_MSG_INDEX_COMPRESSED;
+		how[i] = how_compressed(rd, entry);
+		stored = entry & ~(how[i] == BS_MSG_FLAG_LZO ? BS_MSG_INDEX_LZO : how[i] == BS_MSG_FLAG_ZSTD ? BS_MSG_INDEX_ZSTD : 0);
 		plain = bs_msg_expected_head(trailer, i).plain_len;
-		compressed[i] = entry & BS_MSG_INDEX_COMPRESSED ? BS_MSG_FLAG_COMPRESSED : 0;
-		if (compressed[i] != 0 ? stored >= plain : stored != plain)
+		if (how[i] != 0 ? stored >= plain : stored != plain)
 			return BS_ERR_FORMAT;
 		offsets[i] = off;
 		off += BS_MSG_FRAME_LEN + stored; /* at most 2^18 times 2^17: no overflow */
@@ -103,20 +123,20 @@ static enum bs_err
 take_trailer(struct bs_msg_reader *rd, const struct bs_msg_trailer *trailer)
 {
 	uint64_t *offsets = calloc((size_t)trailer->chunks + 1, sizeof(*offsets));
-	uint8_t *compressed = calloc(trailer->chunks, 1);
+	uint8_t *how = calloc(trailer->chunks, 1);
 	enum bs_err err = BS_ERR_NOMEM;
 
-	if (offsets != NULL && compressed != NULL)
-		err = place_chunks(rd, trailer, offsets, compressed);
+	if (offsets != NULL && how != NULL)
+		err = place_chunks(rd, trailer, offsets, how);
 	if (err != BS_OK) {
-		free(compressed);
+		free(how);
 		free(offsets);
 		return err;
 	}
-	free(rd->compressed);
+	free(rd->how);
 	free(rd->offsets);
 	rd->offsets = offsets;
-	rd->compressed = compressed;
+	rd->how = how;
 	rd->trailer = *trailer;
 	rd->trailer.index = NULL; /* the caller's bytes */
 	return BS_OK;
@@ -214,11 +234,25 @@ need_scratch(struct bs_msg_reader *rd, size_t len)
 	return BS_OK;
 }
 
+static enum bs_err
+decompress(struct bs_msg_reader *rd, const struct bs_msg_head *head, const uint8_t *stored, uint8_t *out)
+{
+	if ((head->flags & BS_MSG_FLAG_LZO) != 0)
+		return bs_decompress(stored, head->stored_len, out, head->plain_len);
+	if (rd->zstd == NULL) {
+		rd->zstd = bs_zstd_new();
+		rd->own_zstd = true;
+	}
+	if (rd->zstd == NULL)
+		return BS_ERR_NOMEM;
+	return bs_zstd_decompress(rd->zstd, stored, head->stored_len, out, head->plain_len);
+}
+
 /* in: the stored bytes, then the tag. */
 static enum bs_err
 open_chunk(struct bs_msg_reader *rd, const struct bs_msg_head *head, uint32_t index, const uint8_t *in, uint8_t *out)
 {
-	bool compressed = (head->flags & BS_MSG_FLAG_COMPRESSED) != 0;
+	bool compressed = (head->flags & (BS_MSG_FLAG_LZO | BS_MSG_FLAG_ZSTD)) != 0;
 	const uint8_t *stored;
 	enum bs_err err = compressed ? need_scratch(rd, head->stored_len) : BS_OK;
 
@@ -228,7 +262,7 @@ open_chunk(struct bs_msg_reader *rd, const struct bs_msg_head *head, uint32_t in
 	if (err != BS_OK)
 		return err;
 	if (compressed)
-		return bs_decompress(stored, head->stored_len, out, head->plain_len);
+		return decompress(rd, head, stored, out);
 	if (stored != out && head->plain_len > 0)
 		memcpy(out, stored, head->plain_len);
 	return BS_OK;
@@ -247,7 +281,7 @@ bs_msg_reader_chunk(struct bs_msg_reader *rd, const struct bs_msg_span *span, co
 	if (span->plain_len != own.plain_len)
 		return BS_ERR_ARG; /* of another reader: out may be too small */
 	head = bs_msg_expected_head(&rd->trailer, span->index);
-	head.flags |= rd->compressed[span->index];
+	head.flags |= rd->how[span->index];
 	head.stored_len = own.file_len - BS_MSG_FRAME_LEN;
 	if (len < own.file_len)
 		err = BS_ERR_SHORT;

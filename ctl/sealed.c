@@ -11,7 +11,7 @@
 #define CHUNK_KIND_HEADER 1
 #define CHUNK_KIND_BODY 2
 #define CHUNK_FLAG_FINAL 1
-#define CHUNK_FLAG_COMPRESSED 2
+#define CHUNK_FLAGS_COMPRESSED (2 | 4) /* LZO1X, Zstandard */
 
 /* SHA-256 of len bytes at off. */
 static enum bs_err
@@ -125,7 +125,7 @@ parse_chunk_head(const uint8_t head[CHUNK_HEAD_LEN], struct ctl_chunk *out)
 	out->plain_len = bs_rd_u24(&rd);
 	out->stored_len = bs_rd_u24(&rd);
 	out->final = (flags & CHUNK_FLAG_FINAL) != 0;
-	out->compressed = (flags & CHUNK_FLAG_COMPRESSED) != 0;
+	out->compressed = (flags & CHUNK_FLAGS_COMPRESSED) != 0;
 	return bs_rd_done(&rd) && (out->kind == CHUNK_KIND_HEADER || out->kind == CHUNK_KIND_BODY) &&
 	       out->stored_len <= BS_MSG_CHUNK_LEN && out->plain_len <= BS_MSG_CHUNK_LEN;
 }

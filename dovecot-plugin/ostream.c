@@ -6,6 +6,7 @@
 #include "exchange.h"
 #include "iostream.h"
 #include "keymem.h"
+#include "packer.h"
 
 struct basalt_ostream {
 	struct ostream_private ostream;
@@ -152,6 +153,7 @@ basalt_ostream_create(struct ostream *parent, const struct basalt_user *writer, 
 	struct basalt_ostream *bs = i_new(struct basalt_ostream, 1);
 	struct bs_msg_encoder_opts opts = {
 		.compress = (rec->flags & BS_RECORD_FLAG_NOCOMPRESS) == 0,
+		.zstd = basalt_packer(),
 	};
 
 	bs->sealed = (rec->flags & BS_RECORD_FLAG_SEALED) != 0;

@@ -21,6 +21,7 @@
 #include "expunge.h"
 #include "frame.h"
 #include "keymem.h"
+#include "packer.h"
 #include "plugin.h"
 #include "rawsync.h"
 #include "read.h"
@@ -313,4 +314,5 @@ basalt_plugin_deinit(void)
 	basalt_session_deinit();
 	basalt_exchange_deinit();
 	basalt_keymem_deinit();
+	basalt_packer_deinit();
 }

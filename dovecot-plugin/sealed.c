@@ -3,6 +3,7 @@
 #include <istream.h>
 
 #include "home.h"
+#include "packer.h"
 #include "room.h"
 #include "sealed.h"
 #include "session.h"
@@ -375,6 +376,8 @@ open_now(struct basalt_sealed *sm)
 {
 	enum bs_err err = make_reader(sm, &sm->reader);
 
+	if (err == BS_OK)
+		bs_msg_reader_use(sm->reader, basalt_packer());
 	if (err == BS_OK)
 		err = read_trailer(sm, sm->reader);
 	if (err == BS_OK)

@@ -180,6 +180,7 @@ def flips():
         for name, at in FRAME_FIELDS.items():
             flip(f"{chunk}-{name}", lambda m, i=i, at=at: m.chunks[i].start + at, shows=shows)
         flip(f"{chunk}-compressed", lambda m, i=i: m.chunks[i].start + 1, 1, shows=shows)
+        flip(f"{chunk}-compressed-otherwise", lambda m, i=i: m.chunks[i].start + 1, 2, shows=shows)
         flip(f"{chunk}-unknown-flag", lambda m, i=i: m.chunks[i].start + 1, 7, shows=shows)
         flip(f"{chunk}-in-data", lambda m, i=i: m.chunks[i].start + len(m.chunks[i]) // 2, 3, shows=shows)
         flip(f"{chunk}-tag", lambda m, i=i: m.chunks[i].stop - 16, shows=shows)

@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SANDBOX = ROOT / "tests" / "sandbox"
 PREFIX = "basalt-test-"
 BUILD = os.environ.get("BASALT_BUILD", str(ROOT / "build"))
-MAGIC = b"\x89BSL\r\n\x1a\n\x01"  # docs/FORMAT.message.md: magic, version; the next byte is the suite
+MAGIC = b"\x89BSL\r\n\x1a\n\x02"  # docs/FORMAT.message.md: magic, version; the next byte is the suite
 SUITE_PLAIN, SUITE_SEALED = 0, 1
 CHEAP_KDF = ["--set", "kdf.memory_kib=8192", "--set", "kdf.passes=1"]  # hundreds of accounts are made here
 DOMAINS = ("example.org", "example.net")

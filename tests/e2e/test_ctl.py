@@ -706,8 +706,8 @@ def test_real_dovecot_frames(alone, folder):
 
 
 def test_frozen_mailbox(alone):
-    """Every sealed file of tests/data/frozen, for ever."""
-    frozen = sorted((keydserver.ROOT / "tests" / "data" / "frozen").glob("*.sealed"))
+    """Every sealed file of tests/data/frozen*, for ever."""
+    frozen = sorted((keydserver.ROOT / "tests" / "data").glob("frozen*/*.sealed"))
     assert frozen
     report = alone.json("scrub", *map(str, frozen))
     assert report["damaged"] == [] and report["sealed"] + report["not_encrypted"] == len(frozen)

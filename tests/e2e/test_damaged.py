@@ -23,7 +23,7 @@ EVERY = {"sdbox": 1, "maildir": 4, "mdbox": 4}  # of the kinds that make sense t
 WHOLE_EVERY = 12
 REFUSED = (b"[PARSE] Message is damaged", b"[PARSE] Message is encrypted", b"[PARSE] Message was stored by a newer version",
            b"[PARSE] Message's file can't be opened")
-BODY = messages.noise(140_000, seed=7)
+BODY = messages.noise(150_000, seed=7)  # so that the last chunk, too, is stored as it is: one length for all
 
 
 def kinds(storage):

@@ -263,9 +263,15 @@ test_prefix(void **state)
 	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, bob.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_NOKEY);
 	assert_int_equal(bs_msg_unwrap(&prefix, bob.sec, alice.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_AUTH);
 	assert_int_equal(bs_msg_reader_new(&prefix, NULL, &(struct bs_msg_reader *){ NULL }), BS_ERR_NOKEY);
-	file.p[8] = 2;
-	assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), BS_ERR_VERSION);
+	for (i = 0; i < 256; i++) {
+		file.p[8] = (uint8_t)i;
+		assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), i == 1 || i == 2 ? BS_OK : BS_ERR_VERSION);
+	}
+	/* A version is no more to be talked down than a suite. */
 	file.p[8] = 1;
+	assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), BS_OK);
+	assert_int_equal(bs_msg_unwrap(&prefix, alice.sec, alice.pub, &(struct bs_kem){ .made = false }, key), BS_ERR_AUTH);
+	file.p[8] = BS_MSG_VERSION;
 	file.p[9] = 2;
 	assert_int_equal(bs_msg_prefix_parse(file.p, file.len, &prefix), BS_ERR_VERSION);
 	file.p[9] = 1;

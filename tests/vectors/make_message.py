@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""make_message: the frozen mailbox of tests/data/frozen, from nothing but a seed and docs/FORMAT.message.md.
+"""make_message: the frozen mailboxes tests/data/frozen (format 1) and frozen-2 (format 2; DIR's name says which), from
+nothing but a seed and docs/FORMAT.message.md. Of a Zstandard frame only the compressor that made it would make the same bytes
+again: they are frozen too, as DIR/NAME.CHUNK.zst.
 
     make_message.py DIR            writes it (only ever once: what lies there is frozen)
     make_message.py --check DIR    makes it again and compares, byte for byte
@@ -15,6 +17,7 @@ import sys
 from nacl.bindings import crypto_scalarmult_base
 
 import message
+import zstandard
 
 
 class Bytes:
@@ -66,17 +69,59 @@ def messages(rng):
     yield "plain-mixed", 0, head + b"\r\n" + text(rng, 70000, b"\n") + rng.take(2000), lambda i, t: i != 2
 
 
-def make():
-    rng = Bytes(b"basalt frozen mailbox v1")
+def frame(level, **options):
+    """A compress() of message.seal(): its frames are those that lie in the folder, or new ones."""
+    def pack(text):
+        params = zstandard.ZstdCompressionParameters.from_level(level, source_size=len(text), **options)
+        return zstandard.ZstdCompressor(compression_params=params).compress(text)
+    return pack
+
+
+def messages_2(rng):
+    """name, suite, plaintext, {chunk: how}"""
+    head = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: frozen\r\n\r\n"
+    quick, best, summed = frame(1), frame(19), frame(3, write_checksum=True)
+    yield "empty", 1, b"", {}
+    yield "stored", 1, head + text(rng, 3000, b"\r\n"), {}
+    yield "small", 1, head * 3 + text(rng, 4000, b"\r\n"), {0: True, 1: quick}
+    yield "lzo", 1, head * 3 + text(rng, 4000, b"\r\n"), {0: True, 1: True}
+    yield "best", 1, head + text(rng, 60000, b"\r\n"), {1: best}
+    yield "header", 1, b"X: " + text(rng, 70000, b"\r\n ") + b"\r\n" + b"short\n", {0: quick, 1: summed}
+    yield "three-chunks", 1, head + text(rng, 70000, b"\r\n") + rng.take(66000) + b"a" * 50000, {1: quick, 3: best}
+    yield "one-byte", 1, head + b"\n" * 65536, {1: quick}
+    yield "plain", 0, head + text(rng, 70000, b"\n"), {1: quick, 2: True}
+
+
+def frozen_frames(folder, name, how):
+    """compress() for message.seal(), and the files it used."""
+    used = {}
+
+    def compress(n, plain):
+        if not callable(how.get(n)):
+            return how.get(n, False)
+        path = folder / f"{name}.{n}.zst"
+        used[path.name] = path.read_bytes() if path.exists() else how[n](plain)
+        return used[path.name]
+    return compress, used
+
+
+def make(folder):
+    version = 2 if folder.name.endswith("-2") else 1
+    rng = Bytes(b"basalt frozen mailbox v%d" % version)
     account_id, sec = rng.take(16), rng.take(32)
     pub = crypto_scalarmult_base(sec)
     files = {"account": f"{account_id.hex()} {pub.hex()} {sec.hex()}\n".encode()}
     index = ["# name suite data-key physical virtual header header-virtual lines header-lines chunks header-chunks"]
-    for name, suite, plain, compress in messages(rng):
+    for name, suite, plain, compress in messages(rng) if version == 1 else messages_2(rng):
+        frames = {}
+        if version == 2:
+            compress, frames = frozen_frames(folder, name, compress)
         message_id, eph, data_key = rng.take(16), rng.take(32), rng.take(32)
-        sealed, chunks, headers = message.seal(plain, suite, account_id, message_id, pub, eph, data_key, compress)
+        sealed, chunks, headers = message.seal(plain, suite, account_id, message_id, pub, eph, data_key, compress,
+                                               version=version)
         if message.open_sealed(sealed, sec) != plain:
             raise SystemExit(f"{name}: does not open again")
+        files.update(frames)
         files[name + ".sealed"], files[name + ".eml"] = sealed, plain
         index.append(" ".join(map(str, (name, suite, data_key.hex() if suite else "-", *message.sizes(plain), chunks, headers))))
     files["index"] = ("\n".join(index) + "\n").encode()
@@ -98,6 +143,9 @@ def fuzz_seeds():
                 ids = [rng.take(k) for k in (16, 16)] + [pub] + [rng.take(k) for k in (32, 32)]
                 sealed = message.seal(plain, suite, *ids, lambda i, t: squeeze, in_the_clear=True)[0]
                 yield f"suite{suite}-{n}{'-lzo' if squeeze else ''}", b"\x03" + sealed
+                if squeeze:
+                    sealed = message.seal(plain, suite, *ids, lambda i, t: frame(1)(t), in_the_clear=True, version=2)[0]
+                    yield f"suite{suite}-{n}-zstd", b"\x03" + sealed
 
 
 def main():
@@ -113,7 +161,8 @@ def main():
     if len(sys.argv) != 2 + check:
         sys.stderr.write(__doc__)
         return 2
-    folder, files = pathlib.Path(sys.argv[-1]), make()
+    folder = pathlib.Path(sys.argv[-1])
+    files = make(folder)
     if not check:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

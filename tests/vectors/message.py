@@ -8,11 +8,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 
 import lzo1x
+import zstandard
 
 MAGIC = b"\x89BSL\r\n\x1a\n"
 CHUNK = 65536
 HEADER, BODY, TRAILER = 1, 2, 3
-FINAL, COMPRESSED = 1, 2
+FINAL, LZO, ZSTD = 1, 2, 4
+INDEX_BITS = {0: 0, LZO: 0x800000, ZSTD: 0x400000}
 
 
 def sha256(data):
@@ -57,6 +59,24 @@ def sizes(plain):
             plain.count(b"\n"), header.count(b"\n"))
 
 
+def unzstd(stored, plain_len):
+    """One frame that says how much it holds, no dictionary, nothing behind it."""
+    frame = zstandard.get_frame_parameters(stored)
+    if frame.content_size != plain_len or frame.dict_id or stored[:4] != b"\x28\xb5\x2f\xfd":
+        raise ValueError("frame")
+    one = zstandard.ZstdDecompressor().decompressobj()
+    plain = one.decompress(stored)
+    if len(plain) != plain_len or one.unused_data or not one.eof:
+        raise ValueError("frame's length")
+    return plain
+
+
+def unpack(flags, stored, plain_len):
+    if flags & LZO:
+        return lzo1x.decompress(stored, plain_len)
+    return unzstd(stored, plain_len) if flags & ZSTD else stored
+
+
 class Keys:
     def __init__(self, suite, hashed, data_key):
         self.suite, self.h = suite, sha256(hashed)
@@ -87,12 +107,12 @@ class Keys:
         else:
             cipher = self.trailer if kind == TRAILER else self.chunk
             stored = cipher.decrypt(struct.pack(">IQ", kind, index), chunk[8:], aad)
-        return flags, lzo1x.decompress(stored, plain_len) if flags & COMPRESSED else stored
+        return flags, unpack(flags, stored, plain_len)
 
 
-def make_prefix(suite, account_id, message_id, pub, eph_sec, data_key):
+def make_prefix(version, suite, account_id, message_id, pub, eph_sec, data_key):
     """All but the commitment."""
-    prefix = MAGIC + bytes([1, suite]) + b"\0\0" + account_id + message_id
+    prefix = MAGIC + bytes([version, suite]) + b"\0\0" + account_id + message_id
     if not suite:
         return prefix + bytes(16) + b"\0\0" + b"\0\0"
     prefix += key_id(suite, pub) + struct.pack(">H", 32)
@@ -101,9 +121,9 @@ def make_prefix(suite, account_id, message_id, pub, eph_sec, data_key):
     return prefix + eph_pub + struct.pack(">H", 48) + AESGCM(kek).encrypt(bytes(12), data_key, None)
 
 
-def seal(plain, suite, account_id, message_id, pub, eph_sec, data_key, compress, in_the_clear=False):
-    """compress: which chunk indexes to compress, a function of index and plaintext."""
-    prefix = make_prefix(suite, account_id, message_id, pub, eph_sec, data_key)
+def seal(plain, suite, account_id, message_id, pub, eph_sec, data_key, compress, in_the_clear=False, version=1):
+    """compress: a function of a chunk's index and plaintext: true for LZO1X, or the bytes of a Zstandard frame."""
+    prefix = make_prefix(version, suite, account_id, message_id, pub, eph_sec, data_key)
     keys = Keys(suite, prefix, data_key)
     if in_the_clear:
         keys.suite = 0
@@ -113,11 +133,14 @@ def seal(plain, suite, account_id, message_id, pub, eph_sec, data_key, compress,
     parts += [(BODY, plain[i:i + CHUNK]) for i in range(split, len(plain), CHUNK)] or [(BODY, b"")]
     out, index = prefix + (keys.commitment if suite else b""), b""
     for n, (kind, text) in enumerate(parts):
-        packed = lzo1x.compress(text) if compress(n, text) else text
-        packed = packed if len(packed) < len(text) else text
-        flags = (FINAL if n + 1 == len(parts) else 0) | (COMPRESSED if packed is not text else 0)
+        frame = compress(n, text)
+        how = ZSTD if isinstance(frame, bytes) else LZO if frame else 0
+        packed = frame if how == ZSTD else lzo1x.compress(text) if how else text
+        if len(packed) >= len(text):
+            packed, how = text, 0
+        flags = (FINAL if n + 1 == len(parts) else 0) | how
         out += keys.seal(kind, n, flags, len(text), packed)
-        index += u24(len(packed) | (0x800000 if flags & COMPRESSED else 0))
+        index += u24(len(packed) | INDEX_BITS[how])
     trailer = struct.pack(">6Q2I", *sizes(plain), len(parts), headers) + index
     sealed_trailer = keys.seal(TRAILER, 0, 0, len(trailer), trailer)
     end = struct.pack(">QI", len(out), len(sealed_trailer)) + b"BSLe"
@@ -136,8 +159,8 @@ def unwrap(prefix, sec):
 
 def open_sealed(data, sec):
     """Everything of a sealed file is checked; the plaintext comes back."""
-    suite = data[9]
-    if data[:12] != MAGIC + bytes([1, suite, 0, 0]) or suite > 1 or sha256(data[:-32]) != data[-32:]:
+    version, suite = data[8], data[9]
+    if data[:12] != MAGIC + bytes([version, suite, 0, 0]) or version not in (1, 2) or suite > 1 or sha256(data[:-32]) != data[-32:]:
         raise ValueError("prefix or digest")
     keys = Keys(suite, data[:144] if suite else data[:64], unwrap(data, sec) if suite else None)
     at = 176 if suite else 64
@@ -151,9 +174,10 @@ def open_sealed(data, sec):
     plain = b""
     for n in range(chunks):
         entry = int.from_bytes(trailer[56 + 3 * n:59 + 3 * n], "big")
-        stored = entry & 0x7fffff
+        how = LZO if entry & INDEX_BITS[LZO] else ZSTD if version > 1 and entry & INDEX_BITS[ZSTD] else 0
+        stored = entry & ~INDEX_BITS[how]
         flags, text = keys.open(HEADER if n < headers else BODY, n, data[at:at + 24 + stored])
-        if flags != (FINAL if n + 1 == chunks else 0) | (COMPRESSED if entry & 0x800000 else 0):
+        if flags != (FINAL if n + 1 == chunks else 0) | how:
             raise ValueError("flags")
         if (n >= headers or n + 1 < headers) and n + 1 < chunks and len(text) != CHUNK:
             raise ValueError("a chunk that is not full")
