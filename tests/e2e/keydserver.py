@@ -195,5 +195,5 @@ def record_fields(record):
 def sealed_prefix(record, data_key, account=None):
     """A message's prefix with its commitment, sealed to a record's key by the independent implementation."""
     its_account, _key_id, public, _generation, _flags = record_fields(record)
-    prefix = message.make_prefix(1, account or its_account, os.urandom(16), public, os.urandom(32), data_key)
+    prefix = message.make_prefix(2, 1, account or its_account, os.urandom(16), public, os.urandom(32), data_key)
     return prefix + message.Keys(1, prefix, data_key).commitment

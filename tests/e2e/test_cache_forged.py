@@ -43,7 +43,7 @@ def forge(system, account, items, message_id=None):
     status = dict(word.split("=") for word in out.split() if "=" in word)
     public = databases.record(databases.Keys(system).newest(account)[1])[databases.PUBLIC_KEY]
     data_key = os.urandom(32)
-    hashed = vectors.make_prefix(1, stored[12:28], message_id or stored[28:44], public, os.urandom(32), data_key)
+    hashed = vectors.make_prefix(2, 1, stored[12:28], message_id or stored[28:44], public, os.urandom(32), data_key)
     prefix = hashed + vectors.Keys(1, hashed, data_key).commitment
     key = vectors.hkdf(data_key, hashlib.sha256(hashed).digest(), b"basalt cache v1")
     lengths = [int.from_bytes(blob[at:at + 3], "big") for at in (205, 208)]

@@ -90,9 +90,9 @@ test_too_many_chunks(void **state)
 	assert_int_equal(bs_msg_count_chunks(&s, &chunks, &headers), BS_ERR_LIMIT);
 }
 
-/* One index entry of a suite 0 file overwritten, the trailer's tag made right again. */
+/* One index entry of a suite 0 file overwritten, the trailer's tag made right again. version 0: as it is. */
 static enum bs_err
-with_entry(struct bytes file, uint32_t entry)
+with_entry(struct bytes file, uint8_t version, unsigned number, uint32_t entry)
 {
 	struct bs_msg_prefix prefix;
 	struct bs_msg_keys keys;
@@ -104,14 +104,15 @@ with_entry(struct bytes file, uint32_t entry)
 	enum bs_err err;
 
 	memcpy(copy, file.p, file.len);
+	copy[8] = version > 0 ? version : copy[8];
 	assert_int_equal(bs_msg_footer_parse(copy + file.len - BS_MSG_FOOTER_LEN, file.len, &off, &len, digest), BS_OK);
 	assert_int_equal(bs_msg_prefix_parse(copy, file.len, &prefix), BS_OK);
 	assert_int_equal(bs_msg_keys_init(&keys, 0, copy, prefix.hashed_len, NULL), BS_OK);
 	head.plain_len = head.stored_len = len - BS_MSG_FRAME_LEN;
 	p = copy + off + BS_MSG_HEAD_LEN;
-	p[56] = (uint8_t)(entry >> 16);
-	p[57] = (uint8_t)(entry >> 8);
-	p[58] = (uint8_t)entry;
+	p[56 + 3 * number] = (uint8_t)(entry >> 16);
+	p[57 + 3 * number] = (uint8_t)(entry >> 8);
+	p[58 + 3 * number] = (uint8_t)entry;
 	assert_int_equal(bs_msg_chunk_seal(&keys, &head, 0, p, p, p + head.stored_len), BS_OK);
 	bs_msg_keys_clear(&keys);
 	assert_int_equal(bs_msg_reader_new(&prefix, NULL, &rd), BS_OK);
@@ -130,11 +131,44 @@ test_index_that_lies(void **state)
 
 	(void)state;
 	/* Header chunk of 1 byte, body chunk of 11; the entry is the header chunk's. */
-	assert_int_equal(with_entry(file, 1), BS_OK);
-	assert_int_equal(with_entry(file, 0), BS_ERR_FORMAT);
-	assert_int_equal(with_entry(file, 2), BS_ERR_FORMAT);
-	assert_int_equal(with_entry(file, 0x800001), BS_ERR_FORMAT);
-	assert_int_equal(with_entry(file, 0xffffff), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 0, 1), BS_OK);
+	assert_int_equal(with_entry(file, 0, 0, 0), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 0, 2), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 0, 0x800001), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 0, 0xffffff), BS_ERR_FORMAT);
+	free(file.p);
+}
+
+/* The way of compression is one of those that the file's version knows, and the one that the chunk itself names. */
+static void
+test_ways_of_compression(void **state)
+{
+	static const uint32_t lzo = 0x800000, zstd = 0x400000;
+	uint8_t plain[201];
+	struct account a = new_account();
+	struct bs_msg_reader *rd = NULL;
+	struct bs_msg_span span;
+	struct bytes file;
+	uint32_t stored;
+
+	(void)state;
+	memset(plain, 'a', sizeof(plain));
+	plain[0] = '\n';
+	file = seal_message(&a, 0, true, plain, sizeof(plain), 0, NULL);
+	assert_int_equal(open_message(&a, NULL, file.p, file.len, &rd), BS_OK);
+	assert_int_equal(bs_msg_reader_span(rd, 1, &span), BS_OK);
+	bs_msg_reader_free(rd);
+	stored = span.file_len - BS_MSG_FRAME_LEN;
+	assert_in_range(stored, 5, 30);
+	assert_int_equal(file.p[span.file_off + 1], BS_MSG_FLAG_FINAL | BS_MSG_FLAG_ZSTD);
+	assert_int_equal(with_entry(file, 0, 1, zstd | stored), BS_OK);
+	assert_int_equal(with_entry(file, 0, 1, stored), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 1, lzo | zstd | stored), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 1, 0x200000 | stored), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 0, 1, zstd | 200), BS_ERR_FORMAT);
+	/* In version 1 that bit is a part of the length. */
+	assert_int_equal(with_entry(file, 1, 1, zstd | stored), BS_ERR_FORMAT);
+	assert_int_equal(with_entry(file, 1, 1, lzo | stored), BS_OK);
 	free(file.p);
 }
 
@@ -145,6 +179,7 @@ main(void)
 		cmocka_unit_test(test_sizes_that_lie),
 		cmocka_unit_test(test_too_many_chunks),
 		cmocka_unit_test(test_index_that_lies),
+		cmocka_unit_test(test_ways_of_compression),
 	};
 
 	if (bs_crypto_init() != BS_OK)
