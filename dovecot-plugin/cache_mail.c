@@ -165,11 +165,44 @@ is_wanted(const struct mailbox_header_lookup_ctx *headers, const char *name)
 	return false;
 }
 
+/* Begins a line with one of the names? What follows the name is the parser's to judge. */
+static bool
+may_be_wanted(const struct mailbox_header_lookup_ctx *headers, const uint8_t *line, size_t len)
+{
+	for (unsigned i = 0; i < headers->count; i++) {
+		const char *name = headers->name[i];
+		if (i_toupper(name[0]) == i_toupper((char)line[0]) && strlen(name) <= len &&
+		    strncasecmp(name, (const char *)line, strlen(name)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Only the lines that matter, with those that continue them: most of a header is Received and signatures. */
+static buffer_t *
+candidates(const struct bs_cache_bytes *header, const struct mailbox_header_lookup_ctx *headers)
+{
+	buffer_t *out = t_buffer_create(512);
+	const uint8_t *p = header->p, *end = p + header->len, *next;
+	bool wanted = false;
+
+	for (; p < end; p = next) {
+		next = memchr(p, '\n', (size_t)(end - p));
+		next = next == NULL ? end : next + 1;
+		if (*p != ' ' && *p != '\t')
+			wanted = may_be_wanted(headers, p, (size_t)(next - p));
+		if (wanted)
+			buffer_append(out, p, (size_t)(next - p));
+	}
+	return out;
+}
+
 /* The fields as Dovecot would have cached them, in the header's order, and an empty line. */
 static void
 pick_fields(const struct bs_cache_bytes *header, const struct mailbox_header_lookup_ctx *headers, string_t *dest)
 {
-	struct istream *input = i_stream_create_from_data(header->p, header->len);
+	buffer_t *lines = candidates(header, headers);
+	struct istream *input = i_stream_create_from_data(lines->data, lines->used);
 	struct message_header_parser_ctx *parser = message_parse_header_init(input, NULL,
 	    MESSAGE_HEADER_PARSER_FLAG_SKIP_INITIAL_LWSP | MESSAGE_HEADER_PARSER_FLAG_DROP_CR);
 	struct message_header_line *hdr;
@@ -225,7 +258,9 @@ cache_get_header_stream(struct mail *mail, struct mailbox_header_lookup_ctx *hea
 		return cm->module_ctx.super.get_header_stream(mail, headers, stream_r);
 	end_filter_stream(data);
 	dest = str_new(private_of(mail)->data_pool, 512);
-	pick_fields(&cm->header, headers, dest);
+	T_BEGIN {
+		pick_fields(&cm->header, headers, dest);
+	} T_END;
 	data->filter_stream = i_stream_create_from_data(str_data(dest), str_len(dest));
 	*stream_r = data->filter_stream;
 	return 0;
