@@ -3,9 +3,9 @@
  *
  * The exchange is most of what sealing a small mail costs, and most of what the vault pays to open one. Mails that come in
  * bursts (a delivery to many folders, an import, a sync, a busy list) share theirs: each still has a message id, a data key and
- * a key encryption key of its own. What it changes: whoever gets into this process within that second can open those mails as
+ * a key encryption key of its own. What it changes: whoever gets into this process within that time can open those mails as
  * well, and equal KEM bytes in two prefixes say that one process sealed both. The secret half of the key pair never stays; what
- * does is in locked memory and is wiped by a timer. Process-wide on purpose: lmtp has a mail user for each recipient.
+ * does is in locked memory and is wiped by a timer, at most a second later. Process-wide on purpose: lmtp has a mail user for each recipient.
  *
  *     opts.kem = basalt_exchange(rec->public_key);   // NULL: the encoder makes its own
  */

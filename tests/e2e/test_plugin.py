@@ -45,7 +45,7 @@ def says_no(mail, uid, items):
 # --- one exchange of keys for a burst of mails ---
 
 def test_mails_of_a_burst_share_their_exchange(system):
-    """KEM bytes may be equal within two seconds, of one account, and in nothing else that matters; later ones are new."""
+    """KEM bytes may be equal within a second, of one account, and in nothing else that matters; later ones are new."""
     alice, bob = system.account("private"), system.account("private")
     with system.lmtp() as lmtp:
         for mail in (messages.make(b"one\r\n"), messages.make(b"two\r\n")):
