@@ -33,6 +33,7 @@ status_line(struct control *control)
 		.uptime_s = (bs_now_ms() - control->started_ms) / 1000,
 	};
 
+	flight_stats(control->flight, &status.flight);
 	pool_stats(control->pool, &status.pool);
 	resolver_stats(control->resolver, &status.resolver);
 	if (control->dns != NULL)

@@ -2,8 +2,8 @@
  * control: the socket by which basaltctl asks the milter: one JSON object a line, one line of JSON as the answer.
  *
  *   {"op":"status"}   -> {"ok":true,"program":"basalt-milter","version":"...","uptime_s":7,"counters":{...},
- *                         "database":{"down":false,...},"cache_known":{...},"cache_unknown":{...},
- *                         "dns":{"queries":9,...},"lists":{"zone":{"asked":9,...}}}
+ *                         "crashes":{"crashes":0,...},"database":{"down":false,...},"cache_known":{...},
+ *                         "cache_unknown":{...},"dns":{"queries":9,...},"lists":{"zone":{"asked":9,...}}}
  *   {"op":"explain","from":"a@x","rcpt":["b@y"],"client":"192.0.2.1","client_name":"","helo":"h","login":"","at":0,
  *    "size":N}, then N bytes of message -> explain.h; the connection ends with the answer
  *   anything else     -> {"ok":false,"error":"..."}
@@ -19,6 +19,7 @@
 #include "counters.h"
 #include "dns_unbound.h"
 #include "dnsbl.h"
+#include "flight.h"
 #include "report.h"
 #include "resolve.h"
 #include "server.h"
@@ -34,6 +35,7 @@ struct control {
 	struct dns_unbound *dns; /* NULL: nobody is asked */
 	struct dnsbl *dnsbl;     /* NULL: no lists */
 	struct explain *explain;
+	struct flight *flight;
 	int64_t started_ms;
 	struct report_request request; /* between a question and its connection's handing over; the server's thread's */
 };

@@ -1,70 +1,34 @@
 /*
- * basalt-milter: runs in the foreground. Start: read the configuration, make the sockets as root, give up root, start
- * the threads, serve. SIGTERM, SIGINT and SIGHUP end it; a new configuration is a restart, in which messages under way are
- * finished, and what can't be is deferred by Postfix (milter_default_action = tempfail): nothing is lost.
- *
- * The transport runs on a thread of its own and the first thread waits for the signals: libmilter waits for the same
- * ones, but takes up to ten seconds to end, and the kernel prefers the first thread.
+ * basalt-milter: runs in the foreground. Start: read the configuration, make the sockets as root, give up root, and watch
+ * (supervisor) over a process that does the work (worker). SIGTERM, SIGINT and SIGHUP end both; a new configuration is a
+ * restart, in which messages under way are finished, and what can't be is deferred by Postfix
+ * (milter_default_action = tempfail): nothing is lost.
  */
 #include <getopt.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "control.h"
 #include "crypto.h"
-#include "dialogue.h"
-#include "dkim.h"
-#include "dns_unbound.h"
-#include "dnsbl.h"
-#include "explain.h"
-#include "jail.h"
+#include "flight.h"
 #include "log.h"
-#include "pool.h"
-#include "quota.h"
-#include "resolve.h"
+#include "milter_jail.h"
 #include "settings.h"
 #include "sock.h"
-#include "socketmap.h"
-#include "suffix.h"
+#include "supervisor.h"
 #include "transport.h"
 #include "verdict_keys.h"
+#include "worker.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_TEMPORARY = 75, EXIT_CONFIG = 78 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
-#define CACHE_ENTRIES 20000
-#define QUOTA_CACHE_MS 5000
-#define QUEUE_MAX 500
+#define END_GRACE_S 10 /* for the worker, beyond the time that messages may take */
 
-/* Everything that lives as long as the process. */
 struct milter {
 	struct settings settings;
 	struct counters counters;
-	struct pool *pool;
-	struct resolver *resolver;
-	struct quota *quota;
-	struct dns_unbound *dns; /* NULL: dns_servers = none */
-	struct dnsbl *dnsbl;     /* NULL: no lists */
-	struct dkim_engine *dkim;
-	struct suffix_list *suffixes;
-	struct dialogue dialogue;
-	struct socketmap map;
-	struct control control;
-	const struct transport *transport;
 	struct transport_settings transport_settings;
-	struct transport_engine *engine;
-	struct explain explain;
-	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
-	struct transport_events events;
-	struct server *map_server, *control_server;
-	int map_fd, control_fd;
-	enum bs_err transport_err;
-	atomic_bool transport_ended;
+	struct worker worker;
 };
 
 static const char usage_text[] =
@@ -139,165 +103,27 @@ make_sockets(struct milter *m)
 	gid_t group = s->socket_gid != (gid_t)-1 ? s->socket_gid : s->gid;
 	enum bs_err err;
 
-	err = listen_on(s->control, 0600, s->gid, s, &m->control_fd);
+	err = listen_on(s->control, 0600, s->gid, s, &m->worker.control_fd);
 	if (err != BS_OK)
 		return err;
-	err = listen_on(s->socketmap_path, 0660, group, s, &m->map_fd);
+	err = listen_on(s->socketmap_path, 0660, group, s, &m->worker.map_fd);
 	if (err != BS_OK)
 		return err;
-	m->transport = s->libmilter ? &transport_libmilter : &transport_native;
+	m->worker.transport = s->libmilter ? &transport_libmilter : &transport_native;
 	m->transport_settings = (struct transport_settings){ .address = s->socket, .owner = s->uid, .group = group,
 		.sessions_max = (unsigned)s->sessions_max, .drain_ms = s->drain_s * 1000,
 		.waited = &m->counters.sessions_waited };
-	err = m->transport->listen(&m->transport_settings, &m->engine);
+	err = m->worker.transport->listen(&m->transport_settings, &m->worker.engine);
 	if (err != BS_OK)
 		bs_log(BS_LOG_FATAL, "%s: cannot listen: %s", s->socket, bs_err_text(err));
 	return err;
 }
 
-static enum bs_err
-start_look_ups(struct milter *m)
-{
-	const struct settings *s = &m->settings;
-	struct pool_settings pool = {
-		.database = s->database,
-		.password_file = s->database_password_file,
-		.timeout_ms = (int)s->database_timeout_ms,
-		.threads = (unsigned)s->database_threads,
-		.queue_max = QUEUE_MAX,
-	};
-	struct resolver_settings resolver = {
-		.known_ms = s->cache_s * 1000,
-		.unknown_ms = s->cache_unknown_s * 1000,
-		.entries_max = CACHE_ENTRIES,
-	};
-	enum bs_err err = pool_new(&pool, &m->pool);
-
-	if (err != BS_OK)
-		return err;
-	m->resolver = resolver_new(m->pool, &resolver);
-	if (s->quota_status[0] != '\0')
-		m->quota = quota_new(&(struct quota_settings){ .address = s->quota_status, .cache_ms = QUOTA_CACHE_MS });
-	return m->resolver != NULL && (m->quota != NULL || s->quota_status[0] == '\0') ? BS_OK : BS_ERR_NOMEM;
-}
-
-static void
-tell_log(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
-{
-	(void)ctx;
-	report_message(session, outcome, verdict);
-}
-
-static void
-complain(void *ctx, const char *text)
-{
-	(void)ctx;
-	bs_log(BS_LOG_ERROR, "%s", text);
-}
-
-static enum bs_err
-open_verdict_keys(struct milter *m)
-{
-	const struct settings *s = &m->settings;
-	char why[512] = "";
-	enum bs_err err;
-
-	if (s->verdict_keys[0] == '\0')
-		return BS_OK;
-	err = bs_verdict_keys_open(s->verdict_keys, s->verdict_lifetime_s, complain, NULL, &m->verdict_keys, why, sizeof(why));
-	if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "milter.verdict_keys: %s", why[0] != '\0' ? why : bs_err_text(err));
-	return err;
-}
-
-static enum bs_err
-start_dns(struct milter *m)
-{
-	const struct settings *s = &m->settings;
-	struct dns_unbound_settings dns = {
-		.servers = s->dns_servers,
-		.cache_entries = (size_t)s->dns_cache,
-		.pending_max = (unsigned)s->dns_pending,
-	};
-	enum bs_err err;
-
-	if (strcmp(s->dns_servers, "none") == 0)
-		return BS_OK;
-	err = dns_unbound_new(&dns, &m->dns);
-	if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "milter.dns_servers = \"%s\": %s", s->dns_servers,
-		    err == BS_ERR_ARG ? "must be system, root, none, or addresses ADDR[@PORT]" : bs_err_text(err));
-	return err;
-}
-
-static enum bs_err
-start_lists(struct milter *m)
-{
-	const struct settings *s = &m->settings;
-	char why[160];
-
-	/* The settings were checked: what can fail is memory. */
-	return s->dnsbl_lists[0] == '\0' ? BS_OK
-	                                 : dnsbl_new(s->dnsbl_lists, (int)s->dnsbl_timeout_ms, &m->dnsbl, why, sizeof(why));
-}
-
-static enum bs_err
-start_libraries(struct milter *m)
-{
-	enum bs_err err = dkim_engine_new(&m->dkim);
-
-	if (err == BS_OK)
-		err = suffix_list_new(&m->suffixes);
-	if (err == BS_ERR_UNAVAIL)
-		bs_log(BS_LOG_FATAL, "there is no public suffix list: install the package publicsuffix");
-	return err;
-}
-
-static enum bs_err
-start_servers(struct milter *m)
-{
-	enum bs_err err;
-
-	m->dialogue = (struct dialogue){ .services = { .settings = &m->settings, .resolver = m->resolver,
-		    .pool = m->pool, .dns = m->dns != NULL ? dns_unbound(m->dns) : dns_none(), .quota = m->quota,
-		    .dnsbl = m->dnsbl, .dkim = m->dkim, .suffixes = m->suffixes },
-		.carry = { .authserv_id = m->settings.authserv_id, .keys = m->verdict_keys }, .counters = &m->counters, .tell = tell_log };
-	m->explain.dialogue = &m->dialogue;
-	m->map = (struct socketmap){ .resolver = m->resolver, .pool = m->pool, .counters = &m->counters };
-	m->control = (struct control){ .counters = &m->counters, .resolver = m->resolver, .pool = m->pool, .dns = m->dns,
-		.dnsbl = m->dnsbl, .explain = &m->explain, .started_ms = bs_now_ms() };
-	err = socketmap_start(m->map_fd, &m->map, &m->map_server);
-	m->map_fd = -1;
-	if (err == BS_OK) {
-		err = control_start(m->control_fd, &m->control, &m->control_server);
-		m->control_fd = -1;
-	}
-	return err;
-}
-
-static void
-ending_signals(sigset_t *set)
-{
-	(void)sigemptyset(set);
-	(void)sigaddset(set, SIGTERM);
-	(void)sigaddset(set, SIGINT);
-	(void)sigaddset(set, SIGHUP);
-}
-
-/* Every thread inherits this. */
-static void
-block_signals(void)
-{
-	sigset_t set;
-
-	(void)signal(SIGPIPE, SIG_IGN);
-	ending_signals(&set);
-	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
+/* All that needs root, and what outlives a worker. */
 static enum bs_err
 start(struct milter *m)
 {
+	const struct settings *s = &m->settings;
 	enum bs_err err;
 
 	err = bs_crypto_init();
@@ -305,88 +131,54 @@ start(struct milter *m)
 		bs_log(BS_LOG_FATAL, "the cryptographic libraries do not work here");
 		return err;
 	}
-	block_signals();
 	(void)umask(0077);
-	jail_limits();
 	err = make_sockets(m);
 	if (err != BS_OK)
 		return err;
-	err = jail_become(m->settings.uid, m->settings.gid, bs_verdict_keys_group(m->settings.verdict_keys));
+	err = milter_jail_start(s->uid, s->gid, bs_verdict_keys_group(s->verdict_keys), (unsigned)s->sessions_max);
 	if (err != BS_OK) {
 		bs_log(BS_LOG_FATAL, "milter.user: root must not serve; name a user that can be become");
 		return err;
 	}
-	err = open_verdict_keys(m);
-	if (err == BS_OK)
-		err = start_look_ups(m);
-	if (err == BS_OK)
-		err = start_dns(m);
-	if (err == BS_OK)
-		err = start_lists(m);
-	if (err == BS_OK)
-		err = start_libraries(m);
-	if (err == BS_OK)
-		err = start_servers(m);
-	if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "starting threads: %s", bs_err_text(err));
-	return err;
+	m->worker.settings = s;
+	m->worker.counters = &m->counters;
+	return flight_new((unsigned)s->sessions_max, &m->worker.flight);
 }
 
-static void *
-transport_thread(void *arg)
+static int
+work(void *arg, int ready_fd, atomic_uint *beat)
+{
+	const struct milter *m = arg;
+
+	return worker_run(&m->worker, ready_fd, beat);
+}
+
+static void
+blame(void *arg)
 {
 	struct milter *m = arg;
+	unsigned held = flight_blame(m->worker.flight);
 
-	dialogue_events(&m->events);
-	m->transport_err = m->transport->run(m->engine, &m->events, &m->dialogue);
-	atomic_store(&m->transport_ended, true);
-	(void)kill(getpid(), SIGTERM);
-	return NULL;
-}
-
-/* Until a signal; BS_OK if it came from outside. */
-static enum bs_err
-wait_for_end(struct milter *m)
-{
-	pthread_t thread;
-	sigset_t set;
-	int sig = 0;
-
-	if (pthread_create(&thread, NULL, transport_thread, m) != 0)
-		return BS_ERR_NOMEM;
-	ending_signals(&set);
-	while (sigwait(&set, &sig) != 0)
-		continue;
-	if (atomic_load(&m->transport_ended))
-		return m->transport_err;
-	m->transport->stop(m->engine);
-	if (m->transport->drains)
-		(void)pthread_join(thread, NULL);
-	return BS_OK;
+	if (held > 0)
+		bs_log(BS_LOG_ERROR, "%u messages were in work when it died, for the second time: they will be held", held);
 }
 
 static int
 serve(struct milter *m)
 {
+	const struct supervisor_job job = { .run = work, .crashed = blame, .arg = m,
+		.end_ms = (int)(m->settings.drain_s + END_GRACE_S) * 1000 };
 	enum bs_err err = start(m);
 
-	if (err == BS_OK) {
-		bs_log(BS_LOG_INFO, "basalt-milter " MILTER_VERSION " serves on %s", m->settings.socket);
-		err = wait_for_end(m);
-		server_stop(m->map_server);
-		server_stop(m->control_server);
-		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends: %s",
-		    err == BS_OK ? "it was told to" : bs_err_text(err));
-	}
-	if (err == BS_OK)
-		return EXIT_SUCCESS;
-	return bs_err_is_transient(err) ? EXIT_TEMPORARY : EXIT_FAILED;
+	if (err != BS_OK)
+		return EXIT_FAILED;
+	return supervisor_run(&job);
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct milter m = { .map_fd = -1, .control_fd = -1 };
+	static struct milter m;
 	struct options options = { .config = "/etc/basalt/milter.conf" };
 	char why[512];
 	int status = read_options(argc, argv, &options);
@@ -407,7 +199,5 @@ main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	bs_log_level(m.settings.level);
-	status = serve(&m);
-	/* Threads may still be in a session: nothing is freed under them, and no handler of exit(3) runs. */
-	_exit(status);
+	return serve(&m);
 }

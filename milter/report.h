@@ -15,6 +15,7 @@
 #include "dns_unbound.h"
 #include "dnsbl.h"
 #include "err.h"
+#include "flight.h"
 #include "pool.h"
 #include "resolve.h"
 #include "session.h"
@@ -27,6 +28,7 @@ void report_message(const struct session *session, enum report_outcome outcome, 
 
 struct report_status {
 	struct counters *counters;
+	struct flight_stats flight;
 	struct pool_stats pool;
 	struct resolver_stats resolver;
 	struct dns_unbound_stats dns; /* all 0 where nobody is asked */

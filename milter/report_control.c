@@ -54,7 +54,7 @@ counters_json(struct counters *counters)
 		atomic_ullong *value;
 	} list[] = {
 		{ "sessions", &counters->sessions }, { "sessions_open", &counters->sessions_open },
-		{ "sessions_waited", &counters->sessions_waited },
+		{ "sessions_waited", &counters->sessions_waited }, { "held", &counters->held },
 		{ "messages", &counters->messages }, { "accepted", &counters->accepted },
 		{ "rejected", &counters->rejected }, { "deferred", &counters->deferred },
 		{ "discarded", &counters->discarded }, { "aborted", &counters->aborted },
@@ -72,6 +72,14 @@ counters_json(struct counters *counters)
 	return object;
 }
 
+/* What the worker's crashes left behind: messages of one, and of two. */
+static json_t *
+flight_json(const struct flight_stats *stats)
+{
+	return json_pack("{s:I, s:I, s:I}", "crashes", (json_int_t)stats->crashes, "suspects", (json_int_t)stats->suspects,
+	    "held", (json_int_t)stats->held);
+}
+
 char *
 report_status(const struct report_status *status)
 {
@@ -83,6 +91,7 @@ report_status(const struct report_status *status)
 	report_put_text(object, "version", MILTER_VERSION);
 	report_put_number(object, "uptime_s", (uint64_t)status->uptime_s);
 	(void)json_object_set_new(object, "counters", counters_json(status->counters));
+	(void)json_object_set_new(object, "crashes", flight_json(&status->flight));
 	(void)json_object_set_new(object, "database", pool_json(&status->pool, status->resolver.statements));
 	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
 	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));

@@ -21,7 +21,7 @@
 #include "err.h"
 #include "verdict.h"
 
-/* The longest reason of a quarantine, and what Postfix writes of it into its log. */
+/* The longest reason of a quarantine: more of it Postfix does not read. */
 #define TRANSPORT_REASON_MAX 99
 
 struct transport_session;
@@ -137,8 +137,8 @@ transport_change_header(struct transport_session *line, const char *name, unsign
 }
 
 /*
- * The message, when it is accepted, waits in the server's hold queue until a person releases it. reason is one line for the
- * server's log, cut at TRANSPORT_REASON_MAX.
+ * The message, when it is accepted, waits in the server's hold queue until a person releases it. reason is one line,
+ * cut at TRANSPORT_REASON_MAX; Postfix logs that it holds a message, sendmail also why.
  */
 BS_MUST_USE static inline enum bs_err
 transport_quarantine(struct transport_session *line, const char *reason)

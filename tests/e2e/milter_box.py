@@ -158,6 +158,11 @@ class MilterBox:
         assert self.proc.poll() is None, self.log.read_text()
         return True
 
+    def worker(self):
+        """The pid of the process that does the work."""
+        children = pathlib.Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children")
+        return wait_for(lambda: [int(p) for p in children.read_text().split()])[0]
+
     def kill(self):
         self.proc.kill()
         self.proc.wait()

@@ -8,7 +8,7 @@ import struct
 
 # Answers.
 CONTINUE, ACCEPT, REJECT, TEMPFAIL, DISCARD, REPLY = b"c", b"a", b"r", b"t", b"d", b"y"
-CHANGES = {b"h": "add", b"i": "insert", b"m": "change", b"+": "rcpt+", b"-": "rcpt-", b"b": "body", b"p": "progress"}
+CHANGES = {b"h": "add", b"i": "insert", b"m": "change", b"+": "rcpt+", b"-": "rcpt-", b"b": "body", b"p": "progress", b"q": "quarantine"}
 # "Do not wait for a reply" and "do not send" bits, by stage.
 NO_REPLY = {"connect": 0x1000, "helo": 0x2000, "mail": 0x4000, "rcpt": 0x8000, "header": 0x80, "eoh": 0x40000,
             "body": 0x80000, "data": 0x10000}

@@ -371,7 +371,7 @@ def test_control_too_long_a_line_closes(box):
 # --- the process ---
 
 def resident_kib(box):
-    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{box.proc.pid}/status").read())[1])
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{box.worker()}/status").read())[1])
 
 
 def test_nothing_grows(box):
@@ -398,7 +398,7 @@ def test_nothing_grows(box):
 
 
 def test_ids_and_sockets(box):
-    status = open(f"/proc/{box.proc.pid}/status").read()
+    status = open(f"/proc/{box.worker()}/status").read()
     uid = str(milter_box.MILTER_UID)
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status and f"Gid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
     assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status and "Groups:\t \n" in status
