@@ -64,3 +64,16 @@ class Postfix(milter_box.PostfixBox):
     def command(self, *args):
         p = subprocess.run([args[0], "-c", self.dir / "etc", *args[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return p.stdout.decode()
+
+
+def postfix(tool):
+    """A Postfix that runs. Its ports are free when they are chosen; on a busy machine not always when they are bound."""
+    for last in (False, False, True):
+        p = Postfix(tool)
+        try:
+            return p.start()
+        except AssertionError:
+            p.stop()
+            shutil.rmtree(p.dir)
+            if last:
+                raise

@@ -30,7 +30,7 @@ def native():
 
 @pytest.fixture
 def mail(native):
-    p = acting.Postfix(native).start()
+    p = acting.postfix(native)
     yield native, p
     p.stop()
 
