@@ -125,28 +125,29 @@ wait_signal(struct supervisor *sup, int64_t ms)
 static bool
 is_alive(struct supervisor *sup)
 {
-	if (sup->worker != 0 && waitpid(sup->worker, &sup->status, WNOHANG) == sup->worker) {
+	if (sup->worker != 0 && waitpid(sup->worker, &sup->status, WNOHANG) == sup->worker)
 		sup->worker = 0;
-		(void)close(sup->ready_fd);
-	}
 	return sup->worker != 0;
 }
 
-/* True once it serves. */
+/* True once it serves, or did: it may have died since. */
 static bool
 wait_ready(struct supervisor *sup)
 {
 	int64_t deadline = bs_now_ms() + READY_MS;
 	char byte;
 
-	while (is_alive(sup) && !sup->stop) {
+	for (;;) {
+		bool alive = is_alive(sup);
+
 		if (read(sup->ready_fd, &byte, 1) == 1)
 			return true;
+		if (!alive || sup->stop)
+			return false;
 		if (bs_now_ms() > deadline)
 			(void)kill(sup->worker, SIGKILL);
 		wait_signal(sup, 10);
 	}
-	return false;
 }
 
 static void
@@ -210,6 +211,7 @@ run_one(struct supervisor *sup, bool first)
 		return false;
 	}
 	ready = wait_ready(sup);
+	(void)close(sup->ready_fd);
 	if (ready && first)
 		notify("READY=1\n");
 	watch(sup);

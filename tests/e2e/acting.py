@@ -52,10 +52,16 @@ class Postfix(milter_box.PostfixBox):
     """Everything at example.org goes to the sink; nothing is asked of a socketmap."""
 
     def __init__(self, acting, **extra):
-        super().__init__(acting, virtual_mailbox_domains="example.org", virtual_mailbox_maps="static:1",
-                         virtual_alias_maps="", smtpd_sender_login_maps="", **extra)
+        super().__init__(acting)
+        # A line in the place of each, not behind it: of settings that stand twice every process warns, postlogd to itself,
+        # which waits for ever once its own socket is full.
         main = self.dir / "etc/main.cf"
-        main.write_text(re.sub(r"(?m)^smtpd_milters = .*", f"smtpd_milters = {acting.address}", main.read_text()))
+        text = main.read_text()
+        for name, value in {"smtpd_milters": acting.address, "virtual_mailbox_domains": "example.org",
+                            "virtual_mailbox_maps": "static:1", "virtual_alias_maps": "", "smtpd_sender_login_maps": "",
+                            **extra}.items():
+            text = re.sub(rf"(?m)^{name} =.*\n(?:[ \t].*\n)*", "", text) + f"{name} = {value}\n"
+        main.write_text(text)
 
     def queue(self, name):
         """The files of one of Postfix's queues."""
@@ -64,16 +70,3 @@ class Postfix(milter_box.PostfixBox):
     def command(self, *args):
         p = subprocess.run([args[0], "-c", self.dir / "etc", *args[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return p.stdout.decode()
-
-
-def postfix(tool):
-    """A Postfix that runs. Its ports are free when they are chosen; on a busy machine not always when they are bound."""
-    for last in (False, False, True):
-        p = Postfix(tool)
-        try:
-            return p.start()
-        except AssertionError:
-            p.stop()
-            shutil.rmtree(p.dir)
-            if last:
-                raise

@@ -30,7 +30,7 @@ def native():
 
 @pytest.fixture
 def mail(native):
-    p = acting.postfix(native)
+    p = acting.Postfix(native).start()
     yield native, p
     p.stop()
 
@@ -221,6 +221,7 @@ def crashes_by_status(b):
 def test_status_names_crashes():
     b = milter_box.MilterBox().start()
     try:
+        assert mc.control(b.control, {"op": "status"})["crashes"]["crashes"] == 0
         os.kill(b.worker(), signal.SIGKILL)
         assert wait_for(lambda: crashes_by_status(b) == 1)
     finally:

@@ -217,7 +217,7 @@ work(void *arg, int ready_fd, atomic_uint *beat)
 		return 1;
 	flight_catch_crashes();
 	guard_init(&a->guard, &events, a, a->flight, &a->counters);
-	if (pthread_create(&thread, NULL, transport_thread, a) != 0 || write(ready_fd, "", 1) != 1)
+	if (write(ready_fd, "", 1) != 1 || pthread_create(&thread, NULL, transport_thread, a) != 0)
 		return 1;
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
