@@ -24,7 +24,7 @@ def machine():
     cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", cpuinfo)
     here = pathlib.Path(__file__).resolve().parent
-    packages = ["dovecot-core", "liblz4-1", "liblzo2-2", "libssl3", "libsodium23"]
+    packages = ["dovecot-core", "liblz4-1", "liblzo2-2", "libssl3", "libsodium23", "libzstd1"]
     return {
         "cpu": model[1] if model else platform.machine(), "cores": os.cpu_count(),
         "kernel": platform.release(), "python": platform.python_version(),

@@ -95,10 +95,14 @@ def test_a_crash_in_a_password_change_leaves_one_password_that_opens(keyd):
     key, old, new = os.urandom(32), PASSWORD, "the new password"
     with keyd.client("delivery") as d:
         prefix = sealed_prefix(d.record(USER), key)
+    with keyd.client("control") as c:
+        start = time.monotonic()
+        c.passwd(USER, old, new)
+        took, old, new = time.monotonic() - start, new, old
     changed = 0
     for i in range(16):
         with keyd.client("control") as c, contextlib.suppress(kp.Closed, OSError, kp.KeydError):
-            timer = threading.Timer(0.003 * i, os.kill, (keyd.pids("vault")[0], signal.SIGKILL))
+            timer = threading.Timer(took * i / 8, os.kill, (keyd.pids("vault")[0], signal.SIGKILL))
             timer.start()
             c.passwd(USER, old, new)
         timer.join()
