@@ -1,20 +1,25 @@
 /*
  * fuzz_milter_dialogue: a mail server's bytes through the engine's conversation into the whole dialogue, without a socket.
- * The policy store is one that never answers. What goes back must be packets of the protocol.
+ * Policy store and DNS are such that never answer. What goes back must be packets of the protocol.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
 #include "milter/dialogue.h"
+#include "milter/dkim.h"
+#include "milter/dns.h"
 #include "milter/milter_conn.h"
 #include "milter/pool.h"
 #include "milter/resolve.h"
+#include "milter/settings.h"
+#include "milter/suffix.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct counters counters;
-static struct dialogue dialogue = { .authserv_id = "mx.example.org", .counters = &counters };
+static struct settings settings = { .spf_timeout_ms = 100 };
+static struct dialogue dialogue = { .carry = { .authserv_id = "mx.example.org" }, .counters = &counters };
 static struct transport_events events;
 
 static void
@@ -22,6 +27,15 @@ need(bool ok)
 {
 	if (!ok)
 		abort();
+}
+
+static void
+tell(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
+{
+	(void)ctx;
+	(void)session;
+	(void)outcome;
+	(void)verdict;
 }
 
 static void
@@ -36,7 +50,10 @@ prepare(void)
 		return;
 	bs_log_level(BS_LOG_FATAL);
 	need(pool_new(&pool_settings, &pool) == BS_OK);
-	dialogue.services.resolver = resolver_new(pool, &resolver_settings);
+	dialogue.services = (struct check_services){ .settings = &settings, .pool = pool, .dns = dns_none(),
+		.resolver = resolver_new(pool, &resolver_settings) };
+	need(dkim_engine_new(&dialogue.services.dkim) == BS_OK && suffix_list_new(&dialogue.services.suffixes) == BS_OK);
+	dialogue.tell = tell;
 	dialogue_events(&events);
 }
 
