@@ -77,6 +77,24 @@ def test_slow_sessions_wait_beside_each_other_and_delay_nobody(shared, where):
     assert len(took) == 30 and max(took) < 6
 
 
+def test_sessions_that_were_open_before_wait_beside_each_other(shared):
+    """Where a pool of threads serves them two by two."""
+    open_ones = [mc.Milter(shared.socket, timeout=60) for _ in range(8)]
+    for c in open_ones:
+        c.connect()
+        c.mail()
+    time.sleep(2)
+    start = time.monotonic()
+    threads = [threading.Thread(target=c.rcpt, args=("<sleep-3000@example.org>",)) for c in open_ones]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert time.monotonic() - start < 5
+    for c in open_ones:
+        c.quit()
+
+
 def test_signs_of_life_while_the_end_takes_long(shared):
     code, _, changes = message(shared, "sleep 3500")
     assert code == mc.CONTINUE and 2 <= len([k for k, _ in changes if k == "progress"]) <= 4
