@@ -61,6 +61,8 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "pref", "list", "", 0, 0, CTL_OF_ANY | CTL_JSON, "what is set, everywhere or for one",
 	    "Marks what this version does not understand; it counts as not set.\n", pref_list },
 	{ "pref", "show", "", 0, 0, CTL_OF_ANY | CTL_JSON, "what counts, and from where each value comes", NULL, pref_show },
+	{ "trace-key", "new", "FILE", 1, 1, 0, "makes the key of what limits and greylist remember",
+	    "The same file goes to all nodes (milter.trace_key_file). Another key later forgets all that was remembered.\n", trace_key_new },
 	{ "message", "inspect", "FILE", 1, 1, CTL_JSON, "what a sealed mail file says without a key",
 	    "FILE is a Maildir file, an sdbox u.N or an mdbox m.N. Exit status 1: not in our format, or damaged.\n", message_inspect },
 	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_STATE | CTL_FULL_SPEED,

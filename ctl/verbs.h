@@ -40,6 +40,8 @@ int verdict_key_new(struct ctl *ctl);
 int verdict_key_rotate(struct ctl *ctl);
 int verdict_key_list(struct ctl *ctl);
 
+int trace_key_new(struct ctl *ctl);
+
 int message_inspect(struct ctl *ctl);
 int explain_run(struct ctl *ctl);
 int scrub_run(struct ctl *ctl);

@@ -34,6 +34,7 @@ struct dkim_engine;
 struct dmarc_stats;
 struct dns;
 struct dnsbl;
+struct ledger;
 struct pool;
 struct quota;
 struct resolver;
@@ -46,8 +47,9 @@ struct check_services {
 	struct resolver *resolver;
 	struct pool *pool; /* threads with a policy store handle */
 	struct dns *dns;
-	struct dnsbl *dnsbl; /* NULL: there are no lists */
-	struct quota *quota; /* NULL: nobody is asked */
+	struct dnsbl *dnsbl;   /* NULL: there are no lists */
+	struct ledger *ledger; /* NULL: there is no trace key */
+	struct quota *quota;   /* NULL: nobody is asked */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
 	struct dmarc_stats *stats; /* NULL: none are kept */
@@ -85,6 +87,8 @@ extern const struct check *const checks[];
 extern const struct check check_recipient; /* checks/recipient.c, and so on */
 extern const struct check check_dnsbl;
 extern const struct check check_spf;
+extern const struct check check_limits;
+extern const struct check check_greylist;
 extern const struct check check_dkim, check_dmarc;
 
 /* Run the checks of a stage; times each and keeps its finding. */

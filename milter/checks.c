@@ -11,6 +11,8 @@ const struct check *const checks[] = {
 	&check_recipient,
 	&check_dnsbl,
 	&check_spf,
+	&check_limits,
+	&check_greylist,
 	&check_dkim,
 	&check_dmarc,
 	NULL,
@@ -127,6 +129,18 @@ checks_rcpt(const struct check_services *services, struct session *session, stru
 		run_one(checks[i], checks[i]->rcpt, &call, &recipient->found);
 }
 
+/* Whether the account refuses the message for what this one check said. */
+static bool
+is_refused(const struct finding *finding, const struct bs_policy *policy)
+{
+	struct verdict verdict;
+
+	if (finding == NULL || finding->outcome == CHECK_CLEAN)
+		return false;
+	verdict_decide(&finding, 1, policy, &verdict);
+	return verdict.action == VERDICT_REJECT;
+}
+
 void
 checks_target(const struct check_services *services, struct session *session, struct recipient *recipient,
     struct final *final)
@@ -137,8 +151,12 @@ checks_target(const struct check_services *services, struct session *session, st
 
 	session->msg.wanted |= wanted;
 	for (size_t i = 0; checks[i] != NULL; i++)
-		if ((wanted & CHECK_BIT(checks[i]->id)) != 0)
+		if ((wanted & CHECK_BIT(checks[i]->id)) != 0) {
 			run_one(checks[i], checks[i]->target, &call, &final->found);
+			/* The others would cost time, and count what never arrives. Who wants to understand it all sees them. */
+			if (!session->dry && is_refused(final->found.of[checks[i]->id], call.policy))
+				break;
+		}
 }
 
 void

@@ -40,6 +40,8 @@ status_line(struct control *control)
 		dns_unbound_stats(control->dns, &status.dns);
 	if (control->dnsbl != NULL)
 		status.n_lists = dnsbl_states(control->dnsbl, status.lists);
+	if (control->ledger != NULL)
+		ledger_stats(control->ledger, &status.ledger);
 	return report_status(&status);
 }
 

@@ -3,7 +3,8 @@
  *
  *   {"op":"status"}   -> {"ok":true,"program":"basalt-milter","version":"...","uptime_s":7,"counters":{...},
  *                         "crashes":{"crashes":0,...},"database":{"down":false,...},"cache_known":{...},
- *                         "cache_unknown":{...},"dns":{"queries":9,...},"lists":{"zone":{"asked":9,...}}}
+ *                         "cache_unknown":{...},"dns":{"queries":9,...},"lists":{"zone":{"asked":9,...}},
+ *                         "ledger":{"questions":9,...}}
  *   {"op":"explain","from":"a@x","rcpt":["b@y"],"client":"192.0.2.1","client_name":"","helo":"h","login":"","at":0,
  *    "size":N}, then N bytes of message -> explain.h; the connection ends with the answer
  *   anything else     -> {"ok":false,"error":"..."}
@@ -20,6 +21,7 @@
 #include "dns_unbound.h"
 #include "dnsbl.h"
 #include "flight.h"
+#include "ledger.h"
 #include "report.h"
 #include "resolve.h"
 #include "server.h"
@@ -34,6 +36,7 @@ struct control {
 	struct pool *pool;
 	struct dns_unbound *dns; /* NULL: nobody is asked */
 	struct dnsbl *dnsbl;     /* NULL: no lists */
+	struct ledger *ledger;   /* NULL: no trace key */
 	struct explain *explain;
 	struct flight *flight;
 	int64_t started_ms;

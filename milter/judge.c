@@ -84,10 +84,15 @@ answer_targets(struct recipient *recipient)
 void
 judge_recipient(const struct check_services *services, struct session *session, struct recipient *recipient)
 {
+	struct bs_policy policy;
 	enum bs_err err;
 
 	checks_rcpt(services, session, recipient);
-	decide(session, &recipient->found, policy_of(recipient), &recipient->verdict);
+	policy = *policy_of(recipient);
+	/* What a login may send is his own account's business, not that of whom he writes to. */
+	if (session->msg.login != NULL)
+		policy.check[BS_CHECK_LIMITS] = session->msg.login->policy->check[BS_CHECK_LIMITS];
+	decide(session, &recipient->found, &policy, &recipient->verdict);
 	if (judge_is_out(recipient))
 		return;
 	err = judge_targets(services, session, recipient);

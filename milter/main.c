@@ -16,6 +16,7 @@
 #include "settings.h"
 #include "sock.h"
 #include "supervisor.h"
+#include "trace_key.h"
 #include "transport.h"
 #include "verdict_keys.h"
 #include "worker.h"
@@ -28,6 +29,7 @@ struct milter {
 	struct settings settings;
 	struct counters counters;
 	struct transport_settings transport_settings;
+	uint8_t *trace_key; /* locked; NULL: none is configured */
 	struct worker worker;
 };
 
@@ -119,6 +121,26 @@ make_sockets(struct milter *m)
 	return err;
 }
 
+/* As root: nobody else need be able to read it. */
+static enum bs_err
+read_trace_key(struct milter *m)
+{
+	const char *path = m->settings.trace_key_file;
+	char why[512] = "no memory that can be locked (ulimit -l)";
+	enum bs_err err = BS_ERR_NOMEM;
+
+	if (path[0] == '\0') {
+		bs_log(BS_LOG_INFO, "milter.trace_key_file is not set: limits and greylist can't be asked");
+		return BS_OK;
+	}
+	m->trace_key = bs_secret_new(BS_KEY_LEN);
+	if (m->trace_key != NULL)
+		err = bs_trace_key_read(path, m->trace_key, why, sizeof(why));
+	if (err != BS_OK)
+		bs_log(BS_LOG_FATAL, "milter.trace_key_file: %s", why);
+	return err;
+}
+
 /* All that needs root, and what outlives a worker. */
 static enum bs_err
 start(struct milter *m)
@@ -135,6 +157,9 @@ start(struct milter *m)
 	err = make_sockets(m);
 	if (err != BS_OK)
 		return err;
+	err = read_trace_key(m);
+	if (err != BS_OK)
+		return err;
 	err = milter_jail_start(s->uid, s->gid, bs_verdict_keys_group(s->verdict_keys), (unsigned)s->sessions_max);
 	if (err != BS_OK) {
 		bs_log(BS_LOG_FATAL, "milter.user: root must not serve; name a user that can be become");
@@ -142,6 +167,7 @@ start(struct milter *m)
 	}
 	m->worker.settings = s;
 	m->worker.counters = &m->counters;
+	m->worker.trace_key = m->trace_key;
 	return flight_new((unsigned)s->sessions_max, &m->worker.flight);
 }
 

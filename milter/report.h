@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "dns_unbound.h"
 #include "dnsbl.h"
+#include "ledger.h"
 #include "err.h"
 #include "flight.h"
 #include "pool.h"
@@ -34,6 +35,7 @@ struct report_status {
 	struct dns_unbound_stats dns; /* all 0 where nobody is asked */
 	struct dnsbl_state lists[DNSBL_LISTS_MAX];
 	size_t n_lists;
+	struct ledger_stats ledger; /* all 0 without a trace key */
 	int64_t uptime_s;
 };
 /* One line of JSON without a line break, for free(); NULL when out of memory. */

@@ -29,6 +29,14 @@ dns_json(const struct dns_unbound_stats *dns)
 }
 
 static json_t *
+ledger_json(const struct ledger_stats *ledger)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "questions", (json_int_t)ledger->questions, "transactions",
+	    (json_int_t)ledger->transactions, "conflicts", (json_int_t)ledger->conflicts, "failures", (json_int_t)ledger->failures,
+	    "refused", (json_int_t)ledger->refused, "removed", (json_int_t)ledger->removed);
+}
+
+static json_t *
 lists_json(const struct dnsbl_state *lists, size_t n)
 {
 	json_t *object = json_object();
@@ -96,6 +104,7 @@ report_status(const struct report_status *status)
 	(void)json_object_set_new(object, "cache_known", cache_json(&status->resolver.known));
 	(void)json_object_set_new(object, "cache_unknown", cache_json(&status->resolver.unknown));
 	(void)json_object_set_new(object, "dns", dns_json(&status->dns));
+	(void)json_object_set_new(object, "ledger", ledger_json(&status->ledger));
 	if (status->n_lists > 0)
 		(void)json_object_set_new(object, "lists", lists_json(status->lists, status->n_lists));
 	line = json_dumps(object, REPORT_FLAGS);

@@ -118,6 +118,7 @@ session_end_message(struct session *session)
 	for (size_t i = 0; i < msg->n_recipients; i++)
 		recipient_free(session, msg->recipients[i]);
 	findings_clear(&msg->found);
+	resolution_unref(msg->login);
 	for (size_t i = 0; i < msg->n_names; i++)
 		drop(session, &msg->names[i].name);
 	free(msg->finals);

@@ -73,6 +73,7 @@ struct message {
 	struct findings found;
 	struct auth auth;
 	unsigned wanted;               /* bits of the checks that some recipient's policy asks for */
+	struct resolution *login;      /* the account of our own user who sends, once a check has looked it up; or NULL */
 	void *state[BS_CHECK_COUNT];   /* what a check keeps of a message; its free_message() releases it */
 	struct header_ref *forged;
 	size_t n_forged;

@@ -40,6 +40,8 @@ struct settings {
 	char *trusted_networks;
 	char *dnsbl_lists;
 	int64_t dnsbl_timeout_ms;
+	char *trace_key_file;
+	int64_t greylist_window_s, greylist_keep_s;
 	char *spf_engine;
 	int64_t spf_timeout_ms;
 	char *log;

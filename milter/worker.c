@@ -13,6 +13,7 @@
 #include "dnsbl.h"
 #include "explain.h"
 #include "guard.h"
+#include "ledger.h"
 #include "log.h"
 #include "milter_jail.h"
 #include "pool.h"
@@ -39,6 +40,7 @@ struct serving {
 	struct quota *quota;                  /* NULL: nobody is asked */
 	struct dns_unbound *dns;              /* NULL: dns_servers = none */
 	struct dnsbl *dnsbl;                  /* NULL: no lists */
+	struct ledger *ledger;                /* NULL: no trace key */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
 	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
@@ -128,6 +130,22 @@ start_dns(struct serving *s)
 	return err;
 }
 
+/* Locked memory is not locked in a child: the key is copied into its own. */
+static enum bs_err
+start_ledger(struct serving *s)
+{
+	uint8_t *key;
+
+	if (s->worker->trace_key == NULL)
+		return BS_OK;
+	key = bs_secret_new(BS_KEY_LEN);
+	if (key == NULL)
+		return BS_ERR_NOMEM;
+	memcpy(key, s->worker->trace_key, BS_KEY_LEN);
+	s->ledger = ledger_new(s->pool, key);
+	return s->ledger != NULL ? BS_OK : BS_ERR_NOMEM;
+}
+
 static enum bs_err
 start_lists(struct serving *s)
 {
@@ -159,7 +177,7 @@ start_servers(struct serving *s)
 
 	s->dialogue = (struct dialogue){ .services = { .settings = s->settings, .resolver = s->resolver, .pool = s->pool,
 		    .dns = s->dns != NULL ? dns_unbound(s->dns) : dns_none(), .quota = s->quota,
-		    .dnsbl = s->dnsbl, .dkim = s->dkim, .suffixes = s->suffixes },
+		    .dnsbl = s->dnsbl, .ledger = s->ledger, .dkim = s->dkim, .suffixes = s->suffixes },
 		.carry = { .authserv_id = s->settings->authserv_id, .keys = s->verdict_keys }, .counters = counters,
 		.tell = tell_log };
 	dialogue_events(&s->events);
@@ -167,7 +185,7 @@ start_servers(struct serving *s)
 	s->explain.dialogue = &s->dialogue;
 	s->map = (struct socketmap){ .resolver = s->resolver, .pool = s->pool, .counters = counters };
 	s->control = (struct control){ .counters = counters, .resolver = s->resolver, .pool = s->pool, .dns = s->dns,
-		.dnsbl = s->dnsbl, .explain = &s->explain, .flight = s->worker->flight, .started_ms = bs_now_ms() };
+		.dnsbl = s->dnsbl, .ledger = s->ledger, .explain = &s->explain, .flight = s->worker->flight, .started_ms = bs_now_ms() };
 	err = socketmap_start(s->worker->map_fd, &s->map, &s->map_server);
 	if (err == BS_OK)
 		err = control_start(s->worker->control_fd, &s->control, &s->control_server);
@@ -187,6 +205,8 @@ start(struct serving *s)
 	err = open_verdict_keys(s);
 	if (err == BS_OK)
 		err = start_look_ups(s);
+	if (err == BS_OK)
+		err = start_ledger(s);
 	if (err == BS_OK)
 		err = start_dns(s);
 	if (err == BS_OK)

@@ -18,6 +18,7 @@ struct worker {
 	const struct settings *settings;
 	struct counters *counters;
 	struct flight *flight;
+	const uint8_t *trace_key; /* NULL: none is configured */
 	const struct transport *transport;
 	struct transport_engine *engine;
 	int map_fd, control_fd; /* listening */

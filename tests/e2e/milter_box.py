@@ -137,10 +137,13 @@ class MilterBox:
         self.log = self.dir / "milter.log"
         self.socket, self.socketmap, self.control = (self.run / n for n in ("milter", "socketmap", "control"))
         self.db = engine(self.dir / "db")
+        self.trace_key = self.dir / "trace.key"
+        self.trace_key.write_text(os.urandom(32).hex() + "\n")
+        self.trace_key.chmod(0o600)
         self.settings = {
             "socket": f"unix:{self.socket}", "socketmap": f"unix:{self.socketmap}", "control": str(self.control),
             "database": self.db.url, "database_password_file": self.db.password_file,
-            "authserv_id": "mx.example.org", "log": "stderr", "dns_servers": "none", "user": str(MILTER_UID),
+            "authserv_id": "mx.example.org", "log": "stderr", "dns_servers": "none", "trace_key_file": str(self.trace_key), "user": str(MILTER_UID),
             "socket_group": str(pwd.getpwnam("postfix").pw_gid), **settings}
         self.conf = self.dir / "milter.conf"
         self.proc = None

@@ -58,6 +58,7 @@ def milter_conf(b):
         "socket_group": Name(grp.getgrnam("postfix").gr_gid), "temp_dir": b.path("tmp-plain"),
         "quota_status": f"unix:{dovecot.quota_socket(b)}" if b.quota else None,
         "verdict_keys": verdict_keys(b),
+        "trace_key_file": b.path("etc", "trace.key"),
         "dns_servers": f"127.0.0.1@{b.port('dns')}" if b.dns else "none",
     }})
 
@@ -136,6 +137,10 @@ def milter_start(b):
     status, out = ctl(b, "db", "migrate")
     if status != 0:
         raise boxes.Trouble(f"basaltctl db migrate: {out}")
+    if not b.path("etc", "trace.key").exists():
+        status, out = ctl(b, "trace-key", "new", b.path("etc", "trace.key"))
+        if status != 0:
+            raise boxes.Trouble(f"basaltctl trace-key new: {out}")
     launch(b, "milter", b.write(milter_conf(b), "etc", "milter.conf"))
 
 

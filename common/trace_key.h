@@ -1,0 +1,19 @@
+/*
+ * trace_key: the site-wide key under which the milters hash what they remember of who writes to whom. One line, "HEX32", in a file
+ * that is the same on all nodes; another key makes all that was remembered mean nothing, which is how it is forgotten.
+ *
+ * The file belongs to root or to who reads it; others may not read it, and its group may not write it. One thread.
+ *
+ *     err = bs_trace_key_read("/etc/basalt/trace.key", key, errbuf, sizeof(errbuf));
+ */
+#ifndef BS_TRACE_KEY_H
+#define BS_TRACE_KEY_H
+
+#include "crypto.h"
+
+/* Makes the file, mode 0600, with a random key. BS_ERR_EXISTS, BS_ERR_IO: errbuf says so. */
+enum bs_err bs_trace_key_new(const char *path, char *errbuf, size_t errbuf_size) BS_MUST_USE;
+/* BS_ERR_CONF: errbuf says what is wrong with it. */
+enum bs_err bs_trace_key_read(const char *path, uint8_t key[BS_KEY_LEN], char *errbuf, size_t errbuf_size) BS_MUST_USE;
+
+#endif
