@@ -24,7 +24,7 @@ COMMON_LIBS := -lcrypto -lsodium -llzo2 -lzstd -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
 LMTP_LIBS := -lseccomp -ljansson -lpthread
 MILTER_LIBS := -lseccomp -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
-CTL_LIBS := -ljansson
+CTL_LIBS := -ljansson -lz
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb
 

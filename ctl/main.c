@@ -63,6 +63,11 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "pref", "show", "", 0, 0, CTL_OF_ANY | CTL_JSON, "what counts, and from where each value comes", NULL, pref_show },
 	{ "trace-key", "new", "FILE", 1, 1, 0, "makes the key of what limits and greylist remember",
 	    "The same file goes to all nodes (milter.trace_key_file). Another key later forgets all that was remembered.\n", trace_key_new },
+	{ "dmarc", "list", "", 0, 0, CTL_DOMAIN | CTL_DAY | CTL_JSON, "what DMARC made of the mail, by day and domain", NULL, dmarc_list },
+	{ "dmarc", "report", "", 0, 0, CTL_DOMAIN | CTL_DAY | CTL_TO | CTL_ORG | CTL_EMAIL, "aggregate reports for the domains that sent mail",
+	    "Of yesterday, unless --day says otherwise; --org and --email are wanted. Prints XML (RFC 7489 appendix C), or with --to writes a file\n"
+	    "for each report and prints its name and who wants it. Nothing is sent.\n",
+	    dmarc_report },
 	{ "message", "inspect", "FILE", 1, 1, CTL_JSON, "what a sealed mail file says without a key",
 	    "FILE is a Maildir file, an sdbox u.N or an mdbox m.N. Exit status 1: not in our format, or damaged.\n", message_inspect },
 	{ "scrub", NULL, "PATH...", 1, -1, CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_STATE | CTL_FULL_SPEED,

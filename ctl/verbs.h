@@ -36,6 +36,9 @@ int pref_show(struct ctl *ctl);
 int pref_set(struct ctl *ctl);
 int pref_unset(struct ctl *ctl);
 
+int dmarc_list(struct ctl *ctl);
+int dmarc_report(struct ctl *ctl);
+
 int verdict_key_new(struct ctl *ctl);
 int verdict_key_rotate(struct ctl *ctl);
 int verdict_key_list(struct ctl *ctl);

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "dialogue.h"
 #include "dkim.h"
+#include "dmarc_stats.h"
 #include "dns_unbound.h"
 #include "dnsbl.h"
 #include "explain.h"
@@ -43,6 +44,7 @@ struct serving {
 	struct ledger *ledger;                /* NULL: no trace key */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
+	struct dmarc_stats *stats;            /* NULL: dmarc_report_days = 0 */
 	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
 	struct dialogue dialogue;
 	struct explain explain;
@@ -166,6 +168,8 @@ start_libraries(struct serving *s)
 		err = suffix_list_new(&s->suffixes);
 	if (err == BS_ERR_UNAVAIL)
 		bs_log(BS_LOG_FATAL, "there is no public suffix list: install the package publicsuffix");
+	if (err == BS_OK && s->settings->dmarc_report_days > 0)
+		err = dmarc_stats_new(s->pool, s->settings->dmarc_report_days, &s->stats);
 	return err;
 }
 
@@ -177,7 +181,8 @@ start_servers(struct serving *s)
 
 	s->dialogue = (struct dialogue){ .services = { .settings = s->settings, .resolver = s->resolver, .pool = s->pool,
 		    .dns = s->dns != NULL ? dns_unbound(s->dns) : dns_none(), .quota = s->quota,
-		    .dnsbl = s->dnsbl, .ledger = s->ledger, .dkim = s->dkim, .suffixes = s->suffixes },
+		    .dnsbl = s->dnsbl, .ledger = s->ledger, .dkim = s->dkim, .suffixes = s->suffixes,
+		    .stats = s->stats },
 		.carry = { .authserv_id = s->settings->authserv_id, .keys = s->verdict_keys }, .counters = counters,
 		.tell = tell_log };
 	dialogue_events(&s->events);
@@ -271,6 +276,7 @@ worker_run(const struct worker *worker, int ready_fd, atomic_uint *beat)
 			err = wait_for_end(&s, beat);
 		server_stop(s.map_server);
 		server_stop(s.control_server);
+		dmarc_stats_stop(s.stats);
 		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends: %s",
 		    err == BS_OK ? "it was told to" : bs_err_text(err));
 	}

@@ -12,6 +12,8 @@
 
 #include "auth_spf.h"
 #include "check.h"
+#include "dmarc_row.h"
+#include "dmarc_stats.h"
 #include "from.h"
 #include "settings.h"
 
@@ -125,6 +127,18 @@ judge(struct finding *finding, const struct dmarc_outcome *outcome, const char *
 	finding_reason(finding, "%s: %s", domain, outcome->reason);
 }
 
+/* For the report that the author's domain may want. */
+static void
+count(struct check_call *call, const struct dmarc_outcome *outcome, const char *domain)
+{
+	struct bs_dmarc_row row;
+
+	if (call->services->stats == NULL || call->session->dry || !outcome->found || outcome->result == AUTH_DMARC_TEMPERROR)
+		return;
+	dmarc_row_of(call->session, outcome, domain, &row);
+	dmarc_stats_add(call->services->stats, &row);
+}
+
 /* No author whom anybody could vouch for, or too many. */
 static void
 judge_unreadable(struct finding *finding, struct auth_dmarc *to, const struct authors *authors)
@@ -161,6 +175,7 @@ end(struct check_call *call)
 		evaluate(call, authors, &outcome, &domain);
 		keep(to, &outcome, domain);
 		judge(call->finding, &outcome, domain);
+		count(call, &outcome, domain);
 	}
 	if (authors->fields != 1 || authors->bad)
 		judge_unreadable(call->finding, to, authors);

@@ -42,9 +42,9 @@ MAIL = b"From: a@example.net\r\nTo: b@example.org\r\nSubject: %s\r\nMessage-ID: 
 class Site:
     """A milter with a resolver's zone, and a Postfix that believes XCLIENT."""
 
-    def __init__(self, engine=milter_box.Sqlite, **settings):
+    def __init__(self, engine=milter_box.Sqlite, zone=ZONE, **settings):
         self.dns = contextlib.ExitStack()
-        self.server = self.dns.enter_context(private_dns.Server(ZONE))
+        self.server = self.dns.enter_context(private_dns.Server(zone))
         self.box = milter_box.MilterBox(engine, **{
             "cache_s": 0, "cache_unknown_s": 0, "dns_servers": f"127.0.0.1@{self.server.port}", "trusted_networks": "127.0.0.0/8",
             **settings})
@@ -80,13 +80,14 @@ class Site:
             c.rset()
             return code, text.decode()
 
-    def send(self, to, sender="a@pass.example", client="192.0.2.7", helo="mx.pass.example", tag="x"):
+    def send(self, to, sender="a@pass.example", client="192.0.2.7", helo="mx.pass.example", tag="x",
+             mail=MAIL):
         """The answer to DATA; RCPT must be fine."""
         with self.client(client, helo) as c:
             c.mail(sender)
             code, text = c.rcpt(to)
             assert code == 250, text
-            code, text = c.data(MAIL.replace(b"%s", tag.encode()))
+            code, text = c.data(mail.replace(b"%s", tag.encode()))
             return code, text.decode()
 
     def finding(self, check, **wanted):

@@ -48,6 +48,8 @@ static const struct {
 	/* A part of an organisation that goes its own way. */
 	{ "_dmarc.univ.example", "v=DMARC1; p=reject" },
 	{ "_dmarc.cs.univ.example", "v=DMARC1; p=reject; psd=n" },
+	{ "_dmarc.registry.example", "v=DMARC1; p=reject; psd=y" },
+	{ "_dmarc.hole.reject.example", NULL },
 	/* Only below the registered domain. */
 	{ "_dmarc.lists.only.example", "v=DMARC1; p=reject" },
 	{ "_dmarc.a.b.c.d.e.f.g.deep.example", "v=DMARC1; p=reject" },
@@ -149,6 +151,7 @@ static const struct {
 	{ "shop.de", "", "other.de", FAIL, P_QUAR, "shop.de" },
 	{ "m.shop.de", "", "n.shop.de", PASS, P_QUAR, "shop.de" },
 	{ "plain.de", "other.de", "", NONE, P_NONE, "" },
+	{ "registry.example", "", "example", FAIL, P_REJ, "registry.example" },
 	/* psd=n: its own organisation, for both sides. */
 	{ "cs.univ.example", "cs.univ.example", "", PASS, P_REJ, "cs.univ.example" },
 	{ "cs.univ.example", "m.cs.univ.example", "", PASS, P_REJ, "cs.univ.example" },
@@ -165,6 +168,7 @@ static const struct {
 	/* No answer. */
 	{ "dead.example", "dead.example", "", TEMP, P_NONE, "" },
 	{ "m.gap.example", "", "", TEMP, P_NONE, "" },
+	{ "m.hole.reject.example", "", "", TEMP, P_NONE, "" },
 	{ "full.gap.example", "", "", FAIL, P_REJ, "full.gap.example" },
 	{ "full.gap.example", "full.gap.example", "", PASS, P_REJ, "full.gap.example" },
 };
