@@ -7,17 +7,13 @@
 
 #include "milter/spf.h"
 #include "sock.h"
+#include "tests/fuzz/dns_query.h"
 
 /* The records themselves (first one, includes, redirects), an answer and 10 hosts for each of 10 terms, PTR, exp=. */
 #define QUESTIONS_MAX (11 + 10 * 11 + 11 + 1)
 #define RECORDS_MAX 12
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct dns_query {
-	enum dns_status status;
-	struct dns_answer *answer;
-};
 
 struct source {
 	struct dns dns; /* first */
@@ -103,18 +99,6 @@ begin(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms
 	return query;
 }
 
-static enum dns_status
-finish(struct dns *dns, struct dns_query *query, struct dns_answer **out)
-{
-	enum dns_status status = query->status;
-
-	(void)dns;
-	if (status == DNS_FOUND)
-		*out = query->answer;
-	free(query);
-	return status;
-}
-
 static void
 need_printable(const char *text, size_t size)
 {
@@ -128,7 +112,7 @@ need_printable(const char *text, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct source source = { .dns = { begin, finish }, .data = data, .size = size };
+	struct source source = { .dns = { begin, query_finish }, .data = data, .size = size };
 	char *client = next_text(&source), *helo = next_text(&source), *sender = next_text(&source);
 	struct spf_request request = { .dns = &source.dns, .client = client, .helo = helo, .sender = sender,
 		.receiver = "mx.example.com", .deadline_ms = bs_now_ms() + 60000 };

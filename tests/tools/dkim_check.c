@@ -10,15 +10,19 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "buf.h"
 #include "milter/dkim.h"
 #include "milter/rfc5322.h"
 #include "sock.h"
 #include "tests/tools/zone_lines.h"
 
 #define LINE_MAX_BYTES 200000
-struct run {
-	struct dkim_msg *msg;
-	struct dkim_request request;
+#define CHUNK 65535 /* as Postfix sends a body */
+
+/* A message, taken apart. */
+struct mail {
+	struct bs_buf *header; /* name, NUL, value, NUL; and so on */
+	struct bs_buf *body;
 };
 
 static void
@@ -47,36 +51,62 @@ read_file(const char *path, size_t *len)
 static void
 on_header(void *ctx, const char *name, const char *value)
 {
-	struct run *run = ctx;
+	struct mail *mail = ctx;
 
-	dkim_msg_header(run->msg, name, value);
+	need(bs_buf_append(mail->header, name, strlen(name) + 1) == BS_OK);
+	need(bs_buf_append(mail->header, value, strlen(value) + 1) == BS_OK);
 }
 
 static void
 on_body(void *ctx, const uint8_t *data, size_t len)
 {
-	struct run *run = ctx;
+	struct mail *mail = ctx;
 
-	dkim_msg_body(run->msg, &run->request, data, len);
+	need(bs_buf_append(mail->body, data, len) == BS_OK);
 }
 
 static void
-verify(struct dkim_engine *engine, struct zone *zone, const uint8_t *data, size_t len, int64_t now_s, struct auth *out)
+mail_read(struct mail *mail, const char *path)
 {
-	struct run run = { .request = { .dns = &zone->dns, .now_s = now_s, .deadline_ms = bs_now_ms() + 20000 } };
-	struct rfc5322 *split = rfc5322_new(&(struct rfc5322_sink){ .ctx = &run, .header = on_header, .body = on_body });
+	struct rfc5322 *split = rfc5322_new(&(struct rfc5322_sink){ .ctx = mail, .header = on_header, .body = on_body });
+	size_t len, skip = 0;
+	uint8_t *data = read_file(path, &len);
 
-	if (len > 5 && memcmp(data, "From ", 5) == 0) {
-		size_t line = strcspn((const char *)data, "\n") + 1; /* an mbox's own line; read_file() ends the data with NUL */
-
-		data += line;
-		len -= line;
-	}
-	need(split != NULL && dkim_msg_new(engine, &run.msg) == BS_OK);
-	need(rfc5322_feed(split, data, len) == BS_OK && rfc5322_end(split) == BS_OK);
-	dkim_msg_end(run.msg, &run.request, out);
-	dkim_msg_free(run.msg);
+	if (len > 5 && memcmp(data, "From ", 5) == 0)
+		skip = strcspn((const char *)data, "\n") + 1; /* an mbox's own line */
+	mail->header = bs_buf_new(2 * len + 16);
+	mail->body = bs_buf_new(2 * len + 16);
+	need(split != NULL && mail->header != NULL && mail->body != NULL);
+	need(rfc5322_feed(split, data + skip, len - skip) == BS_OK && rfc5322_end(split) == BS_OK);
 	rfc5322_free(split);
+	free(data);
+}
+
+static void
+mail_clear(struct mail *mail)
+{
+	bs_buf_free(mail->header);
+	bs_buf_free(mail->body);
+}
+
+static void
+verify(struct dkim_engine *engine, struct zone *zone, const struct mail *mail, int64_t now_s, struct auth *out)
+{
+	struct dkim_request request = { .dns = &zone->dns, .now_s = now_s, .deadline_ms = bs_now_ms() + 20000 };
+	const char *header = (const char *)bs_buf_data(mail->header), *end = header + bs_buf_len(mail->header);
+	struct dkim_msg *msg;
+
+	need(dkim_msg_new(engine, &msg) == BS_OK);
+	while (header < end) {
+		const char *value = header + strlen(header) + 1;
+
+		dkim_msg_header(msg, header, value);
+		header = value + strlen(value) + 1;
+	}
+	for (size_t i = 0, len = bs_buf_len(mail->body); i < len; i += CHUNK)
+		dkim_msg_body(msg, &request, bs_buf_data(mail->body) + i, len - i < CHUNK ? len - i : CHUNK);
+	dkim_msg_end(msg, &request, out);
+	dkim_msg_free(msg);
 }
 
 static void
@@ -84,12 +114,11 @@ run_test(struct dkim_engine *engine, struct zone *zone, char *rest)
 {
 	char *path = strchr(rest, ' ');
 	struct auth auth = { 0 };
-	uint8_t *data;
-	size_t len;
+	struct mail mail;
 
 	need(path != NULL);
-	data = read_file(path + 1, &len);
-	verify(engine, zone, data, len, strtoll(rest, NULL, 10), &auth);
+	mail_read(&mail, path + 1);
+	verify(engine, zone, &mail, strtoll(rest, NULL, 10), &auth);
 	printf("%zu", auth.n_dkim);
 	for (size_t i = 0; i < auth.n_dkim; i++) {
 		printf(" %s", auth_dkim_result_text(auth.dkim[i].result));
@@ -99,7 +128,7 @@ run_test(struct dkim_engine *engine, struct zone *zone, char *rest)
 		print_hex(auth.dkim[i].reason);
 	}
 	putchar('\n');
-	free(data);
+	mail_clear(&mail);
 }
 
 static void
@@ -108,18 +137,17 @@ run_time(struct dkim_engine *engine, struct zone *zone, char *rest)
 	char *path = strchr(rest, ' ');
 	long rounds = strtol(rest, NULL, 10);
 	struct auth auth = { 0 };
-	uint8_t *data;
-	size_t len;
+	struct mail mail;
 	clock_t start;
 
 	need(path != NULL);
-	data = read_file(path + 1, &len);
+	mail_read(&mail, path + 1);
 	start = clock();
 	for (long i = 0; i < rounds; i++)
-		verify(engine, zone, data, len, time(NULL), &auth);
+		verify(engine, zone, &mail, time(NULL), &auth);
 	printf("%.1f %s\n", (double)(clock() - start) * 1e6 / CLOCKS_PER_SEC / (double)rounds,
 	    auth.n_dkim > 0 ? auth_dkim_result_text(auth.dkim[0].result) : "none");
-	free(data);
+	mail_clear(&mail);
 }
 
 int
