@@ -15,11 +15,21 @@ static const uint8_t permitted[] = {
 	[BS_OP_RECORD] = A | M | D | C,
 	[BS_OP_KEYSET] = M,
 	[BS_OP_CLOSE] = M,
+	[BS_OP_LOGIN_MEMBER] = A,
 	[BS_OP_ENROL] = C,
 	[BS_OP_PASSWD] = C,
 	[BS_OP_REMOVE] = C,
 	[BS_OP_STATUS] = C,
 	[BS_OP_SET_FLAGS] = C,
+	[BS_OP_SLOTS] = C,
+	[BS_OP_ADD_SLOT] = C,
+	[BS_OP_REMOVE_SLOT] = C,
+	[BS_OP_ROTATE] = C,
+	[BS_OP_CHANGE_PASSWORD] = C,
+	[BS_OP_RESET] = C,
+	[BS_OP_HEAL] = C,
+	[BS_OP_RESTORE] = C,
+	[BS_OP_DROP_KEY] = C,
 };
 
 enum bs_err

@@ -47,6 +47,8 @@ enum bs_op {
 	BS_OP_KEYSET = 7,
 	/* M after ATTACH: -> nothing; the session ends, the daemon closes */
 	BS_OP_CLOSE = 8,
+	/* A: str16 shared mailbox, str16 member, str16 member's password, str16 service, u8 flags -> as LOGIN, of the shared one */
+	BS_OP_LOGIN_MEMBER = 9,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */
@@ -57,9 +59,35 @@ enum bs_op {
 	BS_OP_STATUS = 19,
 	/* C: str16 user, str16 password, u32 record flags -> u64 generation. Seals or un-seals; un-sealing needs the secret. */
 	BS_OP_SET_FLAGS = 20,
+	/* "secret" below is a password, recovery code or escrow key of the account. */
+	/* C: str16 user -> str16 record, str16 name and 32 public key of the domain's escrow (empty and zeros: none),
+	 *    u8 kept keysets, u16 n, n times: id 16, u8 kind, u8 flags, u64 generation, u64 created, u64 last used (0: not
+	 *    since keyd started), u32 memory KiB, u32 passes, public key 32, str16 label. Nothing of it is authenticated. */
+	BS_OP_SLOTS = 21,
+	/* C: str16 user, str16 secret, u8 kind, str16 label, str16 member -> u64 generation, id 16, str16 new secret */
+	BS_OP_ADD_SLOT = 22,
+	/* C: str16 user, str16 secret, id 16 -> u64 generation, u8 new active key (0: the ring is full) */
+	BS_OP_REMOVE_SLOT = 23,
+	/* C: str16 user, str16 secret, u8 BS_ROTATE_* -> u64 generation */
+	BS_OP_ROTATE = 24,
+	/* C: str16 user, str16 secret, str16 new password, u8 BS_CHANGE_* -> u64 generation, u8 new active key */
+	BS_OP_CHANGE_PASSWORD = 25,
+	/* C: str16 user, str16 new password -> u64 generation. Without any secret: older mail stays shut until HEAL. */
+	BS_OP_RESET = 26,
+	/* C: str16 user, str16 secret, str16 secret of a kept keyset -> u64 generation, u8 kept keysets that are left */
+	BS_OP_HEAL = 27,
+	/* C: str16 user, str16 secret, u64 above, str32 keyset -> u64 generation, which is above that. BS_ERR_EXISTS: the
+	 *    database's is as new. */
+	BS_OP_RESTORE = 28,
+	/* C: str16 user, str16 secret, key id 16 -> u64 generation. Mail that is sealed to this key is lost. */
+	BS_OP_DROP_KEY = 29,
 };
 
 #define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */
+#define BS_ROTATE_AMK 0x01u         /* a new account master key as well: every subkey changes, sessions end */
+#define BS_CHANGE_COMPROMISED 0x01u /* new master key and active key; sessions end */
+#define BS_CHANGE_PENDING 0x02u     /* the old password's slot stays until the new one logs in */
+#define BS_CHANGE_UNDO 0x04u        /* removes what is pending; the new password is empty */
 
 /* Purposes of subkeys. */
 #define BS_SUBKEY_CACHE 1

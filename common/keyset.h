@@ -7,13 +7,15 @@
  * MACs the manifest (account, generation, record, ring, slots); each slot holds the AMK sealed to the X25519 key that
  * its secret derives. A slot from an old backup or of another account does not fit the manifest: BS_ERR_ROLLBACK.
  *
+ * An account that was reset keeps its earlier keysets beside the new one, as they were, until their secret is found again.
+ *
  * The caller owns everything; secrets are given in the caller's locked memory. One thread at a time.
  *
  * A login is right only when all four of verify, open_slot, check and open_ring succeed: whoever writes to the database
  * can make slots and manifests of an AMK of his own, but not a ring with the private key of the signed record.
  * What nothing here can see is a whole older blob: compare record.generation with what was seen before.
  *
- *     err = bs_keyset_parse(blob, blob_len, &ks);
+ *     err = bs_keyset_parse(blob, blob_len, &ks);                   // version 1 or 2; what is written is version 2
  *     err = bs_keyset_verify(&ks, site_pub, "alice@example.org");
  *     err = bs_slot_seed(&ks.slots[i], password, password_len, seed);  // in a kdf worker
  *     err = bs_keyset_unlock(&ks, i, seed, amk, keys, BS_RING_MAX, &n);  // BS_ERR_DENIED: not this password
@@ -26,6 +28,10 @@
 #define BS_KEYSET_MAX 262144 /* 256 KiB */
 #define BS_SLOTS_MAX 1000
 #define BS_RING_MAX 64
+#define BS_SLOT_LABEL_MAX 64 /* bytes of UTF-8 text */
+#define BS_KEPT_MAX 8
+#define BS_SLOT_PENDING 0x01u /* a new password that has not logged in yet: the old one's slot stays until it does */
+#define BS_SLOT_FLAGS_KNOWN BS_SLOT_PENDING
 
 enum bs_slot_kind {
 	BS_SLOT_PASSWORD = 1, /* Argon2id */
@@ -39,10 +45,14 @@ enum bs_slot_kind {
 struct bs_slot {
 	uint8_t id[BS_ID_LEN];
 	uint8_t kind;                       /* enum bs_slot_kind */
-	uint64_t generation;                /* the keyset's generation that made it */
+	uint8_t version;                    /* 1 or 2: of the keyset that it was sealed in */
+	uint8_t flags;                      /* BS_SLOT_PENDING */
+	uint64_t generation;                /* the keyset's generation that made or renewed it */
+	uint64_t created;                   /* seconds since 1970; 0 in version 1 */
 	uint32_t memory_kib;
 	uint32_t passes;
-	uint8_t salt[BS_SALT_LEN];
+	uint8_t salt[BS_SALT_LEN];          /* of a member: the member's account id */
+	char label[BS_SLOT_LABEL_MAX + 1];  /* what its owner calls it; of a member: the address; of escrow: the holder */
 	uint8_t public_key[BS_KEY_LEN];
 	uint8_t eph[BS_KEY_LEN];
 	uint8_t sealed_amk[BS_SEALED_KEY_LEN];
@@ -57,6 +67,7 @@ struct bs_ring_key {
 };
 
 struct bs_keyset {
+	uint8_t version;         /* of the bytes: 1 or 2 */
 	struct bs_record record; /* parsed, NOT verified: bs_keyset_verify() */
 	uint8_t record_bytes[BS_RECORD_MAX];
 	size_t record_len;
@@ -64,12 +75,24 @@ struct bs_keyset {
 	size_t slot_count;
 	uint8_t *sealed_ring;    /* owned; nonce and ciphertext */
 	size_t sealed_ring_len;
+	uint8_t kept_digest[BS_HASH_LEN];
 	uint8_t manifest[BS_HASH_LEN];
+	uint8_t *kept;           /* owned: the section of earlier keysets, which kept_digest fits; bs_keyset_kept() reads it */
+	size_t kept_len;
 };
 
 /* Parses untrusted bytes; every length is bounded. out is untouched on failure; else bs_keyset_clear() it. */
 enum bs_err bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out) BS_MUST_USE;
 void bs_keyset_clear(struct bs_keyset *ks);
+/* How many earlier keysets lie beside this one, and the i-th, 0 the newest: parsed, as little verified as any other. */
+size_t bs_keyset_kept_count(const struct bs_keyset *ks);
+enum bs_err bs_keyset_kept(const struct bs_keyset *ks, size_t i, struct bs_keyset *out) BS_MUST_USE;
+/*
+ * The section that keeps ks itself, and what ks keeps, for bs_keyset_write(); or (drop) what ks keeps without the i-th.
+ * *out is malloced. BS_ERR_LIMIT: more than BS_KEPT_MAX.
+ */
+enum bs_err bs_keyset_keep(const struct bs_keyset *ks, uint8_t **out, size_t *out_len) BS_MUST_USE;
+enum bs_err bs_keyset_kept_drop(const struct bs_keyset *ks, size_t i, uint8_t **out, size_t *out_len) BS_MUST_USE;
 /* Signature, name and key id of the record. */
 enum bs_err bs_keyset_verify(const struct bs_keyset *ks, const uint8_t site_pub[BS_SIGN_PUB_LEN], const char *name) BS_MUST_USE;
 
@@ -100,19 +123,35 @@ enum bs_err bs_keyset_unlock(const struct bs_keyset *ks, size_t i, const uint8_t
 
 /* --- making the next generation --- */
 
-/* A slot for seed: fills id, public_key, eph, sealed_amk; kind, generation, parameters and salt are the caller's. */
+/*
+ * A slot for seed: fills version, public_key, eph, sealed_amk, and id if that is all zero; the rest is the caller's.
+ * _for: one that is sealed to a public key, a member's or an organisation's. BS_ERR_AUTH: that is a weak point.
+ */
 enum bs_err bs_keyset_make_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot,
     const uint8_t seed[BS_KEY_LEN], const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
-/* Seals another amk to a slot whose secret nobody knows here; id, kind, parameters and public key stay. */
+enum bs_err bs_keyset_make_slot_for(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot,
+    const uint8_t public_key[BS_KEY_LEN], const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
+/* Seals another amk to a slot whose secret nobody knows here, or what the caller changed; id and public key stay. */
 enum bs_err bs_keyset_renew_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot, uint64_t generation,
     const uint8_t amk[BS_KEY_LEN]) BS_MUST_USE;
+
+/* All that a generation consists of; borrowed. */
+struct bs_keyset_parts {
+	const struct bs_record *record;
+	const struct bs_slot *slots;
+	size_t slot_count;
+	const struct bs_ring_key *keys;
+	size_t key_count;
+	const uint8_t *kept; /* what bs_keyset_keep() or another keyset's kept holds; NULL: nothing */
+	size_t kept_len;
+};
+
 /*
- * Signs rec, seals the ring, MACs the manifest, writes the blob. out holds out_size; BS_ERR_LIMIT if that is too small
- * (BS_KEYSET_MAX always suffices). Exactly one key is active, and it is rec's; every slot was made for amk by
- * bs_keyset_make_slot() in this generation or an earlier one; else BS_ERR_ARG.
+ * Signs the record, seals the ring, MACs the manifest, writes the blob. out holds out_size; BS_ERR_LIMIT if that is too
+ * small (BS_KEYSET_MAX suffices but for kept keysets). Exactly one key is active, and it is the record's; every slot was
+ * made for amk in this generation or an earlier one (those of version 1 are sealed anew); else BS_ERR_ARG.
  */
-enum bs_err bs_keyset_write(const struct bs_record *rec, const uint8_t site_sec[BS_SIGN_SEC_LEN],
-    const struct bs_slot *slots, size_t slot_count, const struct bs_ring_key *keys, size_t key_count,
+enum bs_err bs_keyset_write(const struct bs_keyset_parts *parts, const uint8_t site_sec[BS_SIGN_SEC_LEN],
     const uint8_t amk[BS_KEY_LEN], uint8_t *out, size_t out_size, size_t *out_len) BS_MUST_USE;
 /* KDF(AMK, purpose, mailbox GUID, epoch): the subkeys that a mail process may have. */
 enum bs_err bs_subkey(const uint8_t amk[BS_KEY_LEN], uint8_t purpose, const uint8_t mailbox_guid[16], uint64_t epoch,

@@ -5,17 +5,19 @@
 
 #include "wire.h"
 
-#define SLOT_LABEL "basalt slot v1"
+#define SLOT_LABEL_V1 "basalt slot v1"
+#define SLOT_LABEL_V2 "basalt slot v2"
 #define SECRET_LABEL "basalt slot secret v1"
 #define RING_LABEL "basalt ring v1"
-#define MANIFEST_LABEL "basalt manifest v1"
+#define MANIFEST_LABEL_V1 "basalt manifest v1"
+#define MANIFEST_LABEL_V2 "basalt manifest v2"
 #define SUBKEY_LABEL "basalt subkey v1"
 #define LABEL_LEN(label) (sizeof(label) - 1)
 
 #define RING_VERSION 1
-#define SLOT_FIELDS_LEN (2 * BS_ID_LEN + 2 + 8 + 4 + 4 + BS_SALT_LEN)
+#define SLOT_FIELDS_MAX (BS_ID_LEN + BS_SLOT_HEAD_MAX)
 #define RING_AAD_LEN (BS_ID_LEN + 8)
-#define MANIFEST_LEN (BS_ID_LEN + 8 + 2 + 3 * BS_HASH_LEN)
+#define MANIFEST_MAX (BS_ID_LEN + 8 + 2 + 4 * BS_HASH_LEN)
 
 /* --- slots --- */
 
@@ -34,26 +36,25 @@ bs_slot_seed(const struct bs_slot *slot, const void *secret, size_t secret_len, 
 }
 
 /* What the sealed AMK is bound to: all of the slot but its keys, and whose it is. */
-static void
-slot_fields(const uint8_t account_id[BS_ID_LEN], const struct bs_slot *slot, uint8_t out[SLOT_FIELDS_LEN])
+static size_t
+slot_fields(const uint8_t account_id[BS_ID_LEN], const struct bs_slot *slot, uint8_t out[SLOT_FIELDS_MAX])
 {
-	struct bs_wr wr = bs_wr_init(out, SLOT_FIELDS_LEN);
+	memcpy(out, account_id, BS_ID_LEN);
+	return BS_ID_LEN + bs_keyset_slot_head(slot, out + BS_ID_LEN);
+}
 
-	bs_wr_bytes(&wr, account_id, BS_ID_LEN);
-	bs_wr_bytes(&wr, slot->id, BS_ID_LEN);
-	bs_wr_u8(&wr, slot->kind);
-	bs_wr_u8(&wr, BS_MSG_SUITE_X25519);
-	bs_wr_u64(&wr, slot->generation);
-	bs_wr_u32(&wr, slot->memory_kib);
-	bs_wr_u32(&wr, slot->passes);
-	bs_wr_bytes(&wr, slot->salt, BS_SALT_LEN);
+static const char *
+slot_label(const struct bs_slot *slot)
+{
+	return slot->version == 1 ? SLOT_LABEL_V1 : SLOT_LABEL_V2;
 }
 
 enum bs_err
 bs_keyset_open_slot(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_KEY_LEN], uint8_t amk[BS_KEY_LEN])
 {
-	uint8_t fields[SLOT_FIELDS_LEN], pub[BS_KEY_LEN];
+	uint8_t fields[SLOT_FIELDS_MAX], pub[BS_KEY_LEN];
 	const struct bs_slot *slot;
+	size_t len;
 
 	if (i >= ks->slot_count)
 		return BS_ERR_NOENT;
@@ -61,36 +62,49 @@ bs_keyset_open_slot(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_
 	bs_x25519_public(seed, pub);
 	if (!bs_equal(pub, slot->public_key, BS_KEY_LEN))
 		return BS_ERR_DENIED;
-	slot_fields(ks->record.account_id, slot, fields);
-	return bs_kem_open(seed, pub, slot->id, SLOT_LABEL, fields, sizeof(fields), slot->eph, slot->sealed_amk, amk);
+	len = slot_fields(ks->record.account_id, slot, fields);
+	return bs_kem_open(seed, pub, slot->id, slot_label(slot), fields, len, slot->eph, slot->sealed_amk, amk);
 }
 
 /* Seals amk to the slot's public key and sets what changes by it. */
 static enum bs_err
 seal_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot, const uint8_t amk[BS_KEY_LEN])
 {
-	uint8_t fields[SLOT_FIELDS_LEN];
+	uint8_t fields[SLOT_FIELDS_MAX];
 	enum bs_err err = bs_keyset_slot_check(slot, slot->generation);
 
 	if (err != BS_OK)
 		return err;
-	slot_fields(account_id, slot, fields);
-	return bs_kem_seal(slot->public_key, slot->id, SLOT_LABEL, fields, sizeof(fields), amk, slot->eph, slot->sealed_amk);
+	slot->version = BS_KEYSET_VERSION;
+	return bs_kem_seal(slot->public_key, slot->id, slot_label(slot), fields, slot_fields(account_id, slot, fields), amk,
+	    slot->eph, slot->sealed_amk);
+}
+
+enum bs_err
+bs_keyset_make_slot_for(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot, const uint8_t public_key[BS_KEY_LEN],
+    const uint8_t amk[BS_KEY_LEN])
+{
+	static const uint8_t no_id[BS_ID_LEN];
+	struct bs_slot made = *slot;
+	enum bs_err err;
+
+	if (memcmp(made.id, no_id, BS_ID_LEN) == 0)
+		bs_random(made.id, BS_ID_LEN);
+	memcpy(made.public_key, public_key, BS_KEY_LEN);
+	err = seal_slot(account_id, &made, amk);
+	if (err == BS_OK)
+		*slot = made;
+	return err;
 }
 
 enum bs_err
 bs_keyset_make_slot(const uint8_t account_id[BS_ID_LEN], struct bs_slot *slot, const uint8_t seed[BS_KEY_LEN],
     const uint8_t amk[BS_KEY_LEN])
 {
-	struct bs_slot made = *slot;
-	enum bs_err err;
+	uint8_t pub[BS_KEY_LEN];
 
-	bs_random(made.id, BS_ID_LEN);
-	bs_x25519_public(seed, made.public_key);
-	err = seal_slot(account_id, &made, amk);
-	if (err == BS_OK)
-		*slot = made;
-	return err;
+	bs_x25519_public(seed, pub);
+	return bs_keyset_make_slot_for(account_id, slot, pub, amk);
 }
 
 enum bs_err
@@ -247,7 +261,7 @@ out:
 static enum bs_err
 make_manifest(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN], uint8_t out[BS_HASH_LEN])
 {
-	uint8_t key[BS_KEY_LEN], digest[BS_HASH_LEN], bytes[MANIFEST_LEN], slot[BS_SLOT_LEN];
+	uint8_t key[BS_KEY_LEN], digest[BS_HASH_LEN], bytes[MANIFEST_MAX], slot[BS_SLOT_LEN_MAX];
 	struct bs_wr wr = bs_wr_init(bytes, sizeof(bytes));
 	struct bs_sha256 *hash = bs_sha256_new();
 	enum bs_err err;
@@ -261,14 +275,14 @@ make_manifest(const struct bs_keyset *ks, const uint8_t amk[BS_KEY_LEN], uint8_t
 	bs_sha256(ks->sealed_ring, ks->sealed_ring_len, digest);
 	bs_wr_bytes(&wr, digest, BS_HASH_LEN);
 	bs_wr_u16(&wr, (uint16_t)ks->slot_count);
-	for (size_t i = 0; i < ks->slot_count; i++) {
-		bs_keyset_slot_bytes(&ks->slots[i], slot);
-		bs_sha256_update(hash, slot, sizeof(slot));
-	}
+	for (size_t i = 0; i < ks->slot_count; i++)
+		bs_sha256_update(hash, slot, bs_keyset_slot_bytes(&ks->slots[i], slot));
 	bs_sha256_final(hash, digest);
 	bs_sha256_free(hash);
 	bs_wr_bytes(&wr, digest, BS_HASH_LEN);
-	err = amk_key(amk, &ks->record, MANIFEST_LABEL, key);
+	if (ks->version > 1)
+		bs_wr_bytes(&wr, ks->kept_digest, BS_HASH_LEN);
+	err = amk_key(amk, &ks->record, ks->version == 1 ? MANIFEST_LABEL_V1 : MANIFEST_LABEL_V2, key);
 	if (err == BS_OK)
 		err = bs_hmac(key, bytes, wr.len, out);
 	bs_wipe(key, sizeof(key));
@@ -306,39 +320,65 @@ bs_keyset_unlock(const struct bs_keyset *ks, size_t i, const uint8_t seed[BS_KEY
 /* --- the next generation --- */
 
 static enum bs_err
-check_parts(const struct bs_record *rec, const struct bs_slot *slots, size_t slot_count,
-    const struct bs_ring_key *keys, size_t key_count)
+check_parts(const struct bs_keyset_parts *parts)
 {
 	enum bs_err err = BS_OK;
 
-	if (slot_count == 0 || key_count == 0)
+	if (parts->slot_count == 0 || parts->key_count == 0)
 		return BS_ERR_ARG;
-	if (slot_count > BS_SLOTS_MAX || key_count > BS_RING_MAX)
+	if (parts->slot_count > BS_SLOTS_MAX || parts->key_count > BS_RING_MAX)
 		return BS_ERR_LIMIT;
-	for (size_t i = 0; err == BS_OK && i < slot_count; i++)
-		err = bs_keyset_slot_check(&slots[i], rec->generation);
-	if (err == BS_OK && !ring_fits(rec, keys, key_count))
+	for (size_t i = 0; err == BS_OK && i < parts->slot_count; i++)
+		err = bs_keyset_slot_check(&parts->slots[i], parts->record->generation);
+	if (err == BS_OK && !ring_fits(parts->record, parts->keys, parts->key_count))
 		err = BS_ERR_ARG;
 	return err;
 }
 
-enum bs_err
-bs_keyset_write(const struct bs_record *rec, const uint8_t site_sec[BS_SIGN_SEC_LEN], const struct bs_slot *slots,
-    size_t slot_count, const struct bs_ring_key *keys, size_t key_count, const uint8_t amk[BS_KEY_LEN], uint8_t *out,
-    size_t out_size, size_t *out_len)
+/* Copies of the slots, those of an earlier version in today's form. */
+static enum bs_err
+take_slots(struct bs_keyset *ks, const struct bs_keyset_parts *parts, const uint8_t amk[BS_KEY_LEN])
 {
-	struct bs_keyset ks = { .record = *rec, .slot_count = slot_count };
-	enum bs_err err = check_parts(rec, slots, slot_count, keys, key_count);
+	enum bs_err err = BS_OK;
+
+	ks->slots = malloc(parts->slot_count * sizeof(*parts->slots));
+	if (ks->slots == NULL)
+		return BS_ERR_NOMEM;
+	memcpy(ks->slots, parts->slots, parts->slot_count * sizeof(*parts->slots));
+	ks->slot_count = parts->slot_count;
+	for (size_t i = 0; err == BS_OK && i < ks->slot_count; i++)
+		if (ks->slots[i].version != BS_KEYSET_VERSION)
+			err = bs_keyset_renew_slot(ks->record.account_id, &ks->slots[i], ks->record.generation, amk);
+	return err;
+}
+
+static enum bs_err
+take_kept(struct bs_keyset *ks, const struct bs_keyset_parts *parts)
+{
+	static const uint8_t none[] = { 0 };
+	const uint8_t *kept = parts->kept == NULL ? none : parts->kept;
+	size_t len = parts->kept == NULL ? sizeof(none) : parts->kept_len;
+
+	bs_sha256(kept, len, ks->kept_digest);
+	return bs_keyset_take_kept(ks, kept, len);
+}
+
+enum bs_err
+bs_keyset_write(const struct bs_keyset_parts *parts, const uint8_t site_sec[BS_SIGN_SEC_LEN],
+    const uint8_t amk[BS_KEY_LEN], uint8_t *out, size_t out_size, size_t *out_len)
+{
+	struct bs_keyset ks = { .version = BS_KEYSET_VERSION, .record = *parts->record };
+	enum bs_err err = check_parts(parts);
 
 	if (err != BS_OK)
 		return err;
-	ks.slots = malloc(slot_count * sizeof(*slots));
-	if (ks.slots == NULL)
-		return BS_ERR_NOMEM;
-	memcpy(ks.slots, slots, slot_count * sizeof(*slots));
-	err = bs_record_sign(rec, site_sec, ks.record_bytes, &ks.record_len);
+	err = take_slots(&ks, parts, amk);
 	if (err == BS_OK)
-		err = seal_ring(&ks, keys, key_count, amk);
+		err = take_kept(&ks, parts);
+	if (err == BS_OK)
+		err = bs_record_sign(parts->record, site_sec, ks.record_bytes, &ks.record_len);
+	if (err == BS_OK)
+		err = seal_ring(&ks, parts->keys, parts->key_count, amk);
 	if (err == BS_OK)
 		err = make_manifest(&ks, amk, ks.manifest);
 	if (err == BS_OK)

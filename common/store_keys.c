@@ -113,7 +113,7 @@ bs_store_keys_get(struct bs_store_keys *store, const char *account, uint8_t **bl
 
 /* Inside a transaction. */
 static enum bs_err
-insert_next(struct bs_store_keys *store, const char *account, uint64_t generation, const void *blob, size_t len)
+insert_next(struct bs_store_keys *store, const char *account, uint64_t generation, bool gap, const void *blob, size_t len)
 {
 	struct bs_sql_arg args[] = {
 		BS_SQL_TEXT(account), BS_SQL_INT((int64_t)generation), BS_SQL_BLOB(blob, len), BS_SQL_INT(time(NULL)),
@@ -122,7 +122,7 @@ insert_next(struct bs_store_keys *store, const char *account, uint64_t generatio
 	enum bs_err err =
 	    bs_sql_run(store->db, "SELECT MAX(generation) FROM keysets WHERE account = ?", args, 1, take_int, &newest);
 
-	if (err == BS_OK && generation != (uint64_t)newest + 1)
+	if (err == BS_OK && (gap ? generation <= (uint64_t)newest : generation != (uint64_t)newest + 1))
 		err = BS_ERR_CONFLICT;
 	if (err == BS_OK)
 		err = bs_sql_run(store->db, "INSERT INTO keysets (account, generation, keyset, created) VALUES (?, ?, ?, ?)",
@@ -147,8 +147,8 @@ read_back(struct bs_store_keys *store, const char *account, uint64_t generation,
 	return err;
 }
 
-enum bs_err
-bs_store_keys_put(struct bs_store_keys *store, const char *account, uint64_t generation, const void *blob, size_t len)
+static enum bs_err
+put(struct bs_store_keys *store, const char *account, uint64_t generation, bool gap, const void *blob, size_t len)
 {
 	enum bs_err err, seen;
 
@@ -157,7 +157,7 @@ bs_store_keys_put(struct bs_store_keys *store, const char *account, uint64_t gen
 	err = bs_sql_begin(store->db);
 	if (err != BS_OK)
 		return err;
-	err = insert_next(store, account, generation, blob, len);
+	err = insert_next(store, account, generation, gap, blob, len);
 	if (err != BS_OK) {
 		bs_sql_rollback(store->db);
 		return err;
@@ -172,6 +172,19 @@ bs_store_keys_put(struct bs_store_keys *store, const char *account, uint64_t gen
 	if (seen == BS_ERR_NOENT || seen == BS_ERR_AUTH) /* the database lies: nothing may rest on this row */
 		return BS_ERR_IO;
 	return seen;
+}
+
+enum bs_err
+bs_store_keys_put(struct bs_store_keys *store, const char *account, uint64_t generation, const void *blob, size_t len)
+{
+	return put(store, account, generation, false, blob, len);
+}
+
+enum bs_err
+bs_store_keys_put_past(struct bs_store_keys *store, const char *account, uint64_t generation, const void *blob,
+    size_t len)
+{
+	return put(store, account, generation, true, blob, len);
 }
 
 enum bs_err

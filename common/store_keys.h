@@ -32,6 +32,9 @@ enum bs_err bs_store_keys_get(struct bs_store_keys *store, const char *account, 
  * After another error it may be stored all the same: get again before the next put. */
 enum bs_err bs_store_keys_put(struct bs_store_keys *store, const char *account, uint64_t generation, const void *blob,
     size_t len) BS_MUST_USE;
+/* The same, but generation is only newer than the newest: the ones between were lost, or lie elsewhere. */
+enum bs_err bs_store_keys_put_past(struct bs_store_keys *store, const char *account, uint64_t generation,
+    const void *blob, size_t len) BS_MUST_USE;
 /* Deletes what is older than keep_from, never the newest. */
 enum bs_err bs_store_keys_prune(struct bs_store_keys *store, const char *account, uint64_t keep_from) BS_MUST_USE;
 /* All generations. BS_ERR_NOENT. */

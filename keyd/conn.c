@@ -18,11 +18,21 @@ static const struct {
 	{ BS_OP_RECORD, ANY, op_record },
 	{ BS_OP_KEYSET, SESSION, op_keyset },
 	{ BS_OP_CLOSE, SESSION, op_close },
+	{ BS_OP_LOGIN_MEMBER, ANY, op_login_member },
 	{ BS_OP_ENROL, ANY, op_enrol },
 	{ BS_OP_PASSWD, ANY, op_passwd },
 	{ BS_OP_REMOVE, ANY, op_remove },
 	{ BS_OP_STATUS, ANY, op_status },
 	{ BS_OP_SET_FLAGS, ANY, op_set_flags },
+	{ BS_OP_SLOTS, ANY, op_slots },
+	{ BS_OP_ADD_SLOT, ANY, op_add_slot },
+	{ BS_OP_REMOVE_SLOT, ANY, op_remove_slot },
+	{ BS_OP_ROTATE, ANY, op_rotate },
+	{ BS_OP_CHANGE_PASSWORD, ANY, op_change_password },
+	{ BS_OP_RESET, ANY, op_reset },
+	{ BS_OP_HEAL, ANY, op_heal },
+	{ BS_OP_RESTORE, ANY, op_restore },
+	{ BS_OP_DROP_KEY, ANY, op_drop_key },
 };
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
 

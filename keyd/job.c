@@ -94,6 +94,8 @@ job_drop(struct vault *v, struct job *job)
 	drop_secrets(v, job);
 	if (job->have_ks)
 		bs_keyset_clear(&job->ks);
+	if (job->have_other)
+		bs_keyset_clear(&job->other);
 	free(job->blob);
 	free(job);
 }
@@ -111,6 +113,15 @@ job_finish(struct vault *v, struct job *job, enum bs_err err, const void *payloa
 	if (job->conn != 0 && !job->answered)
 		conn_reply(v, job->front, job->conn, job->opcode, job->request_id, err, payload, len);
 	job_drop(v, job);
+}
+
+void
+job_reply(struct vault *v, struct job *job, enum bs_err err, const void *payload, size_t len)
+{
+	conn_reply(v, job->front, job->conn, job->opcode, job->request_id, err, payload, len);
+	if (job->conn != 0)
+		v->jobs.per_front[job->front]--;
+	job->conn = 0;
 }
 
 bool
@@ -188,7 +199,7 @@ job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t passwo
 static enum bs_err
 send_store(struct vault *v, const struct job *job)
 {
-	bool put = job->store_type == LINK_PUT;
+	bool put = job->store_type == LINK_PUT || job->store_type == LINK_PUT_PAST;
 	size_t size = 2 + sizeof(job->user) + 8 + 4 + (put ? job->blob_len : 0);
 	uint8_t *payload = malloc(size);
 	struct bs_wr wr = bs_wr_init(payload, payload == NULL ? 0 : size);
@@ -253,7 +264,7 @@ pump_kdf(struct vault *v, unsigned worker)
 
 		unqueue(jobs, job);
 		/* Who hung up does not cost 100 ms; what changes an account is finished all the same. */
-		if (job->opcode == BS_OP_LOGIN && !job_is_wanted(v, job)) {
+		if ((job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER) && !job_is_wanted(v, job)) {
 			job_drop(v, job);
 			continue;
 		}
@@ -306,7 +317,7 @@ jobs_on_store(struct vault *v, const struct link_msg *msg)
 		return BS_ERR_FORMAT;
 	unqueue(&v->jobs, job);
 	/* Whatever came of it: what was read before may not be so any more. */
-	if (job->store_type == LINK_PUT || job->store_type == LINK_REMOVE)
+	if (job->store_type != LINK_GET && job->store_type != LINK_COUNT)
 		recent_forget(v->recent, job->user);
 	free(job->blob);
 	job->blob = NULL;

@@ -18,6 +18,7 @@
 #include "keyset.h"
 #include "link.h"
 #include "ring.h"
+#include "secretcode.h"
 #include "token.h"
 
 struct vault;
@@ -37,6 +38,8 @@ struct job_secret {
 	uint8_t amk[BS_KEY_LEN];
 	struct bs_ring_key keys[BS_RING_MAX];
 	size_t key_count;
+	struct bs_code code;            /* what password is, when it is none: kind 0 */
+	uint8_t own_seed[BS_KEY_LEN];   /* of ks.slots[slot], while other seeds are tried */
 };
 
 enum job_wait { JOB_RUNS, JOB_STORE_QUEUED, JOB_STORE_SENT, JOB_KDF_QUEUED, JOB_KDF_SENT };
@@ -57,7 +60,11 @@ struct job {
 	/* the request */
 	char user[BS_ACCOUNT_NAME_MAX + 1];
 	char service[SERVICE_MAX + 1];
+	char shared[BS_ACCOUNT_NAME_MAX + 1]; /* the account that a member opens, or shares */
 	uint8_t login_flags;
+	uint8_t change_flags;         /* BS_CHANGE_*, BS_ROTATE_* */
+	uint8_t target_id[BS_ID_LEN]; /* of the slot or key that goes */
+	uint64_t above;               /* what a restored generation must pass */
 	uint32_t record_flags;
 	struct job_secret *sec;
 	/* a question to the keystore, and its answer */
@@ -72,6 +79,7 @@ struct job {
 	uint8_t kdf_salt[BS_SALT_LEN];
 	uint32_t kdf_memory_kib, kdf_passes;
 	/* unlock.h: the account as it was read, and how far the password got */
+	unsigned may;   /* UNLOCK_* */
 	bool allow_warm;
 	bool was_warm;
 	bool have_ks;
@@ -79,8 +87,13 @@ struct job {
 	size_t slot;
 	unsigned tried; /* how often Argon2id ran */
 	job_fn unlocked;
+	/* another keyset: one that is kept beside ks, or comes from a file */
+	bool have_other;
+	struct bs_keyset other;
+	size_t other_number, other_slot;
 	/* newgen.h: a new generation on its way */
 	struct bs_slot new_slot;
+	bool rotated;   /* it has a new active key */
 	uint8_t written_hash[BS_HASH_LEN];
 	job_fn written;
 };
@@ -109,6 +122,8 @@ struct job *job_new(struct vault *v, const struct conn *conn, const struct bs_fr
 enum bs_err job_take_secret(struct vault *v, struct job *job) BS_MUST_USE;
 /* Replies (payload only on BS_OK) and frees the job. */
 void job_finish(struct vault *v, struct job *job, enum bs_err err, const void *payload, size_t len);
+/* The same, but the job goes on: nobody waits for it any more. */
+void job_reply(struct vault *v, struct job *job, enum bs_err err, const void *payload, size_t len);
 /* Frees a job that asked nothing yet: the caller replies by its return value. */
 void job_drop(struct vault *v, struct job *job);
 /* Is there still somebody to reply to? */

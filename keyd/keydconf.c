@@ -24,6 +24,8 @@ static const struct bs_conf_item items[] = {
 	    "the longest that one statement may take" },
 	{ "keyd", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key", 0, 0,
 	    "Ed25519 secret that signs the public records: basalt-keyd --make-site-key FILE" },
+	{ "keyd", "escrow", BS_CONF_STRING, AT(escrow), "", 0, 0,
+	    "file of the domains whose accounts an organisation's offline key opens as well; root alone may write it" },
 	{ "keyd", "log", BS_CONF_STRING, AT(log), "stderr", 0, 0, "stderr, syslog, or a file" },
 	{ "keyd", "log_level", BS_CONF_STRING, AT(log_level), "info", 0, 0, "debug, info, warning or error" },
 	{ "roles", "vault_user", BS_CONF_STRING, AT(role_user[ROLE_VAULT]), "basalt-vault", 0, 0,
@@ -59,7 +61,7 @@ static const struct keyd_socket socket_defaults[KEYD_SOCKETS] = {
 	{ BS_PEER_AUTH, BS_SOCKET_AUTH, (gid_t)-1, 4096, 2000, false },
 	{ BS_PEER_MAIL, BS_SOCKET_MAIL, (gid_t)-1, BS_FRAME_MAX, 0, true },
 	{ BS_PEER_DELIVERY, BS_SOCKET_DELIVERY, (gid_t)-1, 1024, 5000, false },
-	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, 4096, 64, false },
+	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, BS_FRAME_MAX, 64, false },
 };
 
 /* Without root nothing can be changed: a developer's keyd runs as one user, and says so in its log. */

@@ -41,7 +41,7 @@ struct keyd_socket {
 
 struct keydconf {
 	/* as in the file */
-	char *run_dir, *database, *database_password_file, *site_key, *log, *log_level;
+	char *run_dir, *database, *database_password_file, *site_key, *escrow, *log, *log_level;
 	int64_t database_timeout_ms;
 	char *role_user[ROLE_COUNT];
 	char *socket_group[KEYD_SOCKETS];

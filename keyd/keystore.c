@@ -64,6 +64,8 @@ run(struct bs_store_keys *store, const struct question *q, struct answer *a)
 		return bs_store_keys_get(store, q->account, &a->blob, &a->blob_len, &a->number);
 	case LINK_PUT:
 		return bs_store_keys_put(store, q->account, q->generation, q->blob, q->blob_len);
+	case LINK_PUT_PAST:
+		return bs_store_keys_put_past(store, q->account, q->generation, q->blob, q->blob_len);
 	case LINK_PRUNE:
 		return bs_store_keys_prune(store, q->account, q->generation);
 	case LINK_REMOVE:

@@ -36,6 +36,7 @@ enum link_type {
 	LINK_PRUNE = 34,
 	LINK_REMOVE = 35,
 	LINK_COUNT = 36,
+	LINK_PUT_PAST = 37, /* a generation that may leave some out: keys come back from another place */
 };
 
 struct link_msg {

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "escrow.h"
 #include "keydconf.h"
 #include "selftest.h"
 #include "sitekey.h"
@@ -51,6 +52,7 @@ static int
 check(const struct keydconf *conf)
 {
 	uint8_t sec[BS_SIGN_SEC_LEN];
+	struct escrow *escrow = NULL;
 	char errbuf[512] = "";
 	enum bs_err err = selftest_run(errbuf, sizeof(errbuf));
 
@@ -59,10 +61,13 @@ check(const struct keydconf *conf)
 	if (err == BS_OK)
 		err = sitekey_load(conf->site_key, sec, errbuf, sizeof(errbuf));
 	bs_wipe(sec, sizeof(sec));
+	if (err == BS_OK)
+		err = escrow_load(conf->escrow, &escrow, errbuf, sizeof(errbuf));
 	if (err != BS_OK) {
 		(void)fprintf(stderr, "basalt-keyd: %s\n", errbuf);
 		return EXIT_CONF;
 	}
+	escrow_free(escrow);
 	(void)printf("configuration and site key are good\n");
 	return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "unlock.h"
 
@@ -28,11 +29,57 @@ prove(const struct vault *v, const struct job *job, const struct bs_keyset *ks, 
 	return err;
 }
 
-static enum bs_err
-make_blob(struct vault *v, struct job *job, const struct bs_record *rec, const struct bs_slot *slots, size_t slot_count,
-    size_t tested_slot)
+struct newgen
+newgen_next(const struct job *job)
+{
+	struct newgen gen = { .rec = job->ks.record, .slots = job->ks.slots, .slot_count = job->ks.slot_count,
+		.tested = job->slot, .kept = job->ks.kept, .kept_len = job->ks.kept_len };
+
+	gen.rec.generation++;
+	return gen;
+}
+
+enum bs_err
+newgen_rotate(struct job *job, struct newgen *gen)
 {
 	struct job_secret *sec = job->sec;
+	struct bs_ring_key *key;
+
+	if (sec->key_count == BS_RING_MAX)
+		return BS_ERR_LIMIT;
+	for (size_t i = 0; i < sec->key_count; i++)
+		sec->keys[i].active = false;
+	key = &sec->keys[sec->key_count++];
+	bs_x25519_keypair(key->public_key, key->secret_key);
+	bs_msg_key_id(BS_MSG_SUITE_X25519, key->public_key, key->key_id);
+	key->created = (uint64_t)time(NULL);
+	key->active = true;
+	memcpy(gen->rec.public_key, key->public_key, BS_KEY_LEN);
+	memcpy(gen->rec.key_id, key->key_id, BS_ID_LEN);
+	job->rotated = true;
+	return BS_OK;
+}
+
+enum bs_err
+newgen_renew(struct job *job, struct newgen *gen)
+{
+	enum bs_err err = newgen_rotate(job, gen);
+
+	if (err == BS_ERR_LIMIT) {
+		bs_log(BS_LOG_WARNING, "%s: %u keys are all that a ring holds: the active one stays", job->user, BS_RING_MAX);
+		err = BS_OK;
+	}
+	bs_random(job->sec->amk, BS_KEY_LEN);
+	for (size_t i = 0; err == BS_OK && i < gen->slot_count; i++)
+		err = bs_keyset_renew_slot(gen->rec.account_id, &gen->slots[i], gen->rec.generation, job->sec->amk);
+	return err;
+}
+
+static enum bs_err
+make_blob(struct vault *v, struct job *job, const struct newgen *gen)
+{
+	const struct bs_keyset_parts parts = { .record = &gen->rec, .slots = gen->slots, .slot_count = gen->slot_count,
+		.keys = job->sec->keys, .key_count = job->sec->key_count, .kept = gen->kept, .kept_len = gen->kept_len };
 	struct bs_keyset ks;
 	enum bs_err err;
 
@@ -41,15 +88,14 @@ make_blob(struct vault *v, struct job *job, const struct bs_record *rec, const s
 	job->blob = malloc(BS_KEYSET_MAX);
 	if (job->blob == NULL)
 		return BS_ERR_NOMEM;
-	err = bs_keyset_write(rec, v->own->site_sec, slots, slot_count, sec->keys, sec->key_count, sec->amk, job->blob,
-	    BS_KEYSET_MAX, &job->blob_len);
+	err = bs_keyset_write(&parts, v->own->site_sec, job->sec->amk, job->blob, BS_KEYSET_MAX, &job->blob_len);
 	if (err != BS_OK)
 		return err;
 	bs_sha256(job->blob, job->blob_len, job->written_hash);
 	err = bs_keyset_parse(job->blob, job->blob_len, &ks);
 	if (err != BS_OK)
 		return err;
-	err = prove(v, job, &ks, tested_slot);
+	err = prove(v, job, &ks, gen->tested);
 	bs_keyset_clear(&ks);
 	return err;
 }
@@ -83,22 +129,21 @@ on_put(struct vault *v, struct job *job, enum bs_err err)
 }
 
 void
-newgen_write(struct vault *v, struct job *job, const struct bs_record *rec, const struct bs_slot *slots,
-    size_t slot_count, size_t tested_slot, job_fn written)
+newgen_write(struct vault *v, struct job *job, const struct newgen *gen, job_fn written)
 {
-	enum bs_err err = make_blob(v, job, rec, slots, slot_count, tested_slot);
+	enum bs_err err = make_blob(v, job, gen);
 
 	job->written = written;
 	if (err != BS_OK) {
 		bs_log(BS_LOG_ERROR, "making a keyset for %s: %s", job->user, bs_err_text(err));
-		written(v, job, err == BS_ERR_NOMEM ? err : BS_ERR_INTERNAL);
+		written(v, job, err == BS_ERR_NOMEM || err == BS_ERR_LIMIT ? err : BS_ERR_INTERNAL);
 		return;
 	}
-	job_store(v, job, LINK_PUT, rec->generation, on_put);
+	job_store(v, job, gen->past ? LINK_PUT_PAST : LINK_PUT, gen->rec.generation, on_put);
 }
 
 void
-newgen_refresh_ring(struct vault *v, const struct job *job, const uint8_t *password, size_t password_len)
+newgen_refresh_ring(struct vault *v, const struct job *job, size_t slot, const uint8_t *password, size_t password_len)
 {
 	struct ring *ring = rings_find(v->rings, job->user);
 	const struct bs_keyset *ks = &job->ks;
@@ -108,9 +153,9 @@ newgen_refresh_ring(struct vault *v, const struct job *job, const uint8_t *passw
 	if (ring == NULL || memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) != 0)
 		return;
 	err = rings_open(v->rings, ks, job->sec->amk, job->sec->keys, job->sec->key_count, v->now_ms, &ring);
-	if (err == BS_OK)
-		err = unlock_warm_hash(v, &ks->record, &ks->slots[job->slot], password, password_len, hash);
-	if (err == BS_OK)
-		ring_set_warm(ring, ks->slots[job->slot].id, hash);
+	if (err == BS_OK && password != NULL)
+		err = unlock_warm_hash(v, &ks->record, &ks->slots[slot], password, password_len, hash);
+	if (err == BS_OK && password != NULL)
+		ring_set_warm(ring, ks->slots[slot].id, hash);
 	/* Else the ring stays of the old generation: the next login opens it anew. */
 }

@@ -5,17 +5,35 @@
  * believed. The generation before stays in the database until the next login shows that the new one opens.
  * Whatever moment a crash picks, the newest row is a whole keyset that the old or the new secret opens.
  *
- *     newgen_write(v, job, &rec, slots, slot_count, tested_slot, on_written);
- *     // job->sec: amk, keys, and the seed of slots[tested_slot]; afterwards job->ks is the new generation
+ *     struct newgen gen = newgen_next(job);          // as job->ks, one generation higher
+ *     err = newgen_renew(job, &gen);                 // if somebody may have learned the master key
+ *     newgen_write(v, job, &gen, on_written);        // afterwards job->ks is the new generation
  */
 #ifndef KEYD_NEWGEN_H
 #define KEYD_NEWGEN_H
 
 #include "vault.h"
 
-void newgen_write(struct vault *v, struct job *job, const struct bs_record *rec, const struct bs_slot *slots,
-    size_t slot_count, size_t tested_slot, job_fn written);
-/* After it was written: an open ring goes on with the new generation; its password is recognised from now on. */
-void newgen_refresh_ring(struct vault *v, const struct job *job, const uint8_t *password, size_t password_len);
+/* All is borrowed; amk and ring keys are job->sec's. */
+struct newgen {
+	struct bs_record rec;
+	struct bs_slot *slots;
+	size_t slot_count;
+	size_t tested;       /* the slot whose seed is job->sec->seed: it must open what was made */
+	const uint8_t *kept; /* keysets beside this one */
+	size_t kept_len;
+	bool past;           /* generations between may be missing */
+};
+
+/* As job->ks, one higher, tested by job->slot. */
+struct newgen newgen_next(const struct job *job);
+/* A new active key; the others stay, to read old mail. BS_ERR_LIMIT: the ring is full, nothing was changed. */
+enum bs_err newgen_rotate(struct job *job, struct newgen *gen) BS_MUST_USE;
+/* A new master key, sealed to the public keys of all slots, and a new active key unless the ring is full. */
+enum bs_err newgen_renew(struct job *job, struct newgen *gen) BS_MUST_USE;
+void newgen_write(struct vault *v, struct job *job, const struct newgen *gen, job_fn written);
+/* After it was written: an open ring goes on with the new generation. password is recognised from now on as that of
+ * job->ks.slots[slot]; NULL: none is. */
+void newgen_refresh_ring(struct vault *v, const struct job *job, size_t slot, const uint8_t *password, size_t password_len);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "secretcode.h"
 #include "utf8.h"
 
 /* The head of every list of leaked passwords, as far as it is 8 bytes or longer. */
@@ -27,7 +28,13 @@ bool
 newpass_is_good(const char *user, const uint8_t *password, size_t len)
 {
 	const char *at = strrchr(user, '@');
+	struct bs_code code;
+	unsigned group;
 
+	if (bs_code_read((const char *)password, len, &code, &group) == BS_OK) {
+		bs_wipe(&code, sizeof(code));
+		return false; /* what keyd makes up is never taken for a password */
+	}
 	if (len < NEWPASS_MIN || !bs_utf8_is_text((const char *)password, len))
 		return false;
 	if (is_text(user, strlen(user), password, len) || (at != NULL && is_text(user, (size_t)(at - user), password, len)))

@@ -1,91 +1,20 @@
-/* Operations of the socket control that change an account's keys: ENROL, PASSWD, SET_FLAGS, REMOVE. */
+/* Operations of the socket control that make, change and remove an account: ENROL, PASSWD, SET_FLAGS, ROTATE, REMOVE. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "address.h"
-#include "newgen.h"
+#include "change.h"
 #include "newpass.h"
-#include "unlock.h"
 
 #define KNOWN_FLAGS (BS_RECORD_FLAG_SEALED | BS_RECORD_FLAG_NOCOMPRESS)
+#define CHANGE_FLAGS (BS_CHANGE_COMPROMISED | BS_CHANGE_PENDING | BS_CHANGE_UNDO)
 
-/* As all parts of Basalt spell it: there are no two names for one account. */
-static bool
-is_account_name(const char *name)
+/* The last field of ENROL and SET_FLAGS. */
+static enum bs_err
+read_flags(struct job *job, struct bs_rd *rd)
 {
-	char spelt[BS_ADDRESS_MAX + 1];
-
-	return bs_address_parse(name, spelt) == BS_OK && strcmp(spelt, name) == 0;
-}
-
-/* Starts a job with a user and one or two passwords; *err says why there is none. */
-static struct job *
-start(struct vault *v, struct conn *conn, const struct bs_frame *frame, struct bs_rd *rd, bool two_passwords,
-    enum bs_err *err)
-{
-	struct job *job = job_new(v, conn, frame);
-	const uint8_t *first, *second = NULL;
-	size_t first_len, second_len = 0;
-
-	*err = job == NULL ? BS_ERR_BUSY : job_take_secret(v, job);
-	if (*err != BS_OK)
-		goto out;
-	*err = BS_ERR_FORMAT;
-	bs_rd_cstr16(rd, job->user, sizeof(job->user));
-	first = bs_rd_str16(rd, &first_len);
-	if (two_passwords)
-		second = bs_rd_str16(rd, &second_len);
-	else
-		job->record_flags = bs_rd_u32(rd);
-	if (!bs_rd_done(rd) || first_len > BS_PASSWORD_MAX || second_len > BS_PASSWORD_MAX)
-		goto out;
-	*err = BS_ERR_ARG;
-	if (!is_account_name(job->user) || (job->record_flags & ~KNOWN_FLAGS) != 0)
-		goto out;
-	memcpy(job->sec->password, first, first_len);
-	job->sec->password_len = first_len;
-	if (second != NULL)
-		memcpy(job->sec->new_password, second, second_len);
-	job->sec->new_password_len = second_len;
-	*err = BS_OK;
-	return job;
-out:
-	if (job != NULL)
-		job_drop(v, job);
-	return NULL;
-}
-
-/* A password slot that waits for its seed: salt and parameters of today. */
-static void
-prepare_slot(const struct vault *v, struct bs_slot *slot, uint64_t generation)
-{
-	memset(slot, 0, sizeof(*slot));
-	slot->kind = BS_SLOT_PASSWORD;
-	slot->generation = generation;
-	slot->memory_kib = (uint32_t)v->conf->kdf_memory_kib;
-	slot->passes = (uint32_t)v->conf->kdf_passes;
-	bs_random(slot->salt, BS_SALT_LEN);
-}
-
-static void
-log_change(const struct job *job, const char *what, enum bs_err err)
-{
-	if (err == BS_OK)
-		bs_log(BS_LOG_INFO, "%s: %s, generation %llu", job->user, what, (unsigned long long)job->ks.record.generation);
-	else
-		bs_log(BS_LOG_WARNING, "%s: %s failed: %s", job->user, what, bs_err_text(err));
-}
-
-static void
-reply_generation(struct vault *v, struct job *job, const char *what, enum bs_err err)
-{
-	uint8_t payload[8];
-	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
-
-	log_change(job, what, err);
-	bs_wr_u64(&wr, job->ks.record.generation);
-	job_finish(v, job, err, payload, wr.len);
+	job->record_flags = bs_rd_u32(rd);
+	return (job->record_flags & ~KNOWN_FLAGS) == 0 ? BS_OK : BS_ERR_ARG;
 }
 
 /* --- ENROL --- */
@@ -96,7 +25,10 @@ reply_enrolled(struct vault *v, struct job *job, enum bs_err err)
 	uint8_t payload[BS_ID_LEN + 8];
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 
-	log_change(job, "enrolled", err);
+	if (err == BS_OK)
+		bs_log(BS_LOG_INFO, "%s: enrolled", job->user);
+	else
+		bs_log(BS_LOG_WARNING, "%s: enrolment failed: %s", job->user, bs_err_text(err));
 	v->stats.enrolled += err == BS_OK;
 	bs_wr_bytes(&wr, job->ks.record.account_id, BS_ID_LEN);
 	bs_wr_u64(&wr, job->ks.record.generation);
@@ -145,19 +77,35 @@ make_account(const struct job *job, struct bs_record *rec)
 	rec->flags = job->record_flags;
 }
 
+/* job->ks as far as it is not the writer's to make. */
+static enum bs_err
+make_slots(struct vault *v, struct job *job)
+{
+	enum bs_err err;
+
+	memset(&job->ks, 0, sizeof(job->ks));
+	job->have_ks = true;
+	make_account(job, &job->ks.record);
+	err = bs_keyset_make_slot(job->ks.record.account_id, &job->new_slot, job->sec->seed, job->sec->amk);
+	if (err == BS_OK)
+		err = change_append_slot(job, &job->new_slot);
+	return err == BS_OK ? change_append_escrow(v, job, 1) : err;
+}
+
 static void
 on_enrol_seed(struct vault *v, struct job *job, enum bs_err err)
 {
-	struct bs_record rec;
+	struct newgen gen;
 
-	if (err == BS_OK) {
-		make_account(job, &rec);
-		err = bs_keyset_make_slot(rec.account_id, &job->new_slot, job->sec->seed, job->sec->amk);
-	}
-	if (err != BS_OK)
+	if (err == BS_OK)
+		err = make_slots(v, job);
+	if (err != BS_OK) {
 		job_finish(v, job, err, NULL, 0);
-	else
-		newgen_write(v, job, &rec, &job->new_slot, 1, 0, on_enrolled);
+		return;
+	}
+	gen = newgen_next(job);
+	gen.rec.generation = 1;
+	newgen_write(v, job, &gen, on_enrolled);
 }
 
 static void
@@ -168,7 +116,7 @@ on_enrol_row(struct vault *v, struct job *job, enum bs_err err)
 		job_finish(v, job, err == BS_OK ? BS_ERR_EXISTS : err, NULL, 0);
 		return;
 	}
-	prepare_slot(v, &job->new_slot, 1);
+	change_prepare_slot(v, &job->new_slot, BS_SLOT_PASSWORD, 1);
 	job_kdf(v, job, job->sec->password, job->sec->password_len, job->new_slot.salt, job->new_slot.memory_kib,
 	    job->new_slot.passes, on_enrol_seed);
 }
@@ -176,115 +124,247 @@ on_enrol_row(struct vault *v, struct job *job, enum bs_err err)
 enum bs_err
 op_enrol(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
+	struct bs_rd rd;
 	enum bs_err err;
-	struct job *job = start(v, conn, frame, &rd, false, &err);
+	struct job *job = change_start(v, conn, frame, &rd, &err);
 
 	if (job == NULL)
 		return err;
-	if (!newpass_is_good(job->user, job->sec->password, job->sec->password_len)) {
-		job_drop(v, job);
-		return BS_ERR_WEAK;
+	err = read_flags(job, &rd);
+	if (err == BS_OK && !newpass_is_good(job->user, job->sec->password, job->sec->password_len))
+		err = change_is_account_name(job->user) ? BS_ERR_WEAK : BS_ERR_ARG;
+	err = change_check(v, job, &rd, err);
+	if (err == BS_OK)
+		job_store(v, job, LINK_GET, 0, on_enrol_row);
+	return err;
+}
+
+/* --- PASSWD, CHANGE_PASSWORD --- */
+
+static const char *
+change_name(const struct job *job)
+{
+	return (job->change_flags & BS_CHANGE_UNDO) != 0      ? "password change undone"
+	    : (job->change_flags & BS_CHANGE_PENDING) != 0    ? "new password beside the old one"
+	    : (job->change_flags & BS_CHANGE_COMPROMISED) != 0 ? "password and keys changed"
+	                                                       : "password changed";
+}
+
+static void
+on_changed(struct vault *v, struct job *job, enum bs_err err)
+{
+	uint8_t rotated = job->rotated;
+
+	if (err == BS_OK && (job->change_flags & BS_CHANGE_COMPROMISED) != 0)
+		change_end_sessions(v, job);
+	else if (err == BS_OK && (job->change_flags & (BS_CHANGE_PENDING | BS_CHANGE_UNDO)) != 0)
+		newgen_refresh_ring(v, job, 0, NULL, 0); /* old and new are both right: the next login tells which is used */
+	else if (err == BS_OK)
+		newgen_refresh_ring(v, job, job->slot, job->sec->new_password, job->sec->new_password_len);
+	change_reply_with(v, job, change_name(job), err, &rotated, job->opcode == BS_OP_PASSWD ? 0 : 1);
+}
+
+/* Takes out the password slots that the new one replaces: all; while it is pending, those that are pending already. */
+static void
+drop_replaced(struct job *job)
+{
+	bool pending = (job->change_flags & (BS_CHANGE_PENDING | BS_CHANGE_UNDO)) != 0;
+
+	for (size_t i = job->ks.slot_count; i-- > 0;) {
+		const struct bs_slot *slot = &job->ks.slots[i];
+
+		if (slot->kind != BS_SLOT_PASSWORD || (pending && ((slot->flags & BS_SLOT_PENDING) == 0 || i == job->slot)))
+			continue;
+		change_remove_slot(job, i);
 	}
-	job_store(v, job, LINK_GET, 0, on_enrol_row);
-	return BS_OK;
 }
 
-/* --- PASSWD --- */
-
 static void
-on_passwd_written(struct vault *v, struct job *job, enum bs_err err)
+write_change(struct vault *v, struct job *job, size_t tested)
 {
-	if (err == BS_OK)
-		newgen_refresh_ring(v, job, job->sec->new_password, job->sec->new_password_len);
-	reply_generation(v, job, "password changed", err);
-}
+	struct newgen gen = newgen_next(job);
+	enum bs_err err = BS_OK;
 
-/* The slot that the old password opened makes room for the new one, all else stays. */
-static void
-on_passwd_seed(struct vault *v, struct job *job, enum bs_err err)
-{
-	struct bs_record rec = job->ks.record;
-
-	rec.generation++;
-	if (err == BS_OK)
-		err = bs_keyset_make_slot(rec.account_id, &job->new_slot, job->sec->seed, job->sec->amk);
+	gen.tested = tested;
+	if ((job->change_flags & BS_CHANGE_COMPROMISED) != 0)
+		err = newgen_renew(job, &gen);
 	if (err != BS_OK) {
-		reply_generation(v, job, "password change", err);
+		change_reply(v, job, change_name(job), err);
 		return;
 	}
-	job->ks.slots[job->slot] = job->new_slot;
-	newgen_write(v, job, &rec, job->ks.slots, job->ks.slot_count, job->slot, on_passwd_written);
+	job->slot = tested;
+	newgen_write(v, job, &gen, on_changed);
 }
 
 static void
-on_passwd_unlocked(struct vault *v, struct job *job, enum bs_err err)
+on_change_seed(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK)
+		err = bs_keyset_make_slot(job->ks.record.account_id, &job->new_slot, job->sec->seed, job->sec->amk);
+	if (err == BS_OK) {
+		drop_replaced(job);
+		err = change_append_slot(job, &job->new_slot);
+	}
+	if (err != BS_OK)
+		change_reply(v, job, change_name(job), err);
+	else
+		write_change(v, job, job->ks.slot_count - 1);
+}
+
+static void
+on_change_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
 	struct job_secret *sec = job->sec;
 
 	if (err != BS_OK) {
-		v->stats.denied += err == BS_ERR_DENIED;
-		reply_generation(v, job, "password change", err);
+		change_refuse(v, job, change_name(job), err);
 		return;
 	}
-	prepare_slot(v, &job->new_slot, job->ks.record.generation + 1);
+	/* Whoever comes with the password that was pending has settled the matter. */
+	if (job->ks.slots[job->slot].flags != 0 && (err = unlock_settle(job)) != BS_OK) {
+		change_reply(v, job, change_name(job), err);
+		return;
+	}
+	if ((job->change_flags & BS_CHANGE_UNDO) != 0) {
+		drop_replaced(job);
+		write_change(v, job, job->slot);
+		return;
+	}
+	change_prepare_slot(v, &job->new_slot, BS_SLOT_PASSWORD, job->ks.record.generation + 1);
+	if ((job->change_flags & BS_CHANGE_PENDING) != 0)
+		job->new_slot.flags = BS_SLOT_PENDING;
 	job_kdf(v, job, sec->new_password, sec->new_password_len, job->new_slot.salt, job->new_slot.memory_kib,
-	    job->new_slot.passes, on_passwd_seed);
+	    job->new_slot.passes, on_change_seed);
+}
+
+/* A change is one of its kinds; an undoing has no new password. */
+static enum bs_err
+check_change(const struct job *job)
+{
+	uint8_t flags = job->change_flags;
+	const struct job_secret *sec = job->sec;
+
+	if ((flags & ~CHANGE_FLAGS) != 0 || (flags & (flags - 1)) != 0)
+		return BS_ERR_ARG;
+	if ((flags & BS_CHANGE_UNDO) != 0)
+		return sec->new_password_len == 0 ? BS_OK : BS_ERR_ARG;
+	return newpass_is_good(job->user, sec->new_password, sec->new_password_len) ? BS_OK : BS_ERR_WEAK;
+}
+
+static enum bs_err
+start_change(struct vault *v, struct conn *conn, const struct bs_frame *frame, bool has_flags)
+{
+	struct bs_rd rd;
+	enum bs_err err;
+	struct job *job = change_start(v, conn, frame, &rd, &err);
+
+	if (job == NULL)
+		return err;
+	change_read_secret(&rd, job->sec->new_password, &job->sec->new_password_len);
+	job->change_flags = has_flags ? bs_rd_u8(&rd) : 0;
+	err = change_is_account_name(job->user) ? check_change(job) : BS_ERR_ARG;
+	return change_go(v, job, &rd, err, on_change_unlocked);
 }
 
 enum bs_err
 op_passwd(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
-	enum bs_err err;
-	struct job *job = start(v, conn, frame, &rd, true, &err);
-
-	if (job == NULL)
-		return err;
-	if (!newpass_is_good(job->user, job->sec->new_password, job->sec->new_password_len)) {
-		job_drop(v, job);
-		return BS_ERR_WEAK;
-	}
-	unlock_start(v, job, on_passwd_unlocked);
-	return BS_OK;
+	return start_change(v, conn, frame, false);
 }
 
-/* --- SET_FLAGS --- */
+enum bs_err
+op_change_password(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return start_change(v, conn, frame, true);
+}
+
+/* --- SET_FLAGS, ROTATE --- */
+
+/* An open ring goes on, and knows the password that was just given, if it was one. */
+static void
+refresh(struct vault *v, const struct job *job)
+{
+	bool typed = job->sec->code.kind == 0;
+
+	newgen_refresh_ring(v, job, job->slot, typed ? job->sec->password : NULL, job->sec->password_len);
+}
 
 static void
 on_flags_written(struct vault *v, struct job *job, enum bs_err err)
 {
 	if (err == BS_OK)
-		newgen_refresh_ring(v, job, job->sec->password, job->sec->password_len);
-	reply_generation(v, job, "flags changed", err);
+		refresh(v, job);
+	change_reply(v, job, "flags changed", err);
 }
 
 static void
 on_flags_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
-	struct bs_record rec = job->ks.record;
+	struct newgen gen;
 
 	if (err != BS_OK) {
-		v->stats.denied += err == BS_ERR_DENIED;
-		reply_generation(v, job, "flag change", err);
+		change_refuse(v, job, "flag change", err);
 		return;
 	}
-	rec.generation++;
-	rec.flags = job->record_flags;
-	newgen_write(v, job, &rec, job->ks.slots, job->ks.slot_count, job->slot, on_flags_written);
+	gen = newgen_next(job);
+	gen.rec.flags = job->record_flags;
+	newgen_write(v, job, &gen, on_flags_written);
 }
 
 enum bs_err
 op_set_flags(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
+	struct bs_rd rd;
 	enum bs_err err;
-	struct job *job = start(v, conn, frame, &rd, false, &err);
+	struct job *job = change_start(v, conn, frame, &rd, &err);
 
 	if (job == NULL)
 		return err;
-	unlock_start(v, job, on_flags_unlocked);
-	return BS_OK;
+	err = read_flags(job, &rd);
+	return change_go(v, job, &rd, err, on_flags_unlocked);
+}
+
+static void
+on_rotated(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK && (job->change_flags & BS_ROTATE_AMK) != 0)
+		change_end_sessions(v, job);
+	else if (err == BS_OK)
+		refresh(v, job);
+	change_reply(v, job, "new active key", err);
+}
+
+static void
+on_rotate_unlocked(struct vault *v, struct job *job, enum bs_err err)
+{
+	struct newgen gen;
+
+	if (err != BS_OK) {
+		change_refuse(v, job, "new active key", err);
+		return;
+	}
+	gen = newgen_next(job);
+	err = job->sec->key_count == BS_RING_MAX              ? BS_ERR_LIMIT
+	    : (job->change_flags & BS_ROTATE_AMK) != 0 ? newgen_renew(job, &gen)
+	                                               : newgen_rotate(job, &gen);
+	if (err != BS_OK)
+		change_reply(v, job, "new active key", err);
+	else
+		newgen_write(v, job, &gen, on_rotated);
+}
+
+enum bs_err
+op_rotate(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct bs_rd rd;
+	enum bs_err err;
+	struct job *job = change_start(v, conn, frame, &rd, &err);
+
+	if (job == NULL)
+		return err;
+	job->change_flags = bs_rd_u8(&rd);
+	err = (job->change_flags & ~BS_ROTATE_AMK) == 0 ? BS_OK : BS_ERR_ARG;
+	return change_go(v, job, &rd, err, on_rotate_unlocked);
 }
 
 /* --- REMOVE --- */

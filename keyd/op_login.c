@@ -1,7 +1,9 @@
-/* Operations of the socket auth: LOGIN and EXISTS. */
+/* Operations of the socket auth: LOGIN, LOGIN_MEMBER and EXISTS. */
 #include <string.h>
+#include <time.h>
 
-#include "seen.h"
+#include "lastuse.h"
+#include "newgen.h"
 #include "unlock.h"
 
 /* A job that nobody waits for: deletes what the new generation superseded, now that it is known to open. */
@@ -32,10 +34,13 @@ open_ring(struct vault *v, struct job *job, struct ring **out)
 	struct job_secret *sec = job->sec;
 	const struct bs_keyset *ks = &job->ks;
 	struct ring *ring = rings_find(v->rings, job->user);
+	bool by_password = ks->slots[job->slot].kind == BS_SLOT_PASSWORD;
 	uint8_t hash[BS_HASH_LEN];
 	enum bs_err err;
 
-	if (job->was_warm) {
+	/* App passwords and members are cheap: an open ring goes on remembering the password. */
+	if (job->was_warm || (!by_password && ring != NULL && ring->generation == ks->record.generation
+	    && memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) == 0)) {
 		*out = ring;
 		return BS_OK;
 	}
@@ -43,11 +48,12 @@ open_ring(struct vault *v, struct job *job, struct ring **out)
 	if (ring != NULL && memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) != 0)
 		conn_end_account(v, ring);
 	err = rings_open(v->rings, ks, sec->amk, sec->keys, sec->key_count, v->now_ms, &ring);
-	if (err == BS_OK)
+	if (err == BS_OK && by_password)
 		err = unlock_warm_hash(v, &ks->record, &ks->slots[job->slot], sec->password, sec->password_len, hash);
 	if (err != BS_OK)
 		return err;
-	ring_set_warm(ring, ks->slots[job->slot].id, hash);
+	if (by_password)
+		ring_set_warm(ring, ks->slots[job->slot].id, hash);
 	*out = ring;
 	return BS_OK;
 }
@@ -80,9 +86,54 @@ check_still_newest(struct vault *v, const struct job *job)
 }
 
 static void
+on_settled(struct vault *v, struct job *job, enum bs_err err)
+{
+	struct ring *ring = rings_find(v->rings, job->user);
+
+	if (err != BS_OK && ring != NULL)
+		ring->warm = false; /* so that the next login has the keys at hand again */
+	if (err == BS_OK)
+		newgen_refresh_ring(v, job, job->slot, job->sec->password, job->sec->password_len);
+	if (err == BS_OK)
+		bs_log(BS_LOG_INFO, "%s: the new password is in use, the old one is gone", job->user);
+	else
+		bs_log(BS_LOG_WARNING, "%s: removing the old password failed, the next login tries again: %s", job->user,
+		    bs_err_text(err));
+	job_finish(v, job, err, NULL, 0);
+}
+
+/* The last of a password change's three steps: who logs in by the new one needs the old one no more. */
+static void
+settle(struct vault *v, struct job *job)
+{
+	struct newgen gen;
+
+	if (unlock_settle(job) != BS_OK) {
+		job_finish(v, job, BS_ERR_INTERNAL, NULL, 0);
+		return;
+	}
+	gen = newgen_next(job);
+	newgen_write(v, job, &gen, on_settled);
+}
+
+static void
+note_login(struct vault *v, const struct job *job)
+{
+	const struct bs_slot *slot = &job->ks.slots[job->slot];
+	static const char *const kinds[] = { [BS_SLOT_APP] = ", by an app password", [BS_SLOT_MEMBER] = ", by member " };
+
+	v->stats.logins++;
+	v->stats.warm_logins += job->was_warm;
+	lastuse_note(v->uses, slot->id, (uint64_t)time(NULL));
+	bs_log(BS_LOG_INFO, "login of %s for %s%s%s%s", job->user, job->service, job->was_warm ? ", warm" : "",
+	    slot->kind == BS_SLOT_APP || slot->kind == BS_SLOT_MEMBER ? kinds[slot->kind] : "",
+	    slot->kind == BS_SLOT_MEMBER ? slot->label : "");
+}
+
+static void
 on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
-	bool session = (job->login_flags & BS_LOGIN_NO_SESSION) == 0, warm = job->was_warm;
+	bool session = (job->login_flags & BS_LOGIN_NO_SESSION) == 0;
 	uint8_t payload[1 + BS_TOKEN_LEN + BS_ID_LEN], token[BS_TOKEN_LEN];
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 
@@ -98,47 +149,145 @@ on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 		if (session)
 			bs_wr_bytes(&wr, token, BS_TOKEN_LEN);
 		bs_wr_bytes(&wr, job->ks.record.account_id, BS_ID_LEN);
-		v->stats.logins++;
-		v->stats.warm_logins += warm;
-		bs_log(BS_LOG_INFO, "login of %s for %s%s", job->user, job->service, warm ? ", warm" : "");
+		note_login(v, job);
 	} else {
 		v->stats.denied += err == BS_ERR_DENIED;
 		bs_log(BS_LOG_INFO, "login of %s for %s refused: %s", job->user, job->service, bs_err_text(err));
 	}
-	job_finish(v, job, err, payload, wr.len);
+	job_reply(v, job, err, payload, wr.len);
 	bs_wipe(payload, sizeof(payload));
 	bs_wipe(token, sizeof(token));
+	if (err == BS_OK && !job->was_warm && job->ks.slots[job->slot].flags != 0)
+		settle(v, job);
+	else
+		job_finish(v, job, err, NULL, 0);
+}
+
+/* Service and flags, which end the request. */
+static enum bs_err
+start_login(struct vault *v, struct job *job, struct bs_rd *rd, job_fn unlocked)
+{
+	const uint8_t *password;
+	size_t len;
+
+	password = bs_rd_str16(rd, &len);
+	bs_rd_cstr16(rd, job->service, sizeof(job->service));
+	job->login_flags = bs_rd_u8(rd);
+	if (!bs_rd_done(rd) || len > BS_PASSWORD_MAX || (job->login_flags & ~BS_LOGIN_NO_SESSION) != 0) {
+		job_drop(v, job);
+		return BS_ERR_FORMAT;
+	}
+	memcpy(job->sec->password, password, len);
+	job->sec->password_len = len;
+	job->allow_warm = true;
+	job->may = UNLOCK_LOGIN;
+	unlock_start(v, job, unlocked);
+	return BS_OK;
+}
+
+/* A job with a place for secrets. NULL: BS_ERR_BUSY. */
+static struct job *
+new_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct job *job = job_new(v, conn, frame);
+
+	if (job != NULL && job_take_secret(v, job) == BS_OK)
+		return job;
+	if (job != NULL)
+		job_drop(v, job);
+	v->stats.busy++;
+	return NULL;
 }
 
 enum bs_err
 op_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
 	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
-	struct job *job = job_new(v, conn, frame);
-	const uint8_t *password;
-	size_t len;
-	enum bs_err err = job == NULL ? BS_ERR_BUSY : job_take_secret(v, job);
+	struct job *job = new_login(v, conn, frame);
 
-	if (err != BS_OK)
-		goto out;
-	err = BS_ERR_FORMAT;
+	if (job == NULL)
+		return BS_ERR_BUSY;
 	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
-	password = bs_rd_str16(&rd, &len);
-	bs_rd_cstr16(&rd, job->service, sizeof(job->service));
-	job->login_flags = bs_rd_u8(&rd);
-	if (!bs_rd_done(&rd) || len > BS_PASSWORD_MAX || (job->login_flags & ~BS_LOGIN_NO_SESSION) != 0)
-		goto out;
-	memcpy(job->sec->password, password, len);
-	job->sec->password_len = len;
-	job->allow_warm = true;
-	unlock_start(v, job, on_unlocked);
-	return BS_OK;
-out:
-	if (job != NULL)
-		job_drop(v, job);
-	v->stats.busy += err == BS_ERR_BUSY;
-	return err;
+	return start_login(v, job, &rd, on_unlocked);
 }
+
+/* --- LOGIN_MEMBER --- */
+
+/* The shared mailbox's slot that one of the member's private keys opens. BS_ERR_DENIED: he is none. */
+static enum bs_err
+open_shared(struct vault *v, struct job *job)
+{
+	struct job_secret *sec = job->sec;
+
+	for (size_t i = 0; i < job->ks.slot_count; i++) {
+		const struct bs_slot *slot = &job->ks.slots[i];
+
+		for (size_t k = 0; slot->kind == BS_SLOT_MEMBER && k < sec->key_count; k++) {
+			enum bs_err err;
+
+			if (memcmp(sec->keys[k].public_key, slot->public_key, BS_KEY_LEN) != 0)
+				continue;
+			memcpy(sec->seed, sec->keys[k].secret_key, BS_KEY_LEN);
+			err = bs_keyset_unlock(&job->ks, i, sec->seed, sec->amk, sec->keys, BS_RING_MAX, &sec->key_count);
+			if (err != BS_OK)
+				vault_alarm(v, job->user, "slots, ring and record are not those of one generation", err);
+			job->slot = i;
+			return err == BS_OK || err == BS_ERR_ROLLBACK ? err : BS_ERR_AUTH;
+		}
+	}
+	return BS_ERR_DENIED;
+}
+
+static void
+on_shared_row(struct vault *v, struct job *job, enum bs_err err)
+{
+	err = unlock_read(v, job, err);
+	if (err == BS_OK)
+		err = open_shared(v, job);
+	on_unlocked(v, job, err == BS_ERR_NOENT ? BS_ERR_DENIED : err);
+}
+
+/* Private keys that an open ring spared the password from opening again. */
+static void
+copy_open_keys(struct vault *v, struct job *job)
+{
+	const struct ring *ring = rings_find(v->rings, job->user);
+	const struct ring_cell *cell = ring->cells->next;
+
+	for (job->sec->key_count = 0; cell != NULL && job->sec->key_count < BS_RING_MAX; cell = cell->next)
+		job->sec->keys[job->sec->key_count++] = cell->u.key;
+}
+
+static void
+on_member_unlocked(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK && job->was_warm)
+		copy_open_keys(v, job);
+	if (err == BS_OK)
+		err = check_still_newest(v, job);
+	bs_log(BS_LOG_INFO, "member %s at the door of %s: %s", job->user, job->shared, bs_err_text(err));
+	memcpy(job->user, job->shared, sizeof(job->user));
+	job->was_warm = false;
+	if (err != BS_OK)
+		on_unlocked(v, job, err);
+	else
+		job_store(v, job, LINK_GET, 0, on_shared_row);
+}
+
+enum bs_err
+op_login_member(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
+	struct job *job = new_login(v, conn, frame);
+
+	if (job == NULL)
+		return BS_ERR_BUSY;
+	bs_rd_cstr16(&rd, job->shared, sizeof(job->shared));
+	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
+	return start_login(v, job, &rd, on_member_unlocked);
+}
+
+/* --- EXISTS --- */
 
 static void
 on_row(struct vault *v, struct job *job, enum bs_err err)

@@ -40,7 +40,8 @@ make(struct sample *s)
 	err = bs_keyset_make_slot(s->rec.account_id, &s->slot, s->seed, s->amk);
 	if (err != BS_OK)
 		return err;
-	return bs_keyset_write(&s->rec, s->site_sec, &s->slot, 1, &s->key, 1, s->amk, s->blob, sizeof(s->blob), &s->blob_len);
+	return bs_keyset_write(&(struct bs_keyset_parts){ .record = &s->rec, .slots = &s->slot, .slot_count = 1, .keys = &s->key,
+	    .key_count = 1 }, s->site_sec, s->amk, s->blob, sizeof(s->blob), &s->blob_len);
 }
 
 /* Opens the blob with what should open it. */

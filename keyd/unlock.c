@@ -6,6 +6,8 @@
 #define SLOT_MEMORY_KIB_MAX 262144u
 /* And how many of them one wrong password may cost: an account has one, two while it is being changed. */
 #define PASSWORD_SLOTS_MAX 4
+/* Of code slots, which cost the vault some 100 us each: by chance no two of a thousand have the same hint often. */
+#define CODE_SLOTS_MAX 16
 
 static enum bs_err
 reject(struct vault *v, const struct job *job, const char *what, enum bs_err err)
@@ -75,7 +77,7 @@ try_warm(struct vault *v, struct job *job)
 	const struct bs_record *rec = &job->ks.record;
 	uint8_t hash[BS_HASH_LEN];
 
-	if (!job->allow_warm || ring == NULL || ring->generation != rec->generation
+	if (!job->allow_warm || job->sec->code.kind != 0 || ring == NULL || ring->generation != rec->generation
 	    || memcmp(ring->account_id, rec->account_id, BS_ID_LEN) != 0)
 		return false;
 	for (size_t i = 0; i < job->ks.slot_count; i++) {
@@ -151,7 +153,7 @@ try_slot(struct vault *v, struct job *job)
 		run_dummy(v, job);
 	} else if (job->slot == job->ks.slot_count) {
 		job->unlocked(v, job, BS_ERR_DENIED);
-	} else if (slots[job->slot].memory_kib > SLOT_MEMORY_KIB_MAX || slots[job->slot].passes > BS_ARGON2_PASSES_MAX) {
+	} else if (unlock_check_cost(&slots[job->slot]) != BS_OK) {
 		job->unlocked(v, job, reject(v, job, "a slot has impossible Argon2id parameters", BS_ERR_LIMIT));
 	} else if (job->tried == PASSWORD_SLOTS_MAX) {
 		job->unlocked(v, job, reject(v, job, "more password slots than an account can have", BS_ERR_LIMIT));
@@ -163,28 +165,116 @@ try_slot(struct vault *v, struct job *job)
 	}
 }
 
+enum bs_err
+unlock_check_cost(const struct bs_slot *slot)
+{
+	return slot->memory_kib > SLOT_MEMORY_KIB_MAX || slot->passes > BS_ARGON2_PASSES_MAX ? BS_ERR_LIMIT : BS_OK;
+}
+
+enum bs_err
+unlock_code_seed(const struct bs_code *code, const struct bs_slot *slot, uint8_t seed[BS_KEY_LEN])
+{
+	if (slot->kind != code->kind)
+		return BS_ERR_DENIED;
+	if (code->kind == BS_CODE_ESCROW) {
+		memcpy(seed, code->secret, BS_KEY_LEN);
+		return BS_OK;
+	}
+	return bs_code_hint(slot->id) == code->hint ? bs_slot_seed(slot, code->secret, code->secret_len, seed) : BS_ERR_DENIED;
+}
+
+/* No Argon2id: all at once. */
+static void
+try_code(struct vault *v, struct job *job)
+{
+	struct job_secret *sec = job->sec;
+	enum bs_err err = BS_ERR_DENIED;
+
+	for (; job->slot < job->ks.slot_count && err == BS_ERR_DENIED; job->slot++) {
+		err = unlock_code_seed(&sec->code, &job->ks.slots[job->slot], sec->seed);
+		if (err == BS_ERR_DENIED)
+			continue;
+		err = ++job->tried > CODE_SLOTS_MAX ? reject(v, job, "too many slots claim one code", BS_ERR_LIMIT)
+		                                    : judge_seed(v, job, err);
+		if (err == BS_OK)
+			break;
+	}
+	job->unlocked(v, job, err);
+}
+
+/* What was typed: a code that may not be used here is a password like any other, which no slot has. */
+static void
+classify(struct job *job)
+{
+	struct job_secret *sec = job->sec;
+	unsigned group;
+
+	if (bs_code_read((const char *)sec->password, sec->password_len, &sec->code, &group) != BS_OK
+	    || (job->may & 1u << sec->code.kind) == 0)
+		sec->code.kind = 0;
+}
+
+static void
+try_secret(struct vault *v, struct job *job)
+{
+	if (try_warm(v, job)) {
+		job->was_warm = true;
+		job->unlocked(v, job, BS_OK);
+	} else if (job->sec->code.kind != 0) {
+		try_code(v, job);
+	} else {
+		try_slot(v, job);
+	}
+}
+
 static void
 on_row(struct vault *v, struct job *job, enum bs_err err)
 {
 	err = unlock_read(v, job, err);
-	if (err == BS_ERR_NOENT) {
-		run_dummy(v, job);
-		return;
-	}
-	if (err == BS_OK && try_warm(v, job)) {
-		job->was_warm = true;
-		job->unlocked(v, job, BS_OK);
-	} else if (err == BS_OK) {
-		try_slot(v, job);
-	} else {
+	if (err == BS_OK)
+		try_secret(v, job);
+	else if (err != BS_ERR_NOENT)
 		job->unlocked(v, job, err);
+	else if (job->sec->code.kind != 0)
+		job->unlocked(v, job, BS_ERR_DENIED);
+	else
+		run_dummy(v, job);
+}
+
+enum bs_err
+unlock_settle(struct job *job)
+{
+	struct bs_keyset *ks = &job->ks;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ks->slot_count; i++) {
+		bool stays = ks->slots[i].kind != BS_SLOT_PASSWORD || i == job->slot;
+
+		if (!stays)
+			continue;
+		if (i == job->slot)
+			job->slot = n;
+		ks->slots[n++] = ks->slots[i];
 	}
+	ks->slot_count = n;
+	ks->slots[job->slot].flags = 0;
+	return bs_keyset_renew_slot(ks->record.account_id, &ks->slots[job->slot], ks->record.generation + 1, job->sec->amk);
 }
 
 void
 unlock_start(struct vault *v, struct job *job, job_fn unlocked)
 {
+	classify(job);
 	job->unlocked = unlocked;
 	job->slot = 0;
 	job_store(v, job, LINK_GET, 0, on_row);
+}
+
+void
+unlock_try(struct vault *v, struct job *job, job_fn unlocked)
+{
+	classify(job);
+	job->unlocked = unlocked;
+	job->slot = 0;
+	try_secret(v, job);
 }

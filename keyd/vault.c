@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "escrow.h"
+#include "lastuse.h"
 #include "selftest.h"
 #include "sitekey.h"
 #include "sock.h"
@@ -16,6 +18,7 @@
 #define FRONT_OUT_MARK (4u << 20) /* a front that has so much to take is not read */
 #define FRONT_ROUND 4             /* messages of one front before the next one's turn */
 #define SEEN_ENTRIES (1u << 18)
+#define USE_ENTRIES (1u << 16)
 
 static volatile sig_atomic_t stop;
 
@@ -94,12 +97,14 @@ make_tables(struct vault *v)
 		v->tokens = tokens_new(v->rings, sessions, conf->token_s * 1000);
 	v->seen = seen_new(SEEN_ENTRIES, v->own->boot_key);
 	v->recent = recent_new(v->own->boot_key);
+	v->uses = lastuse_new(USE_ENTRIES);
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		v->conns[i] = calloc(conf->sockets[i].clients_max, sizeof(struct conn));
 		if (v->conns[i] == NULL)
 			return BS_ERR_NOMEM;
 	}
-	if (v->reply == NULL || v->frame == NULL || v->tokens == NULL || v->seen == NULL || v->recent == NULL)
+	if (v->reply == NULL || v->frame == NULL || v->tokens == NULL || v->seen == NULL || v->recent == NULL
+	    || v->uses == NULL)
 		return BS_ERR_NOMEM;
 	return BS_OK;
 }
@@ -119,6 +124,8 @@ vault_free(struct vault *v)
 	rings_free(v->rings);
 	seen_free(v->seen);
 	recent_free(v->recent);
+	lastuse_free(v->uses);
+	escrow_free(v->escrow);
 	arena_free(v->ring_cells);
 	arena_free(v->job_cells);
 	arena_free(v->secrets);
@@ -169,6 +176,8 @@ vault_new(const struct keydconf *conf, const struct vault_fds *fds, char *errbuf
 	v->own = arena_alloc(v->secrets);
 	bs_random(v->own->boot_key, BS_KEY_LEN);
 	err = sitekey_load(conf->site_key, v->own->site_sec, errbuf, errbuf_size);
+	if (err == BS_OK)
+		err = escrow_load(conf->escrow, &v->escrow, errbuf, errbuf_size);
 	if (err != BS_OK)
 		goto out;
 	memcpy(v->site_pub, v->own->site_sec + BS_SIGN_SEC_LEN - BS_SIGN_PUB_LEN, BS_SIGN_PUB_LEN);

@@ -61,6 +61,8 @@ struct vault {
 	struct tokens *tokens;
 	struct seen *seen;
 	struct recent *recent;
+	struct lastuse *uses;
+	struct escrow *escrow; /* NULL: none is configured */
 	struct vault_stats stats;
 	int64_t now_ms, started_ms;
 	uint8_t *reply; /* BS_FRAME_MAX bytes to build a payload in; whoever uses it wipes it */
@@ -105,6 +107,16 @@ enum bs_err op_enrol(struct vault *v, struct conn *conn, const struct bs_frame *
 enum bs_err op_passwd(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_remove(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_set_flags(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_login_member(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_slots(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_add_slot(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_remove_slot(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_rotate(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_change_password(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_reset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_heal(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_drop_key(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_status(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 
 #endif

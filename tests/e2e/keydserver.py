@@ -58,7 +58,8 @@ def wait_for(what, timeout=10, step=0.02):
 
 
 class Keyd(contextlib.AbstractContextManager):
-    def __init__(self, **changes):
+    def __init__(self, escrow=None, **changes):
+        """escrow: the text of the file of that name."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="basalt-keyd-"))
         self.dir.chmod(0o755)
         self.run, self.log, self.db = self.dir / "run", self.dir / "log", self.dir / "db" / "keys.db"
@@ -67,6 +68,10 @@ class Keyd(contextlib.AbstractContextManager):
         sections = {name: dict(values) for name, values in DEFAULTS.items()}
         sections["keyd"].update(run_dir=str(self.run), database=f"sqlite:{self.db}", site_key=str(self.dir / "site.key"),
                                 log=str(self.log))
+        if escrow is not None:
+            (self.dir / "escrow").write_text(escrow)
+            (self.dir / "escrow").chmod(0o644)
+            sections["keyd"]["escrow"] = str(self.dir / "escrow")
         for name, values in changes.items():
             sections[name].update(values)
         self.conf = self.dir / "keyd.conf"
@@ -141,6 +146,19 @@ class Keyd(contextlib.AbstractContextManager):
             except keyproto.KeydError as e:
                 return e.status
         return keyproto.OK
+
+    def change(self, method, *args):
+        """An operation of the control socket: its value, or the status when it fails."""
+        with self.client("control") as c:
+            try:
+                return getattr(c, method)(*args)
+            except keyproto.KeydError as e:
+                return e.status
+
+    def opens(self, user, password, prefixes):
+        """What a session gets for messages' prefixes: data keys, or statuses."""
+        with self.session(user, password) as m:
+            return m.unwrap(prefixes)
 
     def works(self, user="alice@example.org", password="correct horse battery staple"):
         """A whole round: login, attach, and a message's key."""

@@ -9,9 +9,13 @@ import socket
 import struct
 
 VERSION = 1
-LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE = range(1, 9)
+LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER = range(1, 10)
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
-ALL_OPCODES = (*range(1, 9), *range(16, 21))
+SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY = range(21, 30)
+ALL_OPCODES = (*range(1, 10), *range(16, 30))
+SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
+PENDING = 1  # a slot's flag
+COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
 NO_SESSION = 1
 SEALED = 1
 FRAME_MAX = 320 * 1024
@@ -141,6 +145,11 @@ class Client(contextlib.AbstractContextManager):
         f.done()
         return sealed, token, account
 
+    def login_member(self, shared, member, password, service="imap", flags=0):
+        f = self.ask(LOGIN_MEMBER, b"".join(map(str16, (shared, member, password, service))) + bytes([flags]))
+        f.number(1)
+        return None if flags & NO_SESSION else f.take(32)
+
     def exists(self, user):
         self.ask(EXISTS, str16(user)).done()
 
@@ -201,6 +210,56 @@ class Client(contextlib.AbstractContextManager):
 
     def remove(self, user):
         self.ask(REMOVE, str16(user)).done()
+
+    # --- slots ---
+
+    def change(self, opcode, user, secret, rest=b"", tail=0):
+        """(generation, Fields or number that follows)"""
+        f = self.ask(opcode, str16(user) + str16(secret) + rest)
+        generation = f.number(8)
+        extra = f.number(tail) if tail else None
+        f.done()
+        return (generation, extra) if tail else generation
+
+    def slots(self, user):
+        """(list of dicts, kept keysets, name of the domain's escrow)"""
+        f = self.ask(SLOTS, str16(user))
+        f.str16()
+        escrow, _key, kept, n = f.str16().decode(), f.take(32), f.number(1), f.number(2)
+        found = [{"id": f.take(16), "kind": f.number(1), "flags": f.number(1), "generation": f.number(8),
+                  "created": f.number(8), "used": f.number(8), "memory": f.number(4), "passes": f.number(4),
+                  "public": f.take(32), "label": f.str16().decode()} for _ in range(n)]
+        f.done()
+        return found, kept, escrow
+
+    def add_slot(self, user, secret, kind, label="", member=""):
+        """(slot id, the new secret)"""
+        f = self.ask(ADD_SLOT, str16(user) + str16(secret) + bytes([kind]) + str16(label) + str16(member))
+        f.number(8)
+        result = f.take(16), f.str16().decode()
+        f.done()
+        return result
+
+    def remove_slot(self, user, secret, slot):
+        return self.change(REMOVE_SLOT, user, secret, slot, 1)
+
+    def rotate(self, user, secret, flags=0):
+        return self.change(ROTATE, user, secret, bytes([flags]))
+
+    def change_password(self, user, secret, new, flags=0):
+        return self.change(CHANGE_PASSWORD, user, secret, str16(new) + bytes([flags]), 1)
+
+    def reset(self, user, new):
+        return self.change(RESET, user, new)
+
+    def heal(self, user, secret, earlier):
+        return self.change(HEAL, user, secret, str16(earlier), 1)
+
+    def restore(self, user, secret, blob, above=0):
+        return self.change(RESTORE, user, secret, struct.pack(">QI", above, len(blob)) + blob)
+
+    def drop_key(self, user, secret, key):
+        return self.change(DROP_KEY, user, secret, key)
 
     def status(self):
         f = self.ask(STATUS)

@@ -12,10 +12,11 @@ from keydserver import SANITIZED, Keyd, record_fields, wait_for
 
 PASSWORD = "correct horse battery staple"
 USER, OTHER = "alice@example.org", "bob@example.org"
-SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD},
+SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER},
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
            "delivery": {kp.EXISTS, kp.RECORD},
-           "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS}}
+           "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
+                       *range(kp.SLOTS, kp.DROP_KEY + 1)}}
 IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE}
 
 
@@ -42,7 +43,7 @@ def keyd():
 # --- clients ---
 
 @pytest.mark.parametrize("socket", SOCKETS)
-@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 9, 15, 21, 255])
+@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 10, 15, 30, 255])
 def test_only_what_is_permitted(shared, socket, opcode):
     with shared.client(socket) as c:
         if opcode in SOCKETS[socket] - IN_SESSION:
@@ -71,7 +72,8 @@ MALFORMED = {
 @pytest.mark.parametrize("payload", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("socket,opcode", [("auth", kp.LOGIN), ("auth", kp.EXISTS), ("mail", kp.ATTACH),
                                            ("delivery", kp.RECORD), ("control", kp.ENROL), ("control", kp.PASSWD),
-                                           ("control", kp.REMOVE), ("control", kp.SET_FLAGS)])
+                                           ("control", kp.REMOVE), ("control", kp.SET_FLAGS), ("auth", kp.LOGIN_MEMBER),
+                                           *(("control", op) for op in range(kp.SLOTS, kp.DROP_KEY + 1))])
 def test_malformed_payloads(shared, socket, opcode, payload):
     with shared.client(socket) as c:
         assert c.call(opcode, payload) == (kp.FORMAT, b"")
@@ -102,7 +104,7 @@ def test_bad_frames_end_the_connection(shared, socket, data, status):
         assert c.closes()
 
 
-@pytest.mark.parametrize("socket,most", [("auth", 4096), ("mail", kp.FRAME_MAX), ("delivery", 1024), ("control", 4096)])
+@pytest.mark.parametrize("socket,most", [("auth", 4096), ("mail", kp.FRAME_MAX), ("delivery", 1024), ("control", 327680)])
 def test_oversized_frames(shared, socket, most):
     opcode = {"auth": kp.LOGIN, "mail": kp.RECORD, "delivery": kp.RECORD, "control": kp.ENROL}[socket]
     with shared.client(socket) as c:

@@ -57,6 +57,23 @@ try_ring(const uint8_t *plain, size_t plain_len)
 	bs_keyset_clear(&ks);
 }
 
+/* What lies beside can be read, and written again without one of them. */
+static void
+need_kept(const struct bs_keyset *ks)
+{
+	size_t n = bs_keyset_kept_count(ks), len;
+	struct bs_keyset kept;
+	uint8_t *section;
+
+	need(n <= BS_KEPT_MAX && (ks->version > 1 || n == 0));
+	for (size_t i = 0; i < n; i++) {
+		need(bs_keyset_kept(ks, i, &kept) == BS_OK && kept.kept_len == 0);
+		bs_keyset_clear(&kept);
+		need(bs_keyset_kept_drop(ks, i, &section, &len) == BS_OK && len < ks->kept_len && section[0] == n - 1);
+		free(section);
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -78,6 +95,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    bs_keyset_check(&ks, amk) == BS_OK && bs_keyset_open_ring(&ks, amk, keys, BS_RING_MAX, &n) == BS_OK;
 	/* The seeds hold two keysets of that account and AMK. */
 	need(!opens || size == sizeof(kv_blob) || ks.slot_count == 1);
+	need_kept(&ks);
 	bs_keyset_clear(&ks);
 	return 0;
 }

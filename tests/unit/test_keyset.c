@@ -9,10 +9,13 @@
 
 #include <cmocka.h>
 
-#include "common/keyset.h"
+#include "common/keyset_priv.h"
+#include "common/secretcode.h"
 #include "common/wire.h"
 #include "tests/vectors/keys.h"
 
+/* What stands behind the ring: the digest of the kept keysets, the manifest, and that there are none. */
+#define TAIL_LEN (2 * BS_HASH_LEN + 1)
 #define SECRET "0123456789ABCDEFGHJKMNPQRS"
 
 static uint8_t site_pub[BS_SIGN_PUB_LEN], site_sec[BS_SIGN_SEC_LEN];
@@ -48,11 +51,18 @@ make_slot(struct account *ac, struct bs_slot *slot, uint8_t seed[BS_KEY_LEN])
 	assert_int_equal(bs_keyset_make_slot(ac->rec.account_id, slot, seed, ac->amk), BS_OK);
 }
 
+static enum bs_err
+write_keyset(const struct account *ac, const struct bs_slot *slots, size_t slot_count, const struct bs_ring_key *keys,
+    size_t key_count, uint8_t *out, size_t size, size_t *len)
+{
+	return bs_keyset_write(&(struct bs_keyset_parts){ .record = &ac->rec, .slots = slots, .slot_count = slot_count,
+	    .keys = keys, .key_count = key_count }, site_sec, ac->amk, out, size, len);
+}
+
 static void
 write_blob(struct account *ac)
 {
-	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, ac->slots, ac->slot_count, ac->keys, 2, ac->amk, ac->blob,
-	    sizeof(ac->blob), &ac->blob_len), BS_OK);
+	assert_int_equal(write_keyset(ac, ac->slots, ac->slot_count, ac->keys, 2, ac->blob, sizeof(ac->blob), &ac->blob_len), BS_OK);
 }
 
 static struct account *
@@ -151,6 +161,55 @@ test_vector(void **state)
 	bs_keyset_clear(&ks);
 }
 
+/* Version 2: five kinds of slots, a label, a pending password, and version 1 beside it. */
+static void
+test_vector_2(void **state)
+{
+	static const uint8_t kinds[] = { BS_SLOT_PASSWORD, BS_SLOT_PASSWORD, BS_SLOT_RECOVERY, BS_SLOT_MEMBER, BS_SLOT_ESCROW };
+	const uint8_t *seeds[] = { kv2_seed, kv2_pending_seed, kv2_code_seed, kv2_member_sec, kv2_escrow_sec };
+	struct bs_ring_key keys[BS_RING_MAX];
+	uint8_t seed[BS_KEY_LEN], amk[BS_KEY_LEN], again[sizeof(kv2_blob)];
+	struct bs_keyset ks, kept;
+	struct bs_code code;
+	size_t n = 0, len = 0;
+	unsigned group;
+
+	(void)state;
+	assert_int_equal(bs_keyset_parse(kv2_blob, sizeof(kv2_blob), &ks), BS_OK);
+	assert_int_equal(ks.version, 2);
+	assert_int_equal(bs_keyset_verify(&ks, kv_site_pub, KV_NAME), BS_OK);
+	assert_int_equal(ks.slot_count, 5);
+	for (size_t i = 0; i < ks.slot_count; i++) {
+		assert_int_equal(ks.slots[i].kind, kinds[i]);
+		assert_int_equal(ks.slots[i].created, 1700000800 + i);
+		assert_int_equal(ks.slots[i].flags, i == 1 ? BS_SLOT_PENDING : 0);
+		assert_int_equal(bs_keyset_unlock(&ks, i, seeds[i], amk, keys, BS_RING_MAX, &n), BS_OK);
+		assert_memory_equal(amk, kv2_amk, BS_KEY_LEN);
+	}
+	assert_int_equal(n, 2);
+	assert_memory_equal(keys[0].secret_key, kv_active_sec, BS_KEY_LEN);
+	assert_int_equal(bs_code_read(KV2_CODE, strlen(KV2_CODE), &code, &group), BS_OK);
+	assert_memory_equal(ks.slots[2].id, kv2_code_id, BS_ID_LEN);
+	assert_int_equal(code.hint, bs_code_hint(ks.slots[2].id));
+	assert_int_equal(bs_slot_seed(&ks.slots[2], code.secret, code.secret_len, seed), BS_OK);
+	assert_memory_equal(seed, kv2_code_seed, BS_KEY_LEN);
+	assert_string_equal(ks.slots[2].label, "in the safe");
+	assert_string_equal(ks.slots[3].label, "bob@example.org");
+	assert_string_equal(ks.slots[4].label, "Example Ltd, b\xc3\xbcro");
+	assert_int_equal(bs_keyset_kept_count(&ks), 1);
+	assert_int_equal(bs_keyset_kept(&ks, 0, &kept), BS_OK);
+	assert_int_equal(bs_keyset_core_bytes(&kept, again, sizeof(again), &len), BS_OK);
+	assert_int_equal(len, sizeof(kv_blob));
+	assert_memory_equal(again, kv_blob, len);
+	assert_int_equal(bs_keyset_unlock(&kept, 0, kv_seed, amk, keys, BS_RING_MAX, &n), BS_OK);
+	bs_keyset_clear(&kept);
+	assert_int_equal(bs_keyset_kept(&ks, 1, &kept), BS_ERR_NOENT);
+	assert_int_equal(bs_keyset_bytes(&ks, again, sizeof(again), &len), BS_OK);
+	assert_int_equal(len, sizeof(kv2_blob));
+	assert_memory_equal(again, kv2_blob, len);
+	bs_keyset_clear(&ks);
+}
+
 static void
 test_subkey_vector(void **state)
 {
@@ -206,6 +265,83 @@ test_renew_slot(void **state)
 	free(ac);
 }
 
+/* A keyset of version 1 is written again as version 2: every slot opens as before, by a secret that nobody gave. */
+static void
+test_version_1_becomes_2(void **state)
+{
+	uint8_t amk[BS_KEY_LEN], blob[8192];
+	struct bs_ring_key keys[BS_RING_MAX];
+	struct bs_keyset ks, next;
+	struct bs_record rec;
+	size_t n, len;
+
+	(void)state;
+	assert_int_equal(bs_keyset_parse(kv_blob, sizeof(kv_blob), &ks), BS_OK);
+	assert_int_equal(bs_keyset_unlock(&ks, 0, kv_seed, amk, keys, BS_RING_MAX, &n), BS_OK);
+	rec = ks.record;
+	rec.generation++;
+	assert_int_equal(bs_keyset_write(&(struct bs_keyset_parts){ .record = &rec, .slots = ks.slots, .slot_count = ks.slot_count,
+	    .keys = keys, .key_count = n }, site_sec, amk, blob, sizeof(blob), &len), BS_OK);
+	assert_int_equal(bs_keyset_parse(blob, len, &next), BS_OK);
+	assert_int_equal(next.version, 2);
+	assert_int_equal(next.slots[0].version, 2);
+	assert_memory_equal(next.slots[1].id, ks.slots[1].id, BS_ID_LEN);
+	assert_int_equal(bs_keyset_unlock(&next, 0, kv_seed, amk, keys, BS_RING_MAX, &n), BS_OK);
+	assert_int_equal(bs_keyset_unlock(&next, 1, kv_code_seed, amk, keys, BS_RING_MAX, &n), BS_OK);
+	bs_keyset_clear(&next);
+	bs_keyset_clear(&ks);
+}
+
+/* Nine keysets after each other: eight may lie beside one, the newest first; a dropped one is gone alone. */
+static void
+test_kept(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	struct bs_keyset ks, kept;
+	uint8_t *section = NULL, *blob = malloc(BS_KEYSET_MAX);
+	size_t len = 0;
+
+	(void)state;
+	assert_non_null(blob);
+	memcpy(blob, ac->blob, ac->blob_len);
+	len = ac->blob_len;
+	for (size_t i = 0; i <= BS_KEPT_MAX; i++) {
+		struct bs_keyset_parts parts = { .record = &ac->rec, .slots = ac->slots, .slot_count = 1, .keys = ac->keys, .key_count = 2 };
+
+		assert_int_equal(bs_keyset_parse(blob, len, &ks), BS_OK);
+		assert_int_equal(bs_keyset_kept_count(&ks), i);
+		assert_int_equal(bs_keyset_keep(&ks, &section, &parts.kept_len), i < BS_KEPT_MAX ? BS_OK : BS_ERR_LIMIT);
+		if (i == BS_KEPT_MAX)
+			break;
+		bs_keyset_clear(&ks);
+		parts.kept = section;
+		ac->rec.generation++;
+		assert_int_equal(bs_keyset_write(&parts, site_sec, ac->amk, blob, BS_KEYSET_MAX, &len), BS_OK);
+		free(section);
+		assert_int_equal(login(blob, len, site_pub, ac->rec.name, ac->seed), BS_OK);
+	}
+	for (size_t i = 0; i < BS_KEPT_MAX; i++) {
+		assert_int_equal(bs_keyset_kept(&ks, i, &kept), BS_OK);
+		assert_int_equal(kept.record.generation, BS_KEPT_MAX - i);
+		assert_int_equal(kept.kept_len, 0);
+		bs_keyset_clear(&kept);
+	}
+	assert_int_equal(bs_keyset_kept_drop(&ks, 2, &section, &len), BS_OK);
+	free(ks.kept);
+	ks.kept = section;
+	ks.kept_len = len;
+	assert_int_equal(bs_keyset_kept_count(&ks), BS_KEPT_MAX - 1);
+	assert_int_equal(bs_keyset_kept(&ks, 2, &kept), BS_OK);
+	assert_int_equal(kept.record.generation, BS_KEPT_MAX - 3);
+	bs_keyset_clear(&kept);
+	/* Another section than the one that the manifest knows. */
+	assert_int_equal(bs_keyset_bytes(&ks, blob, BS_KEYSET_MAX, &len), BS_OK);
+	bs_keyset_clear(&ks);
+	assert_int_equal(bs_keyset_parse(blob, len, &ks), BS_ERR_AUTH);
+	free(blob);
+	free(ac);
+}
+
 static void
 test_largest(void **state)
 {
@@ -219,25 +355,24 @@ test_largest(void **state)
 	(void)state;
 	assert_non_null(slots);
 	assert_non_null(blob);
+	memset(ac->slots[0].label, 'x', BS_SLOT_LABEL_MAX);
+	assert_int_equal(bs_keyset_renew_slot(ac->rec.account_id, &ac->slots[0], 1, ac->amk), BS_OK);
 	for (size_t i = 0; i <= BS_SLOTS_MAX; i++)
 		slots[i] = ac->slots[0];
 	for (size_t i = 0; i < BS_RING_MAX; i++)
 		make_key(&keys[i], false);
 	keys[BS_RING_MAX] = keys[0];
 	keys[BS_RING_MAX - 1] = ac->keys[1];
-	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, ac->amk, blob,
-	    BS_KEYSET_MAX, &len), BS_OK);
+	assert_int_equal(write_keyset(ac, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, blob, BS_KEYSET_MAX, &len), BS_OK);
+	assert_true(len < BS_KEYSET_MAX);
 	assert_int_equal(login(blob, len, site_pub, ac->rec.name, ac->seed), BS_OK);
 	assert_int_equal(bs_keyset_parse(blob, len, &ks), BS_OK);
 	assert_int_equal(bs_keyset_open_ring(&ks, ac->amk, opened, BS_RING_MAX - 1, &n), BS_ERR_LIMIT);
 	assert_int_equal(bs_keyset_open_slot(&ks, BS_SLOTS_MAX, ac->seed, blob), BS_ERR_NOENT);
 	bs_keyset_clear(&ks);
-	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, ac->amk, blob,
-	    len - 1, &n), BS_ERR_LIMIT);
-	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, BS_SLOTS_MAX + 1, keys, BS_RING_MAX, ac->amk, blob,
-	    BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
-	assert_int_equal(bs_keyset_write(&ac->rec, site_sec, slots, 1, keys, BS_RING_MAX + 1, ac->amk, blob,
-	    BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
+	assert_int_equal(write_keyset(ac, slots, BS_SLOTS_MAX, keys, BS_RING_MAX, blob, len - 1, &n), BS_ERR_LIMIT);
+	assert_int_equal(write_keyset(ac, slots, BS_SLOTS_MAX + 1, keys, BS_RING_MAX, blob, BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
+	assert_int_equal(write_keyset(ac, slots, 1, keys, BS_RING_MAX + 1, blob, BS_KEYSET_MAX, &n), BS_ERR_LIMIT);
 	free(blob);
 	free(slots);
 	free(ac);
@@ -251,8 +386,7 @@ test_write_refuses(void **state)
 	size_t len = 4711;
 
 	(void)state;
-#define WRITE(nslots, nkeys) \
-	bs_keyset_write(&ac->rec, site_sec, ac->slots, nslots, ac->keys, nkeys, ac->amk, blob, sizeof(blob), &len)
+#define WRITE(nslots, nkeys) write_keyset(ac, ac->slots, nslots, ac->keys, nkeys, blob, sizeof(blob), &len)
 	assert_int_equal(WRITE(0, 2), BS_ERR_ARG);
 	assert_int_equal(WRITE(1, 0), BS_ERR_ARG);
 	assert_int_equal(WRITE(1, 1), BS_ERR_ARG); /* no active key */
@@ -275,7 +409,18 @@ test_write_refuses(void **state)
 	assert_int_equal(WRITE(1, 2), BS_ERR_FORMAT);
 	ac->slots[0].kind = BS_SLOT_PASSWORD;
 	assert_int_equal(WRITE(1, 2), BS_ERR_LIMIT); /* no passes */
+	ac->slots[0].memory_kib = 8192, ac->slots[0].passes = 1;
+	ac->slots[0].flags = 2;
+	assert_int_equal(WRITE(1, 2), BS_ERR_VERSION);
+	ac->slots[0].flags = BS_SLOT_PENDING;
+	ac->slots[0].kind = BS_SLOT_APP; /* passwords alone are pending */
+	ac->slots[0].memory_kib = ac->slots[0].passes = 0;
+	assert_int_equal(WRITE(1, 2), BS_ERR_FORMAT);
+	ac->slots[0].flags = 0;
+	memcpy(ac->slots[0].label, "tab\t", 5);
+	assert_int_equal(WRITE(1, 2), BS_ERR_FORMAT);
 	ac->slots[0].kind = 77;
+	ac->slots[0].label[0] = '\0';
 	assert_int_equal(WRITE(1, 2), BS_ERR_VERSION);
 	assert_int_equal(len, 4711);
 #undef WRITE
@@ -310,38 +455,53 @@ test_wrong_secret(void **state)
 }
 
 static void
+try_every_bit(const uint8_t *blob, size_t len, const uint8_t seed[BS_KEY_LEN])
+{
+	uint8_t bytes[sizeof(kv2_blob)];
+
+	assert_true(len <= sizeof(bytes));
+	assert_int_equal(login(blob, len, kv_site_pub, KV_NAME, seed), BS_OK);
+	for (size_t bit = 0; bit < 8 * len; bit++) {
+		memcpy(bytes, blob, len);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_not_equal(login(bytes, len, kv_site_pub, KV_NAME, seed), BS_OK);
+	}
+}
+
+static void
 test_every_bit_counts(void **state)
 {
-	uint8_t bytes[sizeof(kv_blob)];
-
 	(void)state;
-	assert_int_equal(login(kv_blob, sizeof(kv_blob), kv_site_pub, KV_NAME, kv_seed), BS_OK);
-	for (size_t bit = 0; bit < 8 * sizeof(kv_blob); bit++) {
-		memcpy(bytes, kv_blob, sizeof(bytes));
-		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		assert_int_not_equal(login(bytes, sizeof(bytes), kv_site_pub, KV_NAME, kv_seed), BS_OK);
-	}
+	try_every_bit(kv_blob, sizeof(kv_blob), kv_seed);
+	try_every_bit(kv2_blob, sizeof(kv2_blob), kv2_seed);
 }
 
 /* In a block of exactly that length, so that ASan sees a byte too far. */
 static void
-test_every_truncation_and_one_byte_more(void **state)
+try_every_length(const uint8_t *blob, size_t blob_len)
 {
 	struct bs_keyset ks = { .slot_count = 99 };
 
-	(void)state;
-	for (size_t len = 0; len <= sizeof(kv_blob) + 1; len++) {
+	for (size_t len = 0; len <= blob_len + 1; len++) {
 		uint8_t *bytes = malloc(len + (len == 0));
 
 		assert_non_null(bytes);
-		memcpy(bytes, kv_blob, len < sizeof(kv_blob) ? len : sizeof(kv_blob));
-		if (len > sizeof(kv_blob))
+		memcpy(bytes, blob, len < blob_len ? len : blob_len);
+		if (len > blob_len)
 			bytes[len - 1] = 0;
-		if (len != sizeof(kv_blob))
+		if (len != blob_len)
 			assert_int_not_equal(bs_keyset_parse(bytes, len, &ks), BS_OK);
 		free(bytes);
 	}
 	assert_int_equal(ks.slot_count, 99);
+}
+
+static void
+test_every_truncation_and_one_byte_more(void **state)
+{
+	(void)state;
+	try_every_length(kv_blob, sizeof(kv_blob));
+	try_every_length(kv2_blob, sizeof(kv2_blob));
 }
 
 /* Mallory's own slot, whose secret he knows, in Alice's keyset. */
@@ -358,11 +518,11 @@ test_foreign_slot(void **state)
 	free(mallory);
 }
 
-/* What docs/FORMAT.keys.md says, written a second time: a keyset with one slot gets the manifest that fits it. */
+/* What docs/FORMAT.keys.md says, written a second time: a keyset with one slot, that keeps none, gets the manifest that fits. */
 static void
 forge_manifest(uint8_t *blob, size_t len, const uint8_t amk[BS_KEY_LEN])
 {
-	uint8_t text[BS_ID_LEN + 8 + 2 + 3 * BS_HASH_LEN], digest[BS_HASH_LEN], key[BS_KEY_LEN];
+	uint8_t text[BS_ID_LEN + 8 + 2 + 4 * BS_HASH_LEN], digest[BS_HASH_LEN], key[BS_KEY_LEN];
 	size_t record_len = (size_t)(blob[5] << 8 | blob[6]), slot_len, at = slot_at(blob, 0, &slot_len);
 	const uint8_t *record = blob + 7, *ring = blob + at + slot_len + 4;
 	struct bs_wr wr = bs_wr_init(text, sizeof(text));
@@ -371,14 +531,15 @@ forge_manifest(uint8_t *blob, size_t len, const uint8_t amk[BS_KEY_LEN])
 	bs_wr_bytes(&wr, record + 10, 8);
 	bs_sha256(record, record_len, digest);
 	bs_wr_bytes(&wr, digest, BS_HASH_LEN);
-	bs_sha256(ring, (size_t)(blob + len - BS_HASH_LEN - ring), digest);
+	bs_sha256(ring, (size_t)(blob + len - TAIL_LEN - ring), digest);
 	bs_wr_bytes(&wr, digest, BS_HASH_LEN);
 	bs_wr_u16(&wr, 1);
 	bs_sha256(blob + at + 2, slot_len - 2, digest);
 	bs_wr_bytes(&wr, digest, BS_HASH_LEN);
+	bs_wr_bytes(&wr, blob + len - TAIL_LEN, BS_HASH_LEN);
 	assert_false(wr.failed);
-	assert_int_equal(bs_hkdf(amk, BS_KEY_LEN, record + 26, BS_ID_LEN, "basalt manifest v1", 18, key), BS_OK);
-	assert_int_equal(bs_hmac(key, text, wr.len, blob + len - BS_HASH_LEN), BS_OK);
+	assert_int_equal(bs_hkdf(amk, BS_KEY_LEN, record + 26, BS_ID_LEN, "basalt manifest v2", 18, key), BS_OK);
+	assert_int_equal(bs_hmac(key, text, wr.len, blob + len - BS_HASH_LEN - 1), BS_OK);
 }
 
 /* Mallory makes a slot, a ring and a manifest of an AMK of his own around Alice's signed record. */
@@ -495,10 +656,10 @@ test_mixed_generations(void **state)
 	memcpy(mixed + 7, old + 7, at - 2 - 7);
 	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
 	memcpy(mixed, ac->blob, old_len); /* older ring */
-	memcpy(mixed + ring_at, old + ring_at, old_len - ring_at - BS_HASH_LEN);
+	memcpy(mixed + ring_at, old + ring_at, old_len - ring_at - TAIL_LEN);
 	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
 	memcpy(mixed, ac->blob, old_len); /* older manifest */
-	memcpy(mixed + old_len - BS_HASH_LEN, old + old_len - BS_HASH_LEN, BS_HASH_LEN);
+	memcpy(mixed + old_len - TAIL_LEN, old + old_len - TAIL_LEN, TAIL_LEN);
 	assert_int_equal(login(mixed, old_len, site_pub, ac->rec.name, ac->seed), BS_ERR_ROLLBACK);
 	memcpy(mixed, ac->blob, old_len); /* all but the record */
 	memcpy(mixed + at, old + at, old_len - at);
@@ -540,7 +701,9 @@ test_hostile_numbers(void **state)
 	size_t len, at = slot_at(kv_blob, 0, &len), ring_at = at + 2 * len;
 	const struct { size_t at; uint8_t bytes[4]; size_t n; enum bs_err err; } cases[] = {
 		{ 0, { 'X' }, 1, BS_ERR_FORMAT },                          /* magic */
-		{ 4, { 2 }, 1, BS_ERR_VERSION },                           /* version */
+		{ 4, { 0 }, 1, BS_ERR_VERSION },                           /* version */
+		{ 4, { 3 }, 1, BS_ERR_VERSION },
+		{ 4, { 2 }, 1, BS_ERR_FORMAT },                            /* that is longer */
 		{ 5, { 0xff, 0xff }, 2, BS_ERR_FORMAT },                   /* record length */
 		{ at - 2, { 0, 0 }, 2, BS_ERR_FORMAT },                    /* no slots */
 		{ at - 2, { 0x03, 0xe8 }, 2, BS_ERR_FORMAT },              /* 1000 slots in 700 bytes */
@@ -582,9 +745,12 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_vector_2),
 		cmocka_unit_test(test_subkey_vector),
 		cmocka_unit_test(test_next_generation_keeps_slots),
 		cmocka_unit_test(test_renew_slot),
+		cmocka_unit_test(test_version_1_becomes_2),
+		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_write_refuses),
 		cmocka_unit_test(test_seed_by_kind),

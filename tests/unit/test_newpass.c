@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "tests/vectors/keys.h"
+
 #include "keyd/newpass.h"
 
 #define USER "alexandra@example.org"
@@ -45,7 +47,7 @@ test_bad(void **state)
 {
 	static const char *const list[] = {
 		"", "seven77", "password", "PassWord", "12345678", "qwertyuiop", USER, "Alexandra@Example.ORG", "alexandra",
-		"ALEXANDRA",
+		"ALEXANDRA", KV2_APP, KV2_CODE,
 		/* control characters */
 		"tab\there...", "line\nfeed", "cr\r......", "escape\x1b..", "del\x7f....", "csi \xc2\x9b....", "nel \xc2\x85....",
 		/* not UTF-8: a byte of Latin-1, a lone continuation, cut off, overlong, a surrogate, beyond the end */

@@ -23,7 +23,7 @@
 #define NUMBER(serial, index) ((uint64_t)(serial) << FRONT_INDEX_BITS | (index))
 
 struct world {
-	char dir[64], key[96];
+	char dir[64], key[96], no_escrow[1];
 	struct keydconf conf;
 	struct vault *v;
 	int theirs[KEYD_SOCKETS + 2]; /* the other ends */
@@ -63,7 +63,7 @@ setup(void **state)
 	if (sitekey_make(w->key, errbuf, sizeof(errbuf)) != BS_OK)
 		return -1;
 	w->conf = (struct keydconf){ .site_key = w->key, .database_timeout_ms = 100, .kdf_memory_kib = 8192,
-		.kdf_passes = 1, .kdf_workers = 1, .linger_s = 60, .token_s = 60, .per_account_max = 4, .sessions_max = 16 };
+		.escrow = w->no_escrow, .kdf_passes = 1, .kdf_workers = 1, .linger_s = 60, .token_s = 60, .per_account_max = 4, .sessions_max = 16 };
 	memcpy(w->conf.sockets, sockets, sizeof(sockets));
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		fds.fronts[i] = make_pair(&w->theirs[i]);
@@ -175,11 +175,13 @@ static void
 test_permission_is_the_vaults_to_give(void **state)
 {
 	static const uint8_t may[KEYD_SOCKETS][32] = {
-		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
+		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_LOGIN_MEMBER] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[MAIL] = { [BS_OP_ATTACH] = 1, [BS_OP_RECORD] = 1 }, /* the others need a session */
 		[DELIVERY] = { [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[CONTROL] = { [BS_OP_RECORD] = 1, [BS_OP_ENROL] = 1, [BS_OP_PASSWD] = 1, [BS_OP_REMOVE] = 1,
-		    [BS_OP_STATUS] = 1, [BS_OP_SET_FLAGS] = 1 },
+		    [BS_OP_STATUS] = 1, [BS_OP_SET_FLAGS] = 1, [BS_OP_SLOTS] = 1, [BS_OP_ADD_SLOT] = 1, [BS_OP_REMOVE_SLOT] = 1,
+		    [BS_OP_ROTATE] = 1, [BS_OP_CHANGE_PASSWORD] = 1, [BS_OP_RESET] = 1, [BS_OP_HEAL] = 1, [BS_OP_RESTORE] = 1,
+		    [BS_OP_DROP_KEY] = 1 },
 	};
 	struct world *w = *state;
 	uint64_t serial = 1;
@@ -384,7 +386,7 @@ answer_anything(struct world *w, uint64_t *x)
 static void
 test_noise(void **state)
 {
-	static const uint8_t codes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20 };
+	static const uint8_t codes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29 };
 	struct world *w = *state;
 	struct vault *v = w->v;
 	uint64_t x = 88172645463325252u;

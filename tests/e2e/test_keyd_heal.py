@@ -1,0 +1,176 @@
+"""Lost and changed passwords at basalt-keyd: two passwords during a change, resets and what heals them, keys from a backup."""
+import os
+import shutil
+
+import keyproto as kp
+import pytest
+from keydserver import Keyd, wait_for
+from test_keyd_slots import ESCROW, ESCROW_CODE, PASSWORD, Account, keyd  # noqa: F401 (a fixture)
+
+OLD, NEW = PASSWORD, "quite another one"
+
+
+@pytest.fixture
+def alice(keyd):  # noqa: F811
+    return Account(keyd)
+
+
+# --- three steps: the new slot, the site's password, the old slot ---
+
+def test_both_passwords_until_the_new_one_logs_in(keyd, alice):  # noqa: F811
+    assert alice.login(OLD) == kp.OK
+    assert alice.do("change_password", NEW, kp.CHANGE_PENDING)[1] == 0
+    assert [s["flags"] for s in alice.slots()] == [0, kp.PENDING]
+    for _ in range(2):
+        assert alice.reads_all(OLD), "the site still has the old one"
+    assert alice.reads_all(NEW)
+    assert settles(alice), "the old slot goes at the first login by the new password"
+    assert alice.login(OLD) == kp.DENIED and alice.reads_all(NEW)
+    assert [s["flags"] for s in alice.slots()] == [0]
+
+
+def settles(account):
+    return wait_for(lambda: len(account.slots()) == 1)
+
+
+def test_a_change_that_was_given_up(alice):
+    """Undone, or begun again with another password: what was pending opens nothing any more."""
+    assert alice.do("change_password", "first try", kp.CHANGE_PENDING)
+    assert alice.do("change_password", "second try", kp.CHANGE_PENDING)
+    assert len(alice.slots()) == 2 and alice.login("first try") == kp.DENIED
+    assert alice.do("change_password", "", kp.UNDO)
+    assert len(alice.slots()) == 1 and alice.login("second try") == kp.DENIED and alice.reads_all()
+
+
+def test_the_pending_password_may_change_keys(alice):
+    assert alice.do("change_password", NEW, kp.CHANGE_PENDING)
+    assert alice.do("change_password", "a third password", kp.CHANGE_PENDING, secret=NEW)
+    assert len(alice.slots()) == 2 and alice.login(OLD) == kp.DENIED
+    assert alice.reads_all(NEW) and alice.reads_all("a third password")
+
+
+# --- reset and heal ---
+
+def test_reset_and_heal_by_the_old_password(keyd, alice):  # noqa: F811
+    """After a reset new mail opens, old mail does not; the old password, remembered, brings it back. No secret is lost."""
+    with keyd.session(alice.name, OLD) as m:
+        assert alice.do("reset", secret=NEW) > 1
+        assert m.closes()
+    old, new = alice.mail, [alice.deliver()]
+    assert alice.login(OLD) == kp.DENIED and alice.reads_all(NEW, new)
+    assert keyd.opens(alice.name, NEW, [old[0][0]]) == [kp.NOKEY]
+    assert keyd.change("slots", alice.name)[1] == 1
+    assert alice.do("heal", "not it either", secret=NEW) == kp.DENIED
+    assert alice.do("heal", OLD, secret="wrong") == kp.DENIED
+    assert alice.do("heal", OLD, secret=OLD) == kp.DENIED, "today's password is asked for as well"
+    assert alice.do("heal", OLD, secret=NEW)[1] == 0
+    assert alice.reads_all(NEW, old + new) and alice.login(OLD) == kp.DENIED
+    assert alice.do("heal", OLD, secret=NEW) == kp.NOENT
+
+
+def test_reset_twice_and_heal_by_code(keyd, alice):  # noqa: F811
+    _, code = alice.do("add_slot", kp.SLOT_RECOVERY)
+    _, app = alice.do("add_slot", kp.SLOT_APP)
+    assert alice.do("reset", secret="reset once") and alice.login(app) == kp.DENIED
+    alice.mail.append(alice.deliver())
+    assert alice.do("change_password", "and changed", secret="reset once")
+    assert alice.do("reset", secret="reset twice")
+    alice.mail.append(alice.deliver())
+    assert keyd.change("slots", alice.name)[1] == 2
+    assert alice.do("heal", code, secret="reset twice")[1] == 1
+    assert alice.do("heal", "reset once", secret="reset twice") == kp.DENIED, "that was no password of what is kept"
+    assert alice.do("heal", "and changed", secret="reset twice")[1] == 0
+    assert alice.reads_all("reset twice")
+
+
+def test_a_reset_brings_no_slots_along(keyd, alice):  # noqa: F811
+    """Whoever writes to the database can't have a slot of his own taken over by a reset, nor the one of an escrow."""
+    alice.do("add_slot", kp.SLOT_RECOVERY)
+    assert alice.do("reset", secret=NEW)
+    assert [s["kind"] for s in alice.slots()] == [kp.SLOT_PASSWORD]
+    erin = Account(keyd, "escrow.example")
+    assert erin.do("reset", secret=NEW)
+    assert [s["kind"] for s in erin.slots()] == [kp.SLOT_PASSWORD, kp.SLOT_ESCROW]
+    assert erin.do("heal", ESCROW_CODE, secret=NEW)[1] == 0 and erin.reads_all(NEW)
+
+
+def test_eight_resets_are_all(keyd, alice):  # noqa: F811
+    for i in range(8):
+        assert alice.do("reset", secret=f"password number {i}") > 0
+    assert alice.do("reset", secret=NEW) == kp.LIMIT
+    assert alice.do("heal", OLD, secret="password number 7")[1] == 7, "the oldest, after the others were tried"
+    assert alice.reads_all("password number 7") and alice.do("reset", secret=NEW) > 0
+    assert keyd.change("reset", "nobody@example.org", NEW) == kp.NOENT
+    assert alice.do("reset", secret="short") == kp.WEAK
+
+
+# --- restore ---
+
+def restart_with(keyd, backup=None):  # noqa: F811
+    """Another night's database; None: none at all."""
+    keyd.stop()
+    for path in keyd.db.parent.iterdir():
+        path.unlink()
+    if backup is not None:
+        shutil.copyfile(backup, keyd.db)
+        os.chown(keyd.db, *([keyd.db.parent.stat().st_uid] * 2))
+    keyd.start()
+
+
+def backup(keyd, path):  # noqa: F811
+    keyd.sql("VACUUM INTO ?", str(path))
+    return path
+
+
+def test_restore_from_the_mail_home():
+    with Keyd(escrow=ESCROW) as keyd:
+        alice, bob = Account(keyd), Account(keyd)
+        night = backup(keyd, keyd.dir / "night.db")
+        assert alice.do("change_password", NEW)
+        alice.password = NEW
+        assert alice.do("rotate")
+        alice.mail.append(alice.deliver())
+        with keyd.session(alice.name, NEW) as m:
+            home = m.keyset()
+        generation = int.from_bytes(alice.record()[10:18], "big")
+        assert alice.do("restore", home) == kp.EXISTS_ALREADY
+        for database in (night, None):
+            restart_with(keyd, database)
+            assert alice.login(NEW) == kp.DENIED
+            assert alice.do("restore", home, secret=OLD) == kp.DENIED
+            assert alice.do("restore", home[:-1]) == kp.AUTH and alice.do("restore", b"") == kp.AUTH
+            assert alice.do("restore", bytes([*home[:300], home[300] ^ 1, *home[301:]])) == kp.AUTH
+            assert keyd.change("restore", bob.name, NEW, home) in (kp.ACCOUNT, kp.AUTH)
+            assert alice.do("restore", home, generation + 3) == generation + 4
+            assert alice.reads_all(NEW) and alice.login(OLD) == kp.DENIED
+            assert int.from_bytes(alice.record()[10:18], "big") == generation + 4
+            if database:
+                assert bob.reads_all()
+        assert alice.do("restore", home, generation + 5_000_000) == kp.ARG
+
+
+def test_restore_is_no_way_back():
+    """An older keyset than one that keyd saw, or that the database has, is refused, though its secret is right."""
+    with Keyd(escrow=ESCROW) as keyd:
+        alice = Account(keyd)
+        with keyd.session(alice.name, OLD) as m:
+            old = m.keyset()
+        assert alice.do("change_password", NEW)
+        assert alice.do("restore", old, secret=OLD) == kp.EXISTS_ALREADY
+        keyd.sql("DELETE FROM keysets WHERE account = ?", alice.name)
+        assert alice.do("restore", old, secret=OLD) == kp.ROLLBACK
+        assert alice.login(OLD) == kp.ROLLBACK
+
+
+def test_restore_over_a_damaged_row():
+    with Keyd(escrow=ESCROW) as keyd:
+        alice = Account(keyd)
+        with keyd.session(alice.name, OLD) as m:
+            home = m.keyset()
+        for damage in (b"junk", home[:-40] + bytes(40), home[:700] + b"\1" + home[701:]):
+            keyd.replace_keyset(alice.name, damage)
+            assert alice.login(OLD) in (kp.AUTH, kp.ROLLBACK, kp.E_VERSION)
+            assert alice.do("restore", home) > 1
+            assert alice.reads_all()
+            with keyd.session(alice.name, OLD) as m:
+                home = m.keyset()
