@@ -9,6 +9,7 @@
 
 #include "hex.h"
 
+#define TEXT_MAX 1024
 #define LINE_LEN (2 * BS_KEY_LEN + 1) /* with its line break */
 
 static bool
@@ -83,5 +84,30 @@ bs_trace_key_read(const char *path, uint8_t key[BS_KEY_LEN], char *errbuf, size_
 	}
 	bs_wipe(line, sizeof(line));
 	(void)close(fd);
+	return err;
+}
+
+/* Texts are kept apart by their NULs. */
+enum bs_err
+bs_trace_hash(const uint8_t key[BS_KEY_LEN], const char *kind, const char *a, const char *b, const char *c,
+    uint8_t out[BS_TRACE_HASH_LEN])
+{
+	const char *const parts[] = { kind, a, b, c };
+	char text[TEXT_MAX];
+	uint8_t hash[BS_HASH_LEN];
+	size_t len = 0;
+	enum bs_err err;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		size_t part_len = strlen(parts[i]) + 1;
+
+		if (part_len > sizeof(text) - len)
+			return BS_ERR_LIMIT;
+		memcpy(text + len, parts[i], part_len);
+		len += part_len;
+	}
+	err = bs_hmac(key, text, len, hash);
+	if (err == BS_OK)
+		memcpy(out, hash, BS_TRACE_HASH_LEN);
 	return err;
 }

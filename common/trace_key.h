@@ -16,4 +16,14 @@ enum bs_err bs_trace_key_new(const char *path, char *errbuf, size_t errbuf_size)
 /* BS_ERR_CONF: errbuf says what is wrong with it. */
 enum bs_err bs_trace_key_read(const char *path, uint8_t key[BS_KEY_LEN], char *errbuf, size_t errbuf_size) BS_MUST_USE;
 
+
+#define BS_TRACE_HASH_LEN 16
+
+/*
+ * What stands for something in the database: a keyed hash of what kind of thing it is and up to three texts, "" where there
+ * are fewer. BS_ERR_LIMIT: they are too long together (1 KiB).
+ */
+enum bs_err bs_trace_hash(const uint8_t key[BS_KEY_LEN], const char *kind, const char *a, const char *b, const char *c,
+    uint8_t out[BS_TRACE_HASH_LEN]) BS_MUST_USE;
+
 #endif

@@ -18,6 +18,8 @@ static const struct bs_conf_item items[] = {
 	{ "ctl", "database_timeout_ms", BS_CONF_INT, AT(database_timeout_ms), "5000", 100, 600000,
 	    "longest wait for an answer of the database" },
 	{ "ctl", "keyd", BS_CONF_STRING, AT(keyd), "/run/basalt", 0, 0, "run_dir of basalt-keyd" },
+	{ "ctl", "trace_key_file", BS_CONF_STRING, AT(trace_key_file), "", 0, 0,
+	    "the milter's milter.trace_key_file: history is found by hashes under it" },
 	{ "ctl", "milter_control", BS_CONF_STRING, AT(milter_control), "", 0, 0,
 	    "control socket of basalt-milter; empty where it does not run" },
 	{ "ctl", "lmtp_control", BS_CONF_STRING, AT(lmtp_control), "", 0, 0,

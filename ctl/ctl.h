@@ -35,6 +35,7 @@ struct ctl_settings {
 	int64_t database_timeout_ms;
 	char *keyd;
 	char *milter_control, *lmtp_control;
+	char *trace_key_file;
 	int64_t timeout_ms;
 };
 

@@ -85,6 +85,11 @@ const struct ctl_verb ctl_verbs[] = {
 	    verdict_key_rotate },
 	{ "verdict-key", "list", "FILE", 1, 1, CTL_JSON | CTL_LIFETIME, "which keys there are, never the keys",
 	    "seals: new headers; opens: what it sealed; next: its time has not come; retired: no longer of use.\n", verdict_key_list },
+	{ "history", NULL, "", 0, 0, CTL_ACCOUNT | CTL_LIMIT | CTL_JSON, "what became of mail",
+	    "The newest first, 50 lines unless --limit says otherwise: when, what was done, the check that decided, the\n"
+	    "reply, the queue id. Addresses are kept as keyed hashes only: --account finds one account's lines, nothing\n"
+	    "finds out whose the others are.\n",
+	    history_show },
 	{ "explain", NULL, "FILE", 1, 1, CTL_FROM | CTL_RCPT | CTL_CLIENT | CTL_HELO | CTL_LOGIN | CTL_AT | CTL_JSON,
 	    "what the milter would do with a message, and why",
 	    "FILE is a message as it arrives. It goes through every check in the running milter, dry: nothing is sent,\n"

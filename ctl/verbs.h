@@ -46,6 +46,7 @@ int verdict_key_list(struct ctl *ctl);
 int trace_key_new(struct ctl *ctl);
 
 int message_inspect(struct ctl *ctl);
+int history_show(struct ctl *ctl);
 int explain_run(struct ctl *ctl);
 int scrub_run(struct ctl *ctl);
 int status_show(struct ctl *ctl);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "pool.h"
 #include "sock.h"
+#include "trace_key.h"
 
 #define BATCH_MAX 64           /* questions of one transaction */
 #define WAITING_MAX 1000       /* questions that wait for the next one */
@@ -17,7 +18,6 @@
 #define STUCK_MS 2000          /* a transaction that takes so long: the database hangs, and nobody else waits for it */
 #define EXPIRE_EVERY_MS 60000
 #define EXPIRE_ROWS 200        /* at a time */
-#define KEY_TEXT_MAX 1024
 
 /* One caller's. Shared by him and whoever works on it. */
 struct question {
@@ -90,29 +90,11 @@ ledger_free(struct ledger *ledger)
 	free(ledger);
 }
 
-/* Texts are kept apart by their NULs. */
 enum bs_err
 ledger_key(const struct ledger *ledger, const char *kind, const char *a, const char *b, const char *c,
     uint8_t out[BS_LEDGER_ID_LEN])
 {
-	const char *const parts[] = { kind, a, b, c };
-	char text[KEY_TEXT_MAX];
-	uint8_t hash[BS_HASH_LEN];
-	size_t len = 0;
-	enum bs_err err;
-
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		size_t part_len = strlen(parts[i]) + 1;
-
-		if (part_len > sizeof(text) - len)
-			return BS_ERR_LIMIT;
-		memcpy(text + len, parts[i], part_len);
-		len += part_len;
-	}
-	err = bs_hmac(ledger->key, text, len, hash);
-	if (err == BS_OK)
-		memcpy(out, hash, BS_LEDGER_ID_LEN);
-	return err;
+	return bs_trace_hash(ledger->key, kind, a, b, c, out);
 }
 
 /* --- a transaction --- */

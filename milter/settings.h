@@ -41,6 +41,7 @@ struct settings {
 	char *dnsbl_lists;
 	int64_t dnsbl_timeout_ms;
 	char *trace_key_file;
+	int64_t history_days;
 	int64_t greylist_window_s, greylist_keep_s;
 	char *spf_engine;
 	int64_t spf_timeout_ms;

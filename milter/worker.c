@@ -14,6 +14,7 @@
 #include "dnsbl.h"
 #include "explain.h"
 #include "guard.h"
+#include "history.h"
 #include "ledger.h"
 #include "log.h"
 #include "milter_jail.h"
@@ -31,6 +32,7 @@ enum { EXIT_FAILED = 1, EXIT_TEMPORARY = 75 };
 #define QUEUE_MAX 500
 #define QUOTA_CACHE_MS 5000
 #define BEAT_MS 500
+#define DAY_S 86400
 
 /* Everything that lives as long as the process. */
 struct serving {
@@ -41,10 +43,11 @@ struct serving {
 	struct quota *quota;                  /* NULL: nobody is asked */
 	struct dns_unbound *dns;              /* NULL: dns_servers = none */
 	struct dnsbl *dnsbl;                  /* NULL: no lists */
+	struct history *history;              /* NULL: no trace key, or history_days = 0 */
 	struct ledger *ledger;                /* NULL: no trace key */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
-	struct dmarc_stats *stats;            /* NULL: dmarc_report_days = 0 */
+	struct batches *stats;                /* NULL: dmarc_report_days = 0 */
 	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
 	struct dialogue dialogue;
 	struct explain explain;
@@ -84,10 +87,12 @@ start_look_ups(struct serving *s)
 }
 
 static void
-tell_log(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
+tell(void *ctx, const struct session *session, enum report_outcome outcome, const struct verdict *verdict)
 {
-	(void)ctx;
+	const struct serving *s = ctx;
+
 	report_message(session, outcome, verdict);
+	history_note(s->history, session, outcome);
 }
 
 static void
@@ -132,9 +137,9 @@ start_dns(struct serving *s)
 	return err;
 }
 
-/* Locked memory is not locked in a child: the key is copied into its own. */
+/* What is remembered under the trace key. Locked memory is not locked in a child: the key is copied into its own. */
 static enum bs_err
-start_ledger(struct serving *s)
+start_traces(struct serving *s)
 {
 	uint8_t *key;
 
@@ -145,7 +150,11 @@ start_ledger(struct serving *s)
 		return BS_ERR_NOMEM;
 	memcpy(key, s->worker->trace_key, BS_KEY_LEN);
 	s->ledger = ledger_new(s->pool, key);
-	return s->ledger != NULL ? BS_OK : BS_ERR_NOMEM;
+	if (s->ledger == NULL)
+		return BS_ERR_NOMEM;
+	if (s->settings->history_days == 0)
+		return BS_OK;
+	return history_new(s->pool, key, s->settings->history_days * DAY_S, &s->history);
 }
 
 static enum bs_err
@@ -184,7 +193,7 @@ start_servers(struct serving *s)
 		    .dnsbl = s->dnsbl, .ledger = s->ledger, .dkim = s->dkim, .suffixes = s->suffixes,
 		    .stats = s->stats },
 		.carry = { .authserv_id = s->settings->authserv_id, .keys = s->verdict_keys }, .counters = counters,
-		.tell = tell_log };
+		.tell = tell, .tell_ctx = s };
 	dialogue_events(&s->events);
 	guard_init(&s->guard, &s->events, &s->dialogue, s->worker->flight, counters);
 	s->explain.dialogue = &s->dialogue;
@@ -211,7 +220,7 @@ start(struct serving *s)
 	if (err == BS_OK)
 		err = start_look_ups(s);
 	if (err == BS_OK)
-		err = start_ledger(s);
+		err = start_traces(s);
 	if (err == BS_OK)
 		err = start_dns(s);
 	if (err == BS_OK)
@@ -276,7 +285,8 @@ worker_run(const struct worker *worker, int ready_fd, atomic_uint *beat)
 			err = wait_for_end(&s, beat);
 		server_stop(s.map_server);
 		server_stop(s.control_server);
-		dmarc_stats_stop(s.stats);
+		batches_stop(s.stats);
+		history_stop(s.history);
 		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends: %s",
 		    err == BS_OK ? "it was told to" : bs_err_text(err));
 	}

@@ -67,7 +67,7 @@ def ctl_conf(b):
     url, password_file = database.policy(b)
     return conf_text(b, {"ctl": {
         "database": url, "database_password_file": password_file, "keyd": b.path("run", "keyd"),
-        "milter_control": milter_path(b, "control"), "lmtp_control": lmtp_path(b, "control"),
+        "milter_control": milter_path(b, "control"), "trace_key_file": b.path("etc", "trace.key"), "lmtp_control": lmtp_path(b, "control"),
     }})
 
 

@@ -45,7 +45,7 @@ sum(void *ctx, const struct bs_dmarc_row *r)
 }
 
 static void
-add(struct dmarc_stats *stats, int64_t day, unsigned n)
+add(struct batches *stats, int64_t day, unsigned n)
 {
 	struct bs_dmarc_row r = row(day, n);
 
@@ -57,14 +57,14 @@ test_all_are_written_at_the_end(void **state)
 {
 	struct bs_store_policy *store = open_store();
 	struct pool *pool = start_pool(fx.policy_url);
-	struct dmarc_stats *stats;
+	struct batches *stats;
 	uint64_t messages = 0;
 
 	(void)state;
 	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
 	for (unsigned i = 0; i < 300; i++)
 		add(stats, INT32_MAX, i % 50);
-	dmarc_stats_free(stats);
+	batches_free(stats);
 	assert_int_equal(bs_dmarc_list(store, NULL, INT32_MAX, sum, &messages), BS_OK);
 	assert_int_equal(messages, 300);
 	pool_free(pool);
@@ -77,19 +77,19 @@ test_a_full_batch_does_not_wait_for_its_time(void **state)
 	struct bs_store_policy *store = open_store();
 	struct pool *pool = start_pool(fx.policy_url);
 	int64_t until = bs_now_ms() + WAIT_MS;
-	struct dmarc_stats_counts counts = { 0 };
-	struct dmarc_stats *stats;
+	struct batches_counts counts = { 0 };
+	struct batches *stats;
 
 	(void)state;
 	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
 	for (unsigned i = 0; i < DMARC_STATS_BATCH; i++)
 		add(stats, INT32_MAX, 1000 + i);
 	while (counts.written < DMARC_STATS_BATCH && bs_now_ms() < until) {
-		dmarc_stats_read(stats, &counts);
+		batches_read(stats, &counts);
 		usleep(1000);
 	}
 	assert_int_equal(counts.written, DMARC_STATS_BATCH);
-	dmarc_stats_free(stats);
+	batches_free(stats);
 	pool_free(pool);
 	bs_store_policy_close(store);
 }
@@ -98,8 +98,8 @@ static void
 test_a_database_that_is_not_there_costs_the_counts_alone(void **state)
 {
 	struct pool *pool = start_pool("sqlite:/nonexistent/policy.db");
-	struct dmarc_stats_counts counts;
-	struct dmarc_stats *stats;
+	struct batches_counts counts;
+	struct batches *stats;
 	int64_t start = bs_now_ms();
 
 	(void)state;
@@ -107,13 +107,13 @@ test_a_database_that_is_not_there_costs_the_counts_alone(void **state)
 	for (unsigned i = 0; i < 5000; i++)
 		add(stats, 1, i);
 	assert_true(bs_now_ms() - start < WAIT_MS);
-	dmarc_stats_stop(stats);
+	batches_stop(stats);
 	add(stats, 1, 0);
-	dmarc_stats_read(stats, &counts);
+	batches_read(stats, &counts);
 	assert_int_equal(counts.added, 5001);
 	assert_int_equal(counts.written, 0);
 	assert_true(counts.dropped >= 5000 - DMARC_STATS_ROWS_MAX);
-	dmarc_stats_free(stats);
+	batches_free(stats);
 	pool_free(pool);
 }
 
@@ -123,13 +123,13 @@ test_days_past_their_time_go(void **state)
 	struct bs_store_policy *store = open_store();
 	struct pool *pool = start_pool(fx.policy_url);
 	struct bs_dmarc_row old = row(10, 1);
-	struct dmarc_stats *stats;
+	struct batches *stats;
 	uint64_t messages = 0;
 
 	(void)state;
 	assert_int_equal(bs_dmarc_add(store, &old, 1), BS_OK);
 	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
-	dmarc_stats_free(stats);
+	batches_free(stats);
 	assert_int_equal(bs_dmarc_list(store, NULL, 10, sum, &messages), BS_OK);
 	assert_int_equal(messages, 0);
 	pool_free(pool);
