@@ -63,7 +63,7 @@ static const struct {
 	{ "num-queries-per-thread:", "2048" },
 	{ "msg-cache-size:", "8m" },
 	{ "rrset-cache-size:", "16m" },
-	{ "infra-host-ttl:", "60" },
+	{ "infra-host-ttl:", "10" }, /* a server that kept silent is not asked until then, whatever the next option says */
 	{ "infra-keep-probing:", "yes" },
 	{ "infra-cache-max-rtt:", "3000" },
 	{ "unblock-lan-zones:", "yes" }, /* reverse names of private networks are asked for like any other */
