@@ -3,7 +3,7 @@ A soak: mail comes in by SMTP, owners read, copy, move, throw away, append and t
 while imap and lmtp processes, and later keyd, the milter and Dovecot's master, are killed -9.
 
 Afterwards nothing is lost, damaged (the SHA-256 of every body), or there too often, and the processes that live long hold no
-more descriptors than before, and about the memory.
+more descriptors than before, and about the memory. (test_growth.py looks for the little that a single session leaves behind.)
 
 What LMTP allows to be there twice: what was saved when lmtp died before its reply comes again from Postfix's queue. Postfix
 says so in its log, for each such recipient and time, "message may be sent more than once". And an lmtp whose master has died
@@ -183,6 +183,7 @@ def sent_again(log):
 def soak(system, warm_s, steady_s, storm_rounds, pause_s, growth_kib):
     s = Soak(system, 20260, pause_s)
     s.calm(warm_s)
+    growth.wait_quiet(system)
     before = growth.census(system)
     sessions = s.sessions()
     s.calm(steady_s)

@@ -13,7 +13,7 @@ import results
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 E2E = ROOT / "tests" / "e2e"
 STORAGES = ("sdbox", "maildir", "mdbox")
-LONGEST = ("test_nothing_lost.py", "test_soak.py")
+LONGEST = ("test_nothing_lost.py", "test_soak.py", "test_growth.py")
 PARALLEL = 2
 TAIL = 6000  # characters of a failed job's output that are shown
 
