@@ -31,7 +31,7 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_STRING, dns_servers, "system", 0, 0, "who is asked: system (/etc/resolv.conf), root (nobody: we look names up ourselves), none, or addresses ADDR[@PORT]"),
 	ITEM(BS_CONF_INT, dns_cache, "20000", 0, 1000000, "answers that are remembered"),
 	ITEM(BS_CONF_INT, dns_pending, "2000", 10, 100000, "questions under way at the same time; what is beyond gets no answer"),
-	ITEM(BS_CONF_STRING, trusted_networks, "127.0.0.0/8 ::1", 0, 0, "clients that SPF, block lists, greylist and client rates do not ask about: our backup MX, mailing list hosts"),
+	ITEM(BS_CONF_STRING, trusted_networks, "127.0.0.0/8 ::1", 0, 0, "clients that SPF, block lists, DMARC, greylist and client rates do not ask about: our backup MX, mailing list hosts"),
 	ITEM(BS_CONF_STRING, dnsbl_lists, "", 0, 0, "block and allow lists: KIND ZONE WEIGHT or KIND ZONE CODE=WEIGHT,CODE=WEIGHT; ... (basalt-milter(8))"),
 	ITEM(BS_CONF_INT, dnsbl_timeout_ms, "4000", 100, 8000, "how long after the connection a list may take to answer"),
 	ITEM(BS_CONF_STRING, trace_key_file, "", 0, 0, "key of what limits, greylist and history remember, the same on all nodes (basaltctl trace-key); empty: they can't be asked"),

@@ -101,6 +101,14 @@ def test_a_signature_passes(site, keys, selector):
     assert "dmarc=pass (p=reject) header.from=reject.example" in found
 
 
+def test_what_a_trusted_host_relays_is_no_forgery(site):
+    """Its address is not the author's; a backup MX would have to bounce what it took for us."""
+    tagged = mail("nokey")
+    assert send(site, site.account(), tagged, sender="a@nokey.example", client="127.0.0.9")[0] == 250
+    assert "dmarc=" not in results(site, tagged[0]) and "dmarc" not in verdict(site, tagged[0])[2]
+    assert send(site, site.account(), mail("nokey"), sender="a@nokey.example")[0] == 550
+
+
 def test_a_changed_message_does_not(site, keys):
     tag, data = mail("none", keys=keys)
     assert send(site, site.account(), (tag, data.replace(b"Somebody", b"Nobody")))[0] == 250
