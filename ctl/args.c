@@ -26,7 +26,7 @@ static const struct option {
 	{ "--lifetime", CTL_LIFETIME, "SECONDS", "how long mail may wait in a queue: 518400 (six days) if not given" },
 	{ "--from", CTL_FROM, "ADDRESS", "the envelope sender; none or <>: the null sender" },
 	{ "--rcpt", CTL_RCPT, "ADDRESS", "a recipient; may be given up to 20 times" },
-	{ "--client", CTL_CLIENT, "IP", "the address of the client that sends" },
+	{ "--client", CTL_CLIENT, "IP", "the address of the client that sends; none: as from a trusted network" },
 	{ "--helo", CTL_HELO, "NAME", "what it says in HELO" },
 	{ "--login", CTL_LOGIN, "NAME", "sent by one of our users, logged in as NAME" },
 	{ "--at", CTL_AT, "UNIXTIME", "as if it came at that time" },

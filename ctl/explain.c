@@ -1,4 +1,5 @@
 /* basaltctl explain: what the milter would do with a message, and why; nothing is sent, written or counted. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +14,14 @@
 #define TIMEOUT_MS 125000 /* a little more than the milter gives it */
 #define READ_SIZE 65536
 
+static bool
+is_address(const char *text)
+{
+	unsigned char addr[16];
+
+	return inet_pton(AF_INET, text, addr) == 1 || inet_pton(AF_INET6, text, addr) == 1;
+}
+
 /* The options as a question; NULL: it has been said what is wrong. */
 static json_t *
 question(const struct ctl_args *args, off_t size)
@@ -25,6 +34,11 @@ question(const struct ctl_args *args, off_t size)
 
 	if (at != NULL && (*at == '\0' || *end != '\0' || at_s <= 0)) {
 		ctl_fail(BS_ERR_ARG, "--at takes seconds since 1970, as `date +%%s` prints them");
+		json_decref(rcpt);
+		return NULL;
+	}
+	if (client != NULL && !is_address(client)) {
+		ctl_fail(BS_ERR_ARG, "--client takes an IP address, not `%s`", client);
 		json_decref(rcpt);
 		return NULL;
 	}

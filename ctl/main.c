@@ -95,7 +95,7 @@ const struct ctl_verb ctl_verbs[] = {
 	    "FILE is a message as it arrives. It goes through every check in the running milter, dry: nothing is sent,\n"
 	    "written, counted or remembered. Lines with + - ~ are changes to the header.\n",
 	    explain_run },
-	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd and milter answer, and what they say",
+	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd, milter and lmtp answer, and what they say",
 	    "Exit status 75: one of them does not.\n", status_show },
 	{ "db", "migrate", "", 0, 0, 0, "makes or upgrades the policy database's tables", NULL, db_migrate },
 };

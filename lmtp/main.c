@@ -17,7 +17,7 @@
 #include "verdict_keys.h"
 
 static const char usage_text[] =
-    "usage: basalt-lmtp -c FILE [--check-config]\n"
+    "usage: basalt-lmtp [-c FILE] [--check-config]\n"
     "  -c, --config FILE   configuration (default /etc/basalt/lmtp.conf)\n"
     "  --check-config      read it, say what is wrong, and end\n"
     "  --defaults          print a configuration file with all defaults\n"

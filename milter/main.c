@@ -34,7 +34,7 @@ struct milter {
 };
 
 static const char usage_text[] =
-    "usage: basalt-milter -c FILE [--check-config]\n"
+    "usage: basalt-milter [-c FILE] [--check-config]\n"
     "  -c, --config FILE   configuration (default /etc/basalt/milter.conf)\n"
     "  --check-config      read it, say what is wrong, and end\n"
     "  --defaults          print a configuration file with all defaults\n"

@@ -85,6 +85,7 @@ def test_a_large_message_and_bare_line_feeds(box):
     (["--rcpt"], 2, "a value must follow --rcpt"),
     ([], 2, "--rcpt is missing"),
     (["--rcpt", "a@example.org", "--at", "yesterday"], 2, "seconds since 1970"),
+    (["--rcpt", "a@example.org", "--client", "localhost"], 2, "--client takes an IP address"),
     (["--rcpt", "x" * 400 + "@example.org"], 75, "too long"),
     (["--rcpt", "a@example.org"] * 21, 2, "too often"),
 ])
