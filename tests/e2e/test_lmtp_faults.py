@@ -2,18 +2,16 @@
 import os
 import random
 import signal
-import tarfile
 import time
 
 import pytest
 
 import clients
+import corpus
 import messages
-import systems
 import verdicts
 
 SENDER = "sender@out.example"
-SHARED = [d / "shared" / "data" / "mime.tar.xz" for d in (systems.ROOT.parent, systems.ROOT.parent.parent)]
 SAMPLE = 200
 
 
@@ -145,28 +143,15 @@ def test_odd_bytes_pass_unchanged(system):
     ])
 
 
-def corpus():
-    for file in SHARED:
-        if file.exists():
-            with tarfile.open(file) as tar:
-                return [tar.extractfile(m).read() for m in tar if m.isfile()]
-    pytest.skip(f"shared data absent: {SHARED[0]}")
-
-
-def as_sent(raw):
-    """With CRLF line ends, as a mail server has it."""
-    return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
 @pytest.mark.limit(400)
 def test_mail_of_the_world_passes_unchanged(system):
-    everything = [as_sent(raw) for raw in corpus()]
+    everything = corpus.load()
     same_through_both(system, random.Random(7).sample(everything, SAMPLE))
 
 
 @pytest.mark.long
 @pytest.mark.limit(5400)
 def test_all_mail_of_the_world_passes_unchanged(system):
-    everything = [as_sent(raw) for raw in corpus()]
+    everything = corpus.load()
     for at in range(0, len(everything), SAMPLE):
         same_through_both(system, everything[at:at + SAMPLE])
