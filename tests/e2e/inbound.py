@@ -70,7 +70,8 @@ def key_records():
 
 
 class Site:
-    def __init__(self, storage="sdbox", db="sqlite", **settings):
+    def __init__(self, storage="sdbox", db="sqlite", more=(), **settings):
+        """more: options of tests/sandbox; settings: milter__cache_s=5."""
         self.outside = smtpsink.SmtpSink()
         self.folder = tempfile.TemporaryDirectory(prefix=systems.PREFIX)
         zone = pathlib.Path(self.folder.name) / "zone"
@@ -78,7 +79,7 @@ class Site:
         settings = {**QUICK, "postfix.default_transport": f"smtp:[127.0.0.1]:{self.outside.port}",
                     **{k.replace("__", "."): v for k, v in settings.items()}}
         options = [word for k, v in settings.items() for word in ("--set", f"{k}={v}")]
-        self.system = systems.System([*systems.CHEAP_KDF, "--dns", str(zone), *options], storage=storage, db=db)
+        self.system = systems.System([*systems.CHEAP_KDF, "--dns", str(zone), *more, *options], storage=storage, db=db)
 
     def __enter__(self):
         self.outside.__enter__()
@@ -125,11 +126,11 @@ class Site:
             c.ehlo(helo)
             yield c
 
-    def send(self, sender, recipients, message, client=CLEAN, helo="mx.pass.example"):
-        """One transaction: ({recipient: (code, text)}, (code, text) of the data, or None)."""
+    def send(self, sender, recipients, message, client=CLEAN, helo="mx.pass.example", options=(), notify=()):
+        """One transaction: ({recipient: (code, text)}, (code, text) of the data, or None). options, notify: DSN's, of MAIL and RCPT."""
         with self.client(client, helo) as c:
-            c.mail(sender, ["BODY=8BITMIME"])
-            answers = {r: text_of(c.rcpt(r)) for r in recipients}
+            begun = text_of(c.mail(sender, ["BODY=8BITMIME", *options]))
+            answers = {r: text_of(c.rcpt(r, list(notify))) if begun[0] == 250 else begun for r in recipients}
             if all(code != 250 for code, _ in answers.values()):
                 return answers, None
             return answers, text_of(c.data(message))
