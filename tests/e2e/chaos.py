@@ -52,28 +52,29 @@ def writes_below(pid, roots):
 
 
 class Sender(threading.Thread):
-    """Sends messages of mixed sizes to random recipients until stopped."""
+    """Sends messages of mixed sizes to some of the recipients, or to all, until stopped."""
 
-    def __init__(self, port, recipients, seed):
+    def __init__(self, port, recipients, seed, author="sender@elsewhere.test", sizes=(2, 5, 20, 20, 200, 1500), to_all=False):
         super().__init__(daemon=True)
         self.port, self.recipients, self.rng = port, recipients, random.Random(seed)
+        self.author, self.sizes, self.to_all = author, sizes, to_all
         self.journal = []        # (id, recipient)
         self.refused = 0         # transactions that ended in anything but 250
         self.transaction = False # MAIL was sent, the final reply is not here yet
         self.stopping = threading.Event()
 
     def message(self, number):
-        kib = self.rng.choice([2, 5, 20, 20, 200, 1500])
+        kib = self.rng.choice(self.sizes)
         line = "".join(self.rng.choice("abcdefgh ijklmnop") for _ in range(70)) + "\r\n"
-        return (f"From: sender@elsewhere.test\r\nSubject: chaos\r\n{ID_HEADER}: {number}\r\n\r\n"
+        return (f"From: {self.author}\r\nSubject: chaos\r\nMessage-ID: <{number}@chaos.test>\r\n{ID_HEADER}: {number}\r\n\r\n"
                 + line * (kib * 1024 // len(line))).encode()
 
     def send_one(self, smtp):
         number = uuid.uuid4().hex
-        wanted = self.rng.sample(self.recipients, self.rng.randint(1, min(4, len(self.recipients))))
+        wanted = self.recipients if self.to_all else self.rng.sample(self.recipients, self.rng.randint(1, min(4, len(self.recipients))))
         self.transaction = True
         try:
-            smtp.mail("sender@elsewhere.test")
+            smtp.mail(self.author)
             accepted = [r for r in wanted if smtp.rcpt(r)[0] == 250]
             code = smtp.data(self.message(number))[0] if accepted else 0
         finally:
@@ -105,10 +106,10 @@ def lmtp_processes(master):
     return [p for p in canary.descendants(master) if process_name(p) == "lmtp"]
 
 
-def kill_in_delivery(dovecot_master, mail_roots, victim, deadline_s=30):
+def kill_in_delivery(dovecot_master, mail_roots, victim, deadline_s=30, number=signal.SIGKILL):
     """
-    Waits until an lmtp process is in the middle of a delivery, then kills -9 what victim(pid of that lmtp) names.
-    True: it was a hit. False: no delivery was seen open until the deadline, and nothing was killed.
+    Waits until an lmtp process is in the middle of a delivery, then kills -9 what victim(pid of that lmtp) names, or sends it
+    another signal. True: it was a hit. False: no delivery was seen open until the deadline, and nothing was killed.
     """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
@@ -118,7 +119,7 @@ def kill_in_delivery(dovecot_master, mail_roots, victim, deadline_s=30):
             send_signal(lmtp, signal.SIGSTOP)
             try:
                 if writes_below(lmtp, mail_roots):
-                    hit = [send_signal(pid, signal.SIGKILL) for pid in victim(lmtp)]
+                    hit = [send_signal(pid, number) for pid in victim(lmtp)]
                     return bool(hit) and all(hit)
             finally:
                 send_signal(lmtp, signal.SIGCONT)
