@@ -43,7 +43,7 @@ make_site_key(const char *path)
 		(void)fprintf(stderr, "basalt-keyd: %s\n", errbuf[0] == '\0' ? bs_err_text(err) : errbuf);
 		return 1;
 	}
-	(void)printf("%s: keep it secret and in your backups; %s.pub: for Dovecot's basalt_site_key\n", path, path);
+	(void)printf("%s: keep it secret, with a copy offline, apart from the backups; %s.pub: for Dovecot's basalt_site_key\n", path, path);
 	return 0;
 }
 
