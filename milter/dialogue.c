@@ -143,7 +143,7 @@ on_mail(void *arg, struct transport_session *line, const char *address, char *co
 
 	(void)answer;
 	finish(talk, REPORT_ABORTED, NULL);
-	note_fact(talk, session_begin_message(talk->session, address, args));
+	note_fact(talk, session_begin_message(talk->session, transport_address(line, "{mail_addr}", address), args));
 	note_fact(talk, take_login(talk->session, line));
 	checks_mail(&talk->shared->services, talk->session);
 }
@@ -198,6 +198,9 @@ on_rcpt(void *arg, struct transport_session *line, const char *address, const st
 	enum bs_err err;
 
 	take_queue_id(session, line);
+	/* Where it refuses, the macro is the reply's text. */
+	if (refused == NULL)
+		address = transport_address(line, "{rcpt_addr}", address);
 	err = talk->failed ? BS_ERR_NOMEM : session_add_recipient(session, address, &recipient);
 	if (err != BS_OK) {
 		answer_reply(answer, err == BS_ERR_LIMIT ? &too_many_recipients : &no_memory);
@@ -344,7 +347,7 @@ dialogue_events(struct transport_events *out)
 		.want = TRANSPORT_CONNECT | TRANSPORT_HELO | TRANSPORT_MAIL | TRANSPORT_RCPT | TRANSPORT_HEADER |
 		    (checks_want_body() ? TRANSPORT_BODY : 0) | TRANSPORT_END,
 		.answers = TRANSPORT_RCPT | TRANSPORT_END,
-		.macros = { .mail = "{auth_authen} {auth_type}", .rcpt = "i {rcpt_mailer} {rcpt_host} {rcpt_addr}", .end = "i" },
+		.macros = { .mail = "{auth_authen} {auth_type} {mail_addr}", .rcpt = "i {rcpt_mailer} {rcpt_host} {rcpt_addr}", .end = "i" },
 		.open = on_open,
 		.connect = on_connect,
 		.helo = on_helo,

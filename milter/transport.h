@@ -156,6 +156,13 @@ transport_progress(struct transport_session *line)
 	return line->does->progress(line);
 }
 
+/*
+ * address (with or without its <>) as the server reads it, which is where it delivers, or bounces to: "a%b.example",
+ * "b.example!a", "a@b.example(c)" and "a@b.example@[192.0.2.1]" are all a@b.example to it. name: the macro that says so. As it
+ * came where both differ in nothing but case, or the server does not say. Valid within the event.
+ */
+const char *transport_address(struct transport_session *line, const char *name, const char *address);
+
 /* For engines, at RCPT: whether the macros say that the server itself refuses this recipient. */
 bool transport_is_refused(struct transport_session *line, struct transport_refusal *out);
 
