@@ -14,8 +14,8 @@
 
 /* Of a session, and likewise of a message. */
 struct memory {
-	struct dnsbl_look *client, *helo; /* under way */
-	struct dnsbl_score score;         /* of those that were waited for */
+	struct dnsbl_look *client, *helo;    /* under way */
+	struct dnsbl_score score, of_helo; /* of those that were waited for */
 };
 struct memory_of_message {
 	struct dnsbl_look *sender;
@@ -69,7 +69,9 @@ helo(struct check_call *call)
 
 	if (memory == NULL)
 		return;
+	/* Said again, it counts once, and another name instead of it. */
 	dnsbl_drop(memory->helo);
+	memory->of_helo = (struct dnsbl_score){ 0 };
 	memory->helo = dnsbl_begin_domain(call->services->dnsbl, call->services->dns, call->session->helo);
 }
 
@@ -93,9 +95,10 @@ collect(struct session *session, struct dnsbl_score *out)
 	struct memory_of_message *more = session->msg.state[BS_CHECK_DNSBL];
 
 	dnsbl_finish(memory->client, &memory->score);
-	dnsbl_finish(memory->helo, &memory->score);
+	dnsbl_finish(memory->helo, &memory->of_helo);
 	memory->client = memory->helo = NULL;
 	*out = memory->score;
+	dnsbl_add(out, &memory->of_helo);
 	if (more == NULL)
 		return;
 	dnsbl_finish(more->sender, &more->score);

@@ -115,6 +115,47 @@ def site():
     s.stop()
 
 
+# --- addresses ---
+
+SPELLINGS = ("{0}%example.org", "example.org!{0}", "{0}@example.org@[127.0.0.1]", "{0}%example.org@[127.0.0.1]",
+             '"{0}@example.org"', '"{0}@example.org"@[127.0.0.1]', "@[127.0.0.1]:{0}%example.org", "{0}@example.org(words)",
+             "{0}@example.org@", "{0}@ example.org", "{0}+more%example.org", "{0}@example.org.", '"{0}"@example.org')
+
+
+def answer(client, to, sender="a@pass.example"):
+    """To RCPT, with the addresses as they stand here."""
+    assert client.docmd("MAIL", f"FROM:<{sender}>")[0] == 250
+    code, text = client.docmd("RCPT", f"TO:<{to}>")
+    client.rset()
+    return code, text.decode()
+
+
+def test_no_spelling_of_a_recipient_leads_past_the_checks(site):
+    local = site.account().partition("@")[0]
+    for spelling in SPELLINGS:
+        with site.client("192.0.2.66") as c:
+            code, text = answer(c, spelling.format(local))
+        assert code == 550 and "bl.example" in text, (spelling, code, text)
+
+
+def test_what_postfix_itself_would_deliver_is_refused(site):
+    """Whoever has an address of the host itself in brackets: no mailbox, and no bounce later."""
+    site.account()
+    with site.client() as c:
+        for to in ("root@[127.0.0.1]", "user1@[127.0.0.1]"):
+            code, text = answer(c, to)
+            assert code == 550 and "5.1.1" in text, (to, code, text)
+
+
+def test_no_spelling_of_a_sender_hides_whose_domain_it_is(site):
+    to = site.account(spf="reject")
+    for sender in ("a%hard.example", "hard.example!a", '"a@hard.example"', "a@hard.example(b@pass.example)",
+                   "a@hard.example(@pass.example"):
+        with site.client() as c:
+            code, text = answer(c, to, sender)
+        assert code == 550 and "hard.example (SPF)" in text, (sender, code, text)
+
+
 # --- SPF ---
 
 def test_a_domain_that_says_no_is_refused_with_its_words(site):
@@ -218,6 +259,19 @@ def test_domains_of_sender_and_helo(site):
         assert s.rcpt(to, "a@spammer.example", helo="spammer.example")[0] == 550
         assert s.finding("dnsbl", **{"from": "a@spammer.example"})[0]["reason"].startswith("score 10 of 10:"), "counted once"
         assert s.rcpt(to, "a@pass.example", helo="[192.0.2.7]")[0] == 250
+
+
+def test_a_helo_that_is_said_again_counts_once(site):
+    with Lists("domain dbl.example 6") as s:
+        to = s.account()
+        with s.client(helo="spammer.example") as c:
+            for _ in range(3):
+                assert answer(c, to)[0] == 250
+                c.ehlo("spammer.example")
+            c.ehlo("mx.pass.example")
+            assert answer(c, to)[0] == 250
+        found, _ = s.finding("dnsbl")
+        assert found["reason"].startswith("score 0 of 10"), found
 
 
 def test_a_list_of_everybody_is_found_out_and_reported(site):
