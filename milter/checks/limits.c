@@ -8,6 +8,7 @@
  * nobody uses up an account's rate with mail that block lists keep out.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "address.h"
@@ -71,11 +72,24 @@ is_too_large(struct finding *finding, const struct bs_policy *policy, uint64_t s
 	return true;
 }
 
+/* The account of a login, in whatever case and with whatever extension it was named. */
+static void
+account_of(const char *login, char out[BS_ADDRESS_MAX + 1])
+{
+	char clean[BS_ADDRESS_MAX + 1];
+
+	if (bs_address_parse(login, clean) == BS_OK)
+		bs_address_base(clean, out);
+	else
+		(void)snprintf(out, BS_ADDRESS_MAX + 1, "%s", login);
+}
+
 /* A login sends to one more. */
 static void
 rcpt(struct check_call *call)
 {
 	struct session *session = call->session;
+	char account[BS_ADDRESS_MAX + 1];
 	struct message *msg = &session->msg;
 	struct counting counting = { 0 };
 	enum bs_err err = BS_OK;
@@ -93,7 +107,8 @@ rcpt(struct check_call *call)
 		return;
 	if (call->services->ledger == NULL)
 		counting.err = BS_ERR_UNAVAIL;
-	add(call, &counting, msg->login->policy->rate_login, "login", session->auth_login, "");
+	account_of(session->auth_login, account);
+	add(call, &counting, msg->login->policy->rate_login, "login", account, "");
 	count(call, &counting);
 }
 
@@ -142,7 +157,7 @@ end(struct check_call *call)
 
 		if (is_too_large(&finding, msg->finals[i]->target->policy, msg->header_bytes + msg->body_bytes) &&
 		    session_keep_finding(&msg->finals[i]->found, &finding) != BS_OK)
-			msg->too_many = true;
+			msg->no_memory = true;
 	}
 }
 

@@ -104,6 +104,7 @@ def test_a_login_sends_to_so_many_and_no_more(site):
             return [c.rcpt(friend.replace("@", f"+{i}@"))[0] for i in range(n)]
     assert send(login, 5) == [250, 250, 250, 452, 452], "the sender's policy counts, not that of whom he writes to"
     assert send(login, 1) == [452]
+    assert send(login.upper(), 1) == [452], "one account, however it is named"
     assert send(free, 4) == [250] * 4
 
 
