@@ -84,7 +84,7 @@ run_one(const struct check *check, check_fn fn, struct check_call *call, struct 
 	call->finding = NULL;
 	finding.us = (uint32_t)(now_us() - start);
 	if (finding.outcome != CHECK_NOTHING && session_keep_finding(found, &finding) != BS_OK)
-		call->session->msg.too_many = true;
+		call->session->msg.no_memory = true;
 }
 
 static bool

@@ -254,8 +254,10 @@ on_header(void *arg, const char *name, const char *value, struct transport_answe
 	err = look_for_forgery(talk, name, value);
 	if (err == BS_OK && name_is(name, "Message-ID", false) && session->msg.message_id[0] == '\0')
 		err = session_set(session, &session->msg.message_id, value + strspn(value, " \t\r\n"));
-	if (err != BS_OK)
+	if (err == BS_ERR_LIMIT)
 		session->msg.too_many = true;
+	else if (err != BS_OK)
+		session->msg.no_memory = true;
 	checks_header(&talk->shared->services, session, name, value);
 }
 
@@ -296,12 +298,13 @@ outcome_of(const struct transport_answer *answer)
 static void
 conclude(struct talk *talk, struct transport_session *line, struct verdict *verdict, struct transport_answer *answer)
 {
-	if (talk->failed || talk->session->msg.too_many) {
-		answer_reply(answer, talk->failed ? &no_memory : &too_many_headers);
+	if (talk->session->msg.too_many && !talk->failed) {
+		answer_reply(answer, &too_many_headers);
 		return;
 	}
-	checks_end(&talk->shared->services, talk->session);
-	if (judge_message(talk->session, verdict) != BS_OK)
+	if (!talk->failed && !talk->session->msg.no_memory)
+		checks_end(&talk->shared->services, talk->session);
+	if (talk->failed || talk->session->msg.no_memory || judge_message(talk->session, verdict) != BS_OK)
 		answer_reply(answer, &no_memory);
 	else if (verdict->action == VERDICT_REJECT || verdict->action == VERDICT_DEFER)
 		answer_reply(answer, &verdict->reply);

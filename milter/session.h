@@ -83,6 +83,7 @@ struct message {
 	uint64_t header_bytes;
 	uint64_t body_bytes; /* 0 where no check reads the body */
 	bool too_many;       /* a limit was passed in the header: refuse at the end */
+	bool no_memory;      /* something of it could not be kept: defer at the end */
 	int64_t started_ms;
 	int64_t now_s; /* seconds since 1970: when the message came, or is said to have come */
 	bool left;           /* without basalt-lmtp: some account's verdict could not be carried out */
