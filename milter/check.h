@@ -111,6 +111,8 @@ void checks_forget_session(struct session *session);
 
 /* For checks: whether the client stands in one of the trusted networks, or has no address: it is not asked about. */
 bool check_is_trusted(const struct check_call *call);
+/* So long from now on, but not beyond what RCPT may take with all accounts behind the address. */
+int64_t check_until_ms(const struct check_call *call, int64_t ms);
 /* A reply and a reason, by printf; what is too long is cut off, what may not stand there is '?'. */
 void finding_reply(struct finding *finding, const char *code, const char *status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -26,6 +26,14 @@ check_is_trusted(const struct check_call *call)
 	return !network_addr(call->session->client_addr, &addr) || networks_hold(&call->services->settings->trusted, &addr);
 }
 
+int64_t
+check_until_ms(const struct check_call *call, int64_t ms)
+{
+	int64_t until_ms = bs_now_ms() + ms, rcpt_ms = call->session->msg.rcpt_until_ms;
+
+	return rcpt_ms != 0 && rcpt_ms < until_ms ? rcpt_ms : until_ms;
+}
+
 /* Some of what is said comes from strangers, and '%' is special to libmilter. */
 static void
 make_safe(char *text, char also)
@@ -79,7 +87,7 @@ run_one(const struct check *check, check_fn fn, struct check_call *call, struct 
 		return;
 	start = now_us();
 	call->finding = &finding; /* cppcheck-suppress autoVariables */
-	call->deadline_ms = bs_now_ms() + check->deadline_ms;
+	call->deadline_ms = check_until_ms(call, check->deadline_ms);
 	fn(call);
 	call->finding = NULL;
 	finding.us = (uint32_t)(now_us() - start);

@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 
+#include "sock.h"
+
+#define RCPT_MS 20000 /* below milter_command_timeout, with the guard's patience before it */
+
 static const struct smtp_reply too_many_accounts = { "452", "4.5.3", "Too many recipients" };
 
 /* What was found on the connection, the message and one more thing, in the order of the checks. */
@@ -81,8 +85,8 @@ answer_targets(struct recipient *recipient)
 	return err;
 }
 
-void
-judge_recipient(const struct check_services *services, struct session *session, struct recipient *recipient)
+static void
+ask_and_decide(const struct check_services *services, struct session *session, struct recipient *recipient)
 {
 	struct bs_policy policy;
 	enum bs_err err;
@@ -100,6 +104,14 @@ judge_recipient(const struct check_services *services, struct session *session, 
 		err = answer_targets(recipient);
 	if (err != BS_OK)
 		recipient->verdict = (struct verdict){ .action = VERDICT_DEFER, .reply = too_many_accounts };
+}
+
+void
+judge_recipient(const struct check_services *services, struct session *session, struct recipient *recipient)
+{
+	session->msg.rcpt_until_ms = bs_now_ms() + RCPT_MS;
+	ask_and_decide(services, session, recipient);
+	session->msg.rcpt_until_ms = 0;
 }
 
 bool

@@ -10,7 +10,7 @@
 
 #include "check.h"
 
-/* Runs the checks of rcpt and target, and decides. */
+/* Runs the checks of rcpt and target, and decides; what can't be asked within 20 s, of all accounts together, is down. */
 void judge_recipient(const struct check_services *services, struct session *session, struct recipient *recipient);
 
 /*

@@ -85,6 +85,7 @@ struct message {
 	bool too_many;       /* a limit was passed in the header: refuse at the end */
 	bool no_memory;      /* something of it could not be kept: defer at the end */
 	int64_t started_ms;
+	int64_t rcpt_until_ms; /* when RCPT must have its answer, whatever has not been asked by then; 0: not at RCPT */
 	int64_t now_s; /* seconds since 1970: when the message came, or is said to have come */
 	bool left;           /* without basalt-lmtp: some account's verdict could not be carried out */
 	bool open; /* between MAIL and end, abort or close */

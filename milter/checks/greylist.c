@@ -15,7 +15,6 @@
 #include "network.h"
 #include "sender.h"
 #include "settings.h"
-#include "sock.h"
 
 #define DEADLINE_MS 2000
 
@@ -23,7 +22,7 @@
 static bool
 client_of(struct check_call *call, char out[SENDER_MAX + 1])
 {
-	int64_t spf_deadline_ms = bs_now_ms() + call->services->settings->spf_timeout_ms;
+	int64_t spf_deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
 	const struct session *session = call->session;
 	struct network_addr addr;
 	char text[NETWORK_TEXT_MAX];
@@ -84,7 +83,7 @@ target(struct check_call *call)
 	if (err == BS_OK)
 		err = fill_in(call, client, &grey);
 	if (err == BS_OK)
-		err = ledger_greet(call->services->ledger, &grey, call->session->msg.now_s, call->session->dry, bs_now_ms() + DEADLINE_MS,
+		err = ledger_greet(call->services->ledger, &grey, call->session->msg.now_s, call->session->dry, check_until_ms(call, DEADLINE_MS),
 		    &greeting, &wait_s);
 	if (err == BS_OK) {
 		say(call->finding, greeting, wait_s);

@@ -13,7 +13,6 @@
 #include "check.h"
 #include "quota.h"
 #include "resolve.h"
-#include "sock.h"
 
 #define QUOTA_MS 1000 /* of DEADLINE_MS */
 #define DEADLINE_MS 2500 /* below milter_command_timeout, above the store's own statement timeout */
@@ -90,7 +89,7 @@ target(struct check_call *call)
 	if (call->services->quota == NULL)
 		return;
 	bs_address_base(call->final->target->address, base);
-	quota_ask(call->services->quota, base, call->session->msg.size_declared, bs_now_ms() + QUOTA_MS, &answer);
+	quota_ask(call->services->quota, base, call->session->msg.size_declared, check_until_ms(call, QUOTA_MS), &answer);
 	finding->outcome = CHECK_CLEAN;
 	if (answer.state == QUOTA_UNKNOWN)
 		finding_reason(finding, "quota: no answer");

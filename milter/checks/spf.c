@@ -9,7 +9,6 @@
 #include "auth_spf.h"
 #include "check.h"
 #include "settings.h"
-#include "sock.h"
 
 #define DEADLINE_MS 20000 /* above any settings->spf_timeout_ms */
 
@@ -48,7 +47,7 @@ judge(struct check_call *call, const struct auth_spf *mailfrom, const struct aut
 static void
 target(struct check_call *call)
 {
-	int64_t deadline_ms = bs_now_ms() + call->services->settings->spf_timeout_ms;
+	int64_t deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
 	const struct auth_spf *mailfrom, *helo = NULL;
 
 	if (check_is_trusted(call))

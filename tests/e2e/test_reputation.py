@@ -1,6 +1,8 @@
 """SPF and block lists in basalt-milter, behind a real Postfix, with a zone of an unbound of its own. Clients' addresses come by
 XCLIENT: everything is on loopback."""
 import contextlib
+import socketserver
+import threading
 import time
 
 import pytest
@@ -154,6 +156,36 @@ def test_no_spelling_of_a_sender_hides_whose_domain_it_is(site):
         with site.client() as c:
             code, text = answer(c, to, sender)
         assert code == 550 and "hard.example (SPF)" in text, (sender, code, text)
+
+
+class SlowQuota(socketserver.ThreadingTCPServer):
+    """A quota-status service that has room for everybody, and takes its time."""
+    daemon_threads = allow_reuse_address = True
+
+    class Client(socketserver.StreamRequestHandler):
+        def handle(self):
+            for line in self.rfile:
+                if line == b"\n":
+                    time.sleep(0.4)
+                    self.wfile.write(b"action=OK\n\n")
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Client)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_many_accounts_with_slow_sources_are_answered_in_time():
+    """Longer in all than Postfix waits for a milter's answer."""
+    with SlowQuota() as quota:
+        s = Site(quota_status=f"inet:127.0.0.1:{quota.server_address[1]}")
+        try:
+            s.box.alias("all@example.org", *(s.account() for _ in range(100)))
+            began = time.monotonic()
+            assert s.rcpt("all@example.org")[0] == 250
+            assert time.monotonic() - began < 30
+        finally:
+            s.stop()
+        quota.shutdown()
 
 
 # --- SPF ---
