@@ -124,6 +124,7 @@ bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in m
 install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; nothing into /etc
 	install -D -t $(DESTDIR)/usr/sbin $(filter-out %.so %basaltctl,$(PROGRAMS))
 	install -D -t $(DESTDIR)/usr/bin $(B)/basaltctl
+	ln -sf basaltctl $(DESTDIR)/usr/bin/basalt-passwd
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules $(filter %/lib10_basalt_plugin.so,$(PROGRAMS))
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/doveadm $(filter %/lib10_doveadm_basalt_plugin.so,$(PROGRAMS))
 	install -D -m 644 -t $(DESTDIR)/usr/lib/dovecot/modules/auth $(filter %libauthdb_basalt.so,$(PROGRAMS))
@@ -138,7 +139,7 @@ install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; not
 
 # Configuration, keys and mail stay: docs/INSTALL.md, "Taking it away".
 uninstall: ## removes from DESTDIR/usr what install puts there
-	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter basalt-lmtp) $(DESTDIR)/usr/bin/basaltctl
+	rm -f $(addprefix $(DESTDIR)/usr/sbin/,basalt-keyd basalt-milter basalt-lmtp) $(DESTDIR)/usr/bin/basaltctl $(DESTDIR)/usr/bin/basalt-passwd
 	rm -f $(addprefix $(DESTDIR)/usr/lib/dovecot/modules/,lib10_basalt_plugin.so auth/libauthdb_basalt.so \
 		doveadm/lib10_doveadm_basalt_plugin.so)
 	rm -f $(addprefix $(DESTDIR)/usr/share/man/man8/,$(notdir $(wildcard docs/man/*.8)))

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "keyclient_slots.h"
+#include "notice.h"
 #include "password.h"
 #include "record.h"
 #include "verbs.h"
@@ -82,6 +84,20 @@ add_row(struct ctl *ctl, const char *address, const char *plan)
 	    address, ctl_store_text(ctl, err));
 }
 
+/* Somebody else can open what was just made: the owner's first mail says so. */
+static void
+tell_escrow(const struct ctl *ctl, const char *address)
+{
+	struct bs_slot_list list;
+
+	if (ctl->settings.notify[0] == '\0' || bs_keyclient_slots(ctl->keyd, address, &list) != BS_OK)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		if (list.slots[i].kind == BS_SLOT_ESCROW)
+			ctl_notice(ctl, address, "Your organisation's escrow key can open your mailbox", list.slots[i].label);
+	bs_slot_list_clear(&list);
+}
+
 int
 account_add(struct ctl *ctl)
 {
@@ -101,6 +117,8 @@ account_add(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = add_row(ctl, address, plan.name);
 	bs_secret_free(password);
+	if (rc == CTL_OK)
+		tell_escrow(ctl, address);
 	if (rc == CTL_OK && (ctl->args.given & CTL_JSON) != 0)
 		rc = ctl_print_json(json_pack("{s:s, s:s, s:b}", "address", address, "plan", plan.name, "sealed", plan.sealed));
 	return rc;
@@ -228,23 +246,28 @@ account_show(struct ctl *ctl)
 int
 account_passwd(struct ctl *ctl)
 {
+	uint8_t flags = (uint8_t)((ctl->args.given & CTL_COMPROMISED) != 0 ? BS_CHANGE_COMPROMISED : 0);
 	char address[BS_ADDRESS_MAX + 1];
 	char *old_password = NULL, *new_password = NULL;
+	bool rotated = false;
 	int rc = ctl_address_arg(ctl->args.words[0], address);
 	enum bs_err err;
 
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
-		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Old password", false, &old_password);
+		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Old password, or a recovery code", false, &old_password);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &new_password);
 	if (rc == CTL_OK) {
-		err = bs_keyclient_passwd(ctl->keyd, address, old_password, new_password);
+		err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
 		if (err == BS_ERR_DENIED)
-			rc = ctl_fail(err, "%s: no such account, or the old password is wrong", address);
+			rc = ctl_refused_secret(address, old_password);
 		else if (err != BS_OK)
 			rc = ctl_fail(err, "changing the password of %s: %s", address, ctl_keyd_text(err));
+		else
+			ctl_notice(ctl, address, flags != 0 ? "Your password was changed, and your keys with it" : "Your password was changed",
+			    NULL);
 	}
 	bs_secret_free(new_password);
 	bs_secret_free(old_password);

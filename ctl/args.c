@@ -40,6 +40,9 @@ static const struct option {
 	{ "--plan", CTL_OF_PLAN, "NAME", "for the accounts of this plan" },
 	{ "--domain", CTL_OF_DOMAIN, "DOMAIN", "for the accounts of this domain" },
 	{ "--account", CTL_OF_ACCOUNT, "ADDRESS", "for this account" },
+	{ "--stdout", CTL_STDOUT, NULL, "prints the new secret even where standard output is no terminal" },
+	{ "--label", CTL_LABEL, "TEXT", "what its owner calls it: at most 64 bytes" },
+	{ "--compromised", CTL_COMPROMISED, NULL, "somebody else may know it: new keys as well, all sessions end" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))

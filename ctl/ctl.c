@@ -1,10 +1,12 @@
 #include "ctl.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "conf.h"
 
@@ -24,6 +26,10 @@ static const struct bs_conf_item items[] = {
 	    "control socket of basalt-milter; empty where it does not run" },
 	{ "ctl", "lmtp_control", BS_CONF_STRING, AT(lmtp_control), "", 0, 0,
 	    "control socket of basalt-lmtp; empty where it does not run" },
+	{ "ctl", "notify", BS_CONF_STRING, AT(notify), "", 0, 0,
+	    "program that mails an account what was changed of its keys: \"/usr/sbin/sendmail -i\"; empty: nobody is told" },
+	{ "ctl", "mail_home", BS_CONF_STRING, AT(mail_home), "/var/vmail/%d/%n", 0, 0,
+	    "home of a mail user, where the copies of keys lie: %d domain, %n local part" },
 	{ "ctl", "timeout_ms", BS_CONF_INT, AT(timeout_ms), "15000", 100, 600000, "longest wait for an answer of a daemon" },
 };
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
@@ -42,6 +48,10 @@ check_settings(const struct ctl *ctl)
 
 	if (bs_store_policy_check_url(s->database) != BS_OK)
 		return complain(ctl, "database", s->database, "sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
+	if (s->notify[0] != '/' && s->notify[0] != '\0')
+		return complain(ctl, "notify", s->notify, "an absolute path and its arguments, or empty");
+	if (s->mail_home[0] != '/')
+		return complain(ctl, "mail_home", s->mail_home, "an absolute path");
 	if (s->keyd[0] != '/')
 		return complain(ctl, "keyd", s->keyd, "an absolute path: run_dir of basalt-keyd");
 	if (s->milter_control[0] != '/' && s->milter_control[0] != '\0')
@@ -313,4 +323,20 @@ enum bs_err
 ctl_append_preference(void *ctx, const struct bs_preference *preference)
 {
 	return json_object_set_new(ctx, preference->item, ctl_json_path(preference->value)) == 0 ? BS_OK : BS_ERR_NOMEM;
+}
+
+bool
+ctl_write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text += n;
+		len -= (size_t)n;
+	}
+	return true;
 }

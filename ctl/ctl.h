@@ -25,6 +25,8 @@ enum ctl_exit {
 	CTL_OK = 0,
 	CTL_FAILED = 1,
 	CTL_USAGE = 2,
+	CTL_DENIED = 10, /* of `passwd` alone: the old password is wrong */
+	CTL_WEAK = 11,   /* the new one is too weak */
 	CTL_TEMPFAIL = 75, /* EX_TEMPFAIL: the same command may succeed later */
 	CTL_CONFIG = 78,   /* EX_CONFIG */
 };
@@ -37,6 +39,8 @@ struct ctl_settings {
 	char *milter_control, *lmtp_control;
 	char *trace_key_file;
 	int64_t timeout_ms;
+	char *notify;
+	char *mail_home;
 };
 
 struct ctl {
@@ -73,6 +77,8 @@ int ctl_end_list(const struct ctl *ctl, json_t *take, enum bs_err err, const cha
 
 /* Prints and frees; CTL_OK, or CTL_FAILED with a message when memory or the output ran out. */
 int ctl_print_json(json_t *take);
+/* Writes all of it, whatever interrupts. */
+bool ctl_write_all(int fd, const char *text, size_t len);
 /* A path as JSON: bytes that are not UTF-8 become \xNN. */
 json_t *ctl_json_path(const char *path);
 /* A path for people: control characters become \xNN. */

@@ -24,8 +24,11 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "account", "list", "", 0, 0, CTL_DOMAIN | CTL_JSON, "lists the accounts", NULL, account_list },
 	{ "account", "show", "ADDRESS", 1, 1, CTL_JSON, "an account, and what keyd's public record says of it", NULL,
 	    account_show },
-	{ "account", "passwd", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_PASSWORD, "changes the password; no mail is rewritten",
-	    "With both options standard input holds two lines: the old password, then the new one.\n", account_passwd },
+	{ "account", "passwd", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_PASSWORD | CTL_COMPROMISED,
+	    "changes the password; no mail is rewritten",
+	    "With both password options standard input holds two lines: the old password, then the new one. A recovery code or an\n"
+	    "escrow key does for the old password.\n",
+	    account_passwd },
 	{ "account", "plan", "ADDRESS PLAN", 2, 2, CTL_PASSWORD, "gives the account another plan",
 	    "Where that changes whether or how mail is sealed, keyd wants the account's password. Mail that is stored\n"
 	    "already stays as it is.\n",
@@ -75,6 +78,30 @@ const struct ctl_verb ctl_verbs[] = {
 	    "Checks the digest of every sealed message in files and folders. It finds rot, not tampering. Symbolic links\n"
 	    "are not followed. Exit status 1: something is damaged or can't be read; 75: ended by a signal.\n",
 	    scrub_run },
+	{ "key", "show", "ADDRESS", 1, 1, CTL_JSON, "what opens an account, and who else may", NULL, key_show },
+	{ "key", "add-app-password", "ADDRESS", 1, 1, CTL_LABEL | CTL_STDOUT | CTL_PASSWORD, "a password for one device or program",
+	    "Made here, shown once. It opens mail and changes nothing. Take it back by `key remove`.\n", key_add_app_password },
+	{ "key", "add-recovery", "ADDRESS", 1, 1, CTL_LABEL | CTL_STDOUT | CTL_PASSWORD, "a code for the day the password is forgotten",
+	    "Made here, shown once: write it down. `account passwd` takes it for the old password.\n", key_add_recovery },
+	{ "key", "add-member", "ADDRESS MEMBER", 2, 2, CTL_PASSWORD, "lets another account open this shared mailbox", NULL,
+	    key_add_member },
+	{ "key", "add-escrow", "ADDRESS", 1, 1, CTL_PASSWORD, "lets the domain's escrow key open this account", NULL, key_add_escrow },
+	{ "key", "remove", "ADDRESS SLOT", 2, 2, CTL_PASSWORD, "ends that: what is removed opens nothing any more",
+	    "SLOT is what `key show` calls it. New keys are made, and all sessions of the account end.\n", key_remove },
+	{ "key", "rotate", "ADDRESS", 1, 1, CTL_COMPROMISED | CTL_PASSWORD, "new mail is sealed to a new key; old mail still opens", NULL,
+	    key_rotate },
+	{ "key", "reset", "ADDRESS", 1, 1, CTL_YES | CTL_PASSWORD, "a new password without any old one: older mail is shut",
+	    "Until `key heal`. With a recovery code or an escrow key use `account passwd`, which shuts nothing.\n", key_reset },
+	{ "key", "heal", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_PASSWORD, "opens what a reset shut",
+	    "With both options standard input holds two lines: a password or recovery code of before, then today's password.\n", key_heal },
+	{ "key", "restore", "ADDRESS [FILE]", 1, 2, CTL_PASSWORD, "keys from the copy in the mail home, where the database has older ones",
+	    NULL, key_restore },
+	{ "escrow-key", "new", "FILE", 1, 1, 0, "makes an organisation's escrow key, to be kept offline", NULL, escrow_key_new },
+	{ "passwd", NULL, "ADDRESS [pending | undo]", 1, 2, 0, "for panels: changes a password, two lines on standard input",
+	    "The old password, then the new one; for undo the old one alone. Also called basalt-passwd. pending: both are right until the\n"
+	    "new one has logged in. Exit status 0 changed, 10 the old password is wrong, 11 the new one is too weak, 75 try again later.\n",
+	    panel_passwd },
+	{ "doctor", NULL, "", 0, 0, CTL_JSON, "accounts whose keys need somebody", "Exit status 1: there are some.\n", doctor_run },
 	{ "verdict-key", "new", "FILE", 1, 1, 0, "makes the file of keys for verdict headers",
 	    "basalt-milter seals each recipient's verdict, basalt-lmtp opens it. All nodes need the same file. It is readable by\n"
 	    "the group basalt-verdict, where there is one. A file that exists is kept.\n",
@@ -207,11 +234,34 @@ run(struct ctl *ctl, int argc, char **argv)
 	return run_verb(ctl, argc, argv);
 }
 
+static bool
+is_panel(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return strcmp(slash == NULL ? name : slash + 1, "basalt-passwd") == 0;
+}
+
+/* basalt-passwd [-c FILE] WORD... */
+static int
+run_panel(struct ctl *ctl, int argc, char **argv)
+{
+	static char noun[] = "passwd";
+
+	if (argc > 2 && strcmp(argv[1], "-c") == 0) {
+		ctl->conf_path = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
+	argv[0] = noun;
+	return run_verb(ctl, argc, argv);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct ctl ctl = { .conf_path = DEFAULT_CONF };
-	int status = run(&ctl, argc - 1, argv + 1);
+	int status = is_panel(argv[0]) ? run_panel(&ctl, argc, argv) : run(&ctl, argc - 1, argv + 1);
 
 	ctl_close(&ctl);
 	return status;

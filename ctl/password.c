@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "ctl.h"
+#include "secretcode.h"
 
 /* Byte by byte, so that nothing of a next line is taken. NULL: what is wrong was said. */
 static char *
@@ -94,4 +96,28 @@ ctl_read_password(unsigned given, unsigned option, const char *prompt, bool conf
 		return CTL_FAILED;
 	*out = line;
 	return CTL_OK;
+}
+
+int
+ctl_read_secret(unsigned given, const char *address, char **out)
+{
+	char prompt[BS_ADDRESS_MAX + 64];
+
+	snprintf(prompt, sizeof(prompt), "Password or recovery code of %s", address);
+	return ctl_read_password(given, CTL_PASSWORD, prompt, false, out);
+}
+
+int
+ctl_refused_secret(const char *address, const char *secret)
+{
+	struct bs_code code;
+	unsigned group = 0;
+	enum bs_err err = bs_code_read(secret, strlen(secret), &code, &group);
+
+	bs_wipe(code.secret, sizeof(code.secret));
+	if (err == BS_ERR_ARG)
+		return ctl_fail(BS_ERR_DENIED, "%s: mistyped: look at group %u of the code again", address, group);
+	if (err == BS_OK && code.kind == BS_CODE_APP)
+		return ctl_fail(BS_ERR_DENIED, "%s: an app password opens mail, but changes no keys", address);
+	return ctl_fail(BS_ERR_DENIED, "%s: no such account, or this is neither its password nor a recovery code of it", address);
 }

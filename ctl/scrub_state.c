@@ -104,22 +104,6 @@ paths_json(const struct scrub_state *state)
 
 /* --- the file --- */
 
-static bool
-write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		text += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static int
 replace_file(const char *file, const char *text)
 {
@@ -129,7 +113,7 @@ replace_file(const char *file, const char *text)
 	if (asprintf(&fresh, "%s.new", file) < 0)
 		return ctl_fail(BS_ERR_NOMEM, "%s: %s", file, bs_err_text(BS_ERR_NOMEM));
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || !write_all(fd, text, strlen(text)) || fsync(fd) < 0 || rename(fresh, file) < 0)
+	if (fd < 0 || !ctl_write_all(fd, text, strlen(text)) || fsync(fd) < 0 || rename(fresh, file) < 0)
 		rc = ctl_fail(BS_ERR_IO, "writing the state to %s: %s", fresh, strerror(errno));
 	if (fd >= 0)
 		close(fd);

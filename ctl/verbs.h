@@ -39,6 +39,20 @@ int pref_unset(struct ctl *ctl);
 int dmarc_list(struct ctl *ctl);
 int dmarc_report(struct ctl *ctl);
 
+int key_show(struct ctl *ctl);
+int key_add_app_password(struct ctl *ctl);
+int key_add_recovery(struct ctl *ctl);
+int key_add_member(struct ctl *ctl);
+int key_add_escrow(struct ctl *ctl);
+int key_remove(struct ctl *ctl);
+int key_rotate(struct ctl *ctl);
+int key_reset(struct ctl *ctl);
+int key_heal(struct ctl *ctl);
+int key_restore(struct ctl *ctl);
+int escrow_key_new(struct ctl *ctl);
+int doctor_run(struct ctl *ctl);
+int panel_passwd(struct ctl *ctl);
+
 int verdict_key_new(struct ctl *ctl);
 int verdict_key_rotate(struct ctl *ctl);
 int verdict_key_list(struct ctl *ctl);

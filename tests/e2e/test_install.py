@@ -15,6 +15,7 @@ import keydserver
 EXAMPLES = "usr/share/doc/basalt/examples/"
 PLACED = {
     "usr/sbin/basalt-keyd": 0o755, "usr/sbin/basalt-milter": 0o755, "usr/sbin/basalt-lmtp": 0o755, "usr/bin/basaltctl": 0o755,
+    "usr/bin/basalt-passwd": 0o755,
     "usr/lib/dovecot/modules/lib10_basalt_plugin.so": 0o644, "usr/lib/dovecot/modules/auth/libauthdb_basalt.so": 0o644,
     "usr/share/man/man8/basalt-keyd.8": 0o644, "usr/share/man/man8/basalt-milter.8": 0o644,
     "usr/share/man/man8/basalt-lmtp.8": 0o644,

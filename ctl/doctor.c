@@ -1,0 +1,78 @@
+/* basaltctl doctor: which accounts' keys need a person. */
+#include "home.h"
+#include "keyclient_slots.h"
+#include "verbs.h"
+
+struct doctor {
+	struct ctl *ctl;
+	json_t *list; /* or NULL: lines are printed */
+	unsigned found;
+};
+
+static void
+finding(struct doctor *d, const char *address, const char *what, const char *text)
+{
+	d->found++;
+	if (d->list != NULL)
+		json_array_append_new(d->list, json_pack("{s:s, s:s, s:s}", "account", address, "finding", what, "text", text));
+	else
+		printf("%-40s %s\n", address, text);
+}
+
+static bool
+has_kind(const struct bs_slot_list *list, enum bs_slot_kind kind)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->slots[i].kind == kind)
+			return true;
+	return false;
+}
+
+static enum bs_err
+examine(void *ctx, const struct bs_account *account)
+{
+	struct doctor *d = ctx;
+	const char *address = account->address;
+	struct bs_slot_list list;
+	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, address, &list);
+
+	if (err == BS_ERR_NOENT)
+		finding(d, address, "no-keys", "has no keys: gets no mail and can't log in; `basaltctl key restore` if it had some");
+	else if (err == BS_ERR_AUTH || err == BS_ERR_ROLLBACK || err == BS_ERR_VERSION)
+		finding(d, address, "bad-record", "its keys are damaged, forged or older than before: keyd's log says which");
+	if (err != BS_OK)
+		return bs_err_is_transient(err) ? err : BS_OK;
+	if (home_generation(d->ctl, address) > list.record.generation)
+		finding(d, address, "older-than-mail", "the mail home knows newer keys than the database: `basaltctl key restore`");
+	if (list.kept > 0)
+		finding(d, address, "shut", "mail from before a reset is shut: `basaltctl key heal`");
+	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !has_kind(&list, BS_SLOT_RECOVERY) && !has_kind(&list, BS_SLOT_ESCROW))
+		finding(d, address, "no-recovery", "has no recovery code: a forgotten password loses its mail");
+	bs_slot_list_clear(&list);
+	return BS_OK;
+}
+
+int
+doctor_run(struct ctl *ctl)
+{
+	struct doctor d = { .ctl = ctl };
+	int rc = ctl_open_store(ctl);
+	enum bs_err err;
+
+	if (rc == CTL_OK)
+		rc = ctl_open_keyd(ctl);
+	if (rc != CTL_OK)
+		return rc;
+	if ((ctl->args.given & CTL_JSON) != 0)
+		d.list = json_array();
+	if (ctl->settings.notify[0] == '\0')
+		finding(&d, "-", "no-notices", "ctl.notify is empty: nobody is told by mail when keys are changed");
+	err = bs_account_list(ctl->store, NULL, examine, &d);
+	if (err != BS_OK) {
+		json_decref(d.list);
+		return ctl_fail(err, "looking at the accounts: %s", bs_err_text(err));
+	}
+	if (d.list != NULL)
+		rc = ctl_print_json(d.list);
+	return rc != CTL_OK ? rc : d.found > 0 ? CTL_FAILED : CTL_OK;
+}

@@ -1,0 +1,66 @@
+#include "home.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum bs_err
+home_read_file(const char *path, size_t max, uint8_t **out, size_t *len)
+{
+	FILE *fp = fopen(path, "re");
+	uint8_t *bytes = fp == NULL ? NULL : malloc(max + 1);
+	enum bs_err err = BS_OK;
+
+	if (fp == NULL)
+		return BS_ERR_NOENT;
+	*len = bytes == NULL ? 0 : fread(bytes, 1, max + 1, fp);
+	if (bytes == NULL || ferror(fp))
+		err = bytes == NULL ? BS_ERR_NOMEM : BS_ERR_IO;
+	else if (*len > max)
+		err = BS_ERR_LIMIT;
+	(void)fclose(fp);
+	if (err == BS_OK)
+		*out = bytes;
+	else
+		free(bytes);
+	return err;
+}
+
+void
+home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size)
+{
+	const char *at = bs_address_domain(address), *from = ctl->settings.mail_home;
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (; *from != '\0' && n < size; from++) {
+		int len;
+
+		if (from[0] == '%' && (from[1] == 'd' || from[1] == 'n')) {
+			from++;
+			len = *from == 'd' ? snprintf(out + n, size - n, "%s", at)
+			                   : snprintf(out + n, size - n, "%.*s", (int)(at - 1 - address), address);
+		} else {
+			len = snprintf(out + n, size - n, "%c", *from);
+		}
+		n += len < 0 ? size : (size_t)len;
+	}
+	if (n < size)
+		(void)snprintf(out + n, size - n, "/basalt/%s", name);
+}
+
+uint64_t
+home_generation(const struct ctl *ctl, const char *address)
+{
+	char path[4096];
+	struct bs_record rec;
+	uint8_t *bytes = NULL;
+	size_t len = 0;
+	uint64_t generation = 0;
+
+	home_path(ctl, address, "record", path, sizeof(path));
+	if (home_read_file(path, BS_RECORD_MAX, &bytes, &len) == BS_OK && bs_record_parse(bytes, len, &rec) == BS_OK)
+		generation = rec.generation;
+	free(bytes);
+	return generation;
+}

@@ -1,0 +1,19 @@
+/*
+ * key: what the files of `basaltctl key` share: how they begin, and what they say when keyd refuses.
+ *
+ *     rc = ctl_begin_change(ctl, address, &secret);
+ *     return err == BS_OK ? CTL_OK : ctl_key_failed(err, address, secret, "adding a slot");
+ */
+#ifndef CTL_KEY_H
+#define CTL_KEY_H
+
+#include "ctl.h"
+#include "keyclient_slots.h"
+
+/* The address of word 0, and keyd; _change also what opens the account, to be freed. An exit status. */
+int ctl_begin_key(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1]);
+int ctl_begin_change(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], char **secret);
+/* An exit status. */
+int ctl_key_failed(enum bs_err err, const char *address, const char *secret, const char *what);
+
+#endif

@@ -1,0 +1,64 @@
+/* basaltctl passwd, also called basalt-passwd: a panel's way to change a password, with an exit status for each answer. */
+#include <string.h>
+
+#include "ctl.h"
+#include "keyclient_slots.h"
+#include "notice.h"
+#include "password.h"
+#include "verbs.h"
+
+static int
+panel_status(enum bs_err err)
+{
+	return err == BS_ERR_DENIED ? CTL_DENIED : err == BS_ERR_WEAK ? CTL_WEAK : ctl_exit_status(err);
+}
+
+/* The second word: false: it is none. */
+static bool
+read_flags(const struct ctl *ctl, uint8_t *out)
+{
+	const char *word = ctl->args.n > 1 ? ctl->args.words[1] : "";
+
+	*out = strcmp(word, "pending") == 0 ? BS_CHANGE_PENDING : strcmp(word, "undo") == 0 ? BS_CHANGE_UNDO : 0;
+	return *out != 0 || word[0] == '\0';
+}
+
+static int
+change(struct ctl *ctl, const char *address, const char *old_password, const char *new_password, uint8_t flags)
+{
+	bool rotated;
+	enum bs_err err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
+
+	if (err != BS_OK) {
+		ctl_fail(err, "%s: %s", address, err == BS_ERR_DENIED ? "the old password is wrong, or there is no such account"
+		                                                     : ctl_keyd_text(err));
+		return panel_status(err);
+	}
+	ctl_notice(ctl, address, flags == BS_CHANGE_UNDO ? "A password change was taken back" : "Your password was changed", NULL);
+	return CTL_OK;
+}
+
+int
+panel_passwd(struct ctl *ctl)
+{
+	const unsigned from_stdin = CTL_PASSWORD | CTL_OLD_PASSWORD;
+	char address[BS_ADDRESS_MAX + 1], *old_password = NULL, *new_password = NULL;
+	uint8_t flags;
+	int rc = ctl_address_arg(ctl->args.words[0], address);
+
+	if (rc == CTL_OK && !read_flags(ctl, &flags)) {
+		ctl_fail(BS_ERR_ARG, "`%s` is neither pending nor undo", ctl->args.words[1]);
+		rc = CTL_USAGE;
+	}
+	if (rc == CTL_OK)
+		rc = ctl_open_keyd(ctl);
+	if (rc == CTL_OK)
+		rc = ctl_read_password(from_stdin, CTL_OLD_PASSWORD, "Old password", false, &old_password);
+	if (rc == CTL_OK && flags != BS_CHANGE_UNDO)
+		rc = ctl_read_password(from_stdin, CTL_PASSWORD, "New password", false, &new_password);
+	if (rc == CTL_OK)
+		rc = change(ctl, address, old_password, new_password == NULL ? "" : new_password, flags);
+	bs_secret_free(old_password);
+	bs_secret_free(new_password);
+	return rc;
+}

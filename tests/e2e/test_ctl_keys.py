@@ -1,0 +1,190 @@
+"""basaltctl key, passwd and doctor with a real basalt-keyd: what is shown once, what is told by mail, what is lost and found."""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import keyproto as kp
+import pytest
+from keydserver import Keyd
+from test_ctl import CTL, USAGE, Ctl
+from test_keyd_slots import ESCROW, ESCROW_CODE, flipped
+
+PASSWORD, NEW = "a good password", "quite another one"
+ONE, TWO = ("--password-stdin",), ("--old-password-stdin", "--password-stdin")
+
+
+class Site(Ctl):
+    """With a program that keeps the notices, and mail homes."""
+
+    def __init__(self, folder, keyd_run):
+        self.notices = pathlib.Path(folder) / "notices"
+        self.mailer = pathlib.Path(folder) / "mailer"
+        self.mailer.write_text(f'#!/bin/sh\n{{ echo "ARGS: $*"; cat; echo "ENV: $(env | tr "\\n" " ")"; }} >>{self.notices}\n')
+        self.mailer.chmod(0o755)
+        super().__init__(folder, keyd_run, notify=f"{self.mailer} -i -f postmaster", mail_home=f"{folder}/%d/%n")
+
+    def told(self):
+        text = self.notices.read_text() if self.notices.exists() else ""
+        self.notices.unlink(missing_ok=True)
+        return text
+
+    def add(self, name):
+        self.ok("account", "add", name, *ONE, stdin=PASSWORD + "\n")
+        return name
+
+    def slots(self, name, kind=None):
+        return [s for s in self.json("key", "show", name)["slots"] if kind in (None, s["kind"])]
+
+
+@pytest.fixture(scope="module")
+def keyd():
+    with Keyd(escrow=ESCROW) as k:
+        yield k
+
+
+@pytest.fixture
+def site(keyd):
+    folder = tempfile.mkdtemp(prefix="basalt-ctl-")
+    s = Site(folder, keyd.run)
+    for domain in ("example.org", "escrow.example"):
+        s.run("domain", "add", domain)
+    yield s
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def alice(site, request):
+    return site.add(f"{re.sub('[^a-z0-9]+', '-', request.node.name.lower()).strip('-')[:50]}@example.org")
+
+
+def test_app_password(site, keyd, alice):
+    """Shown once, only where that was asked for; told by mail without it; removed by the first digits of its id."""
+    site.fails(USAGE, "key", "add-app-password", alice, *ONE, stdin=PASSWORD + "\n", says="--stdout")
+    code = site.ok("key", "add-app-password", alice, "--stdout", "--label", "Pixel 9", *ONE, stdin=PASSWORD + "\n").strip()
+    assert keyd.login_status(alice, code) == kp.OK
+    told = site.told()
+    assert f"ARGS: -i -f postmaster {alice}\nTo: {alice}\n" in told and "app password was added to your mailbox: Pixel 9." in told
+    assert code not in told and code.replace("-", "") not in told and PASSWORD not in told
+    assert code not in keyd.log_text() and code[6:] not in keyd.log_text()
+    slot, = site.slots(alice, "app-password")
+    assert slot["label"] == "Pixel 9" and slot["last_used"] > 0
+    text = site.ok("key", "show", alice)
+    assert slot["id"][:8] in text and "Pixel 9" in text and "escrow:      none for this domain" in text
+    site.fails(1, "key", "remove", alice, "0000", *ONE, stdin=PASSWORD + "\n", says="no slot")
+    site.fails(1, "key", "remove", alice, slot["id"][:8], *ONE, stdin=code + "\n", says="changes no keys")
+    site.ok("key", "remove", alice, slot["id"][:8], *ONE, stdin=PASSWORD + "\n")
+    assert "Removed from your mailbox: app-password: Pixel 9" in site.told()
+    assert keyd.login_status(alice, code) == kp.DENIED
+
+
+def test_recovery_code_sets_a_password(site, keyd, alice):
+    code = site.ok("key", "add-recovery", alice, "--stdout", *ONE, stdin=PASSWORD + "\n").strip()
+    for at, group in ((0, 1), (7, 2), (46, 8)):
+        site.fails(1, "account", "passwd", alice, *TWO, stdin=f"{flipped(code, at)}\n{NEW}\n", says=f"group {group} ")
+    swapped = code[:13] + code[14] + code[13] + code[15:]
+    site.fails(1, "account", "passwd", alice, *TWO, stdin=f"{swapped}\n{NEW}\n", says="group 3 ") if swapped != code else None
+    site.told()
+    site.ok("account", "passwd", alice, *TWO, stdin=f"{code.lower().replace('-', ' ')}\n{NEW}\n")
+    assert "Your password was changed." in site.told() and keyd.login_status(alice, NEW) == kp.OK
+
+
+def test_rotate_and_compromised(site, keyd, alice):
+    before = site.json("key", "show", alice)
+    site.ok("key", "rotate", alice, *ONE, stdin=PASSWORD + "\n")
+    site.ok("account", "passwd", alice, "--compromised", *TWO, stdin=f"{PASSWORD}\n{NEW}\n")
+    after = site.json("key", "show", alice)
+    assert after["generation"] == before["generation"] + 2 and after["active_key"] != before["active_key"]
+    assert "your keys with it" in site.told()
+
+
+def test_escrow_and_members(site, keyd, alice):
+    erin = site.add("erin@escrow.example")
+    assert "escrow key can open your mailbox: Example Ltd, Berlin." in site.told()
+    assert site.slots(erin, "escrow")[0]["label"] == "Example Ltd, Berlin"
+    site.ok("account", "passwd", erin, *TWO, stdin=f"{ESCROW_CODE}\n{NEW}\n")
+    site.fails(1, "key", "add-escrow", alice, *ONE, stdin=PASSWORD + "\n", says="no escrow for this domain")
+    site.fails(1, "key", "add-escrow", erin, *ONE, stdin=NEW + "\n", says="there already")
+    site.ok("key", "add-member", erin, alice, *ONE, stdin=NEW + "\n")
+    assert f"member was added to this shared mailbox: {alice}." in site.told()
+    site.fails(1, "key", "add-member", erin, "nobody@example.org", *ONE, stdin=NEW + "\n", says="does not exist")
+    with keyd.client("auth") as a:
+        assert a.login_member(erin, alice, PASSWORD)
+    key = site.dir / "offline"
+    public = site.ok("escrow-key", "new", str(key)).strip()
+    assert len(public) == 64 and key.stat().st_mode & 0o777 == 0o600 and key.read_text().startswith("BASALT-ESCROW-")
+    site.fails(1, "escrow-key", "new", str(key), says="exists")
+
+
+def test_reset_heal(site, keyd, alice):
+    site.fails(1, "key", "reset", alice, *ONE, stdin=NEW + "\n", says="not reset")
+    site.ok("key", "reset", alice, "--yes", *ONE, stdin=NEW + "\n")
+    assert "reset by an administrator" in site.told() and site.json("key", "show", alice)["kept"] == 1
+    site.fails(1, "key", "heal", alice, *TWO, stdin=f"wrong\n{NEW}\n", says="neither its password")
+    assert site.ok("key", "heal", alice, *TWO, stdin=f"{PASSWORD}\n{NEW}\n") == ""
+    assert site.json("key", "show", alice)["kept"] == 0 and "opens again" in site.told()
+
+
+@pytest.mark.parametrize("notify", ["/nonexistent/sendmail", "/bin/false", "/bin/sh -c true x"])
+def test_a_notice_that_fails_undoes_nothing(site, keyd, alice, notify):
+    site.conf.write_text(site.conf.read_text().replace(str(site.mailer) + " -i -f postmaster", notify))
+    status, out, err = site.run("account", "passwd", alice, *TWO, stdin=f"{PASSWORD}\n{NEW}\n")
+    assert status == 0 and ("was not told by mail" in err) == ("false" in notify or "nonexistent" in notify)
+    assert keyd.login_status(alice, NEW) == kp.OK
+
+
+def test_panel(site, keyd, alice):
+    """basalt-passwd: an exit status for each answer, nothing but two lines on standard input."""
+    link = site.dir / "basalt-passwd"
+    link.symlink_to(CTL)
+
+    def run(*words, stdin):
+        p = subprocess.run([link, "-c", site.conf, alice, *words], input=stdin.encode(), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, env={}, timeout=60)
+        assert NEW.encode() not in p.stderr and PASSWORD.encode() not in p.stderr and p.stdout == b""
+        return p.returncode
+
+    assert run(stdin=f"wrong\n{NEW}\n") == 10 and run(stdin=f"{PASSWORD}\nshort\n") == 11
+    assert run("sometime", stdin=f"{PASSWORD}\n{NEW}\n") == USAGE and run(stdin="") == 1
+    assert run("pending", stdin=f"{PASSWORD}\n{NEW}\n") == 0
+    assert len(site.slots(alice, "password")) == 2 and "new, has not logged in yet" in site.ok("key", "show", alice)
+    assert run("undo", stdin=PASSWORD + "\n") == 0 and keyd.login_status(alice, NEW) == kp.DENIED
+    assert run(stdin=f"{PASSWORD}\n{NEW}\n") == 0 and keyd.login_status(alice, NEW) == kp.OK
+
+
+def test_restore_and_doctor():
+    with Keyd(escrow=ESCROW) as keyd:
+        folder = tempfile.mkdtemp(prefix="basalt-ctl-")
+        try:
+            site = Site(folder, keyd.run)
+            site.ok("domain", "add", "example.org")
+            alice = site.add("alice@example.org")
+            assert [f["finding"] for f in json.loads(site.run("doctor", "--json")[1])] == ["no-recovery"]
+            code = site.ok("key", "add-recovery", alice, "--stdout", *ONE, stdin=PASSWORD + "\n")
+            assert site.run("doctor") == (0, "", "")
+            with keyd.session(alice, PASSWORD) as m:
+                home = site.dir / "example.org" / "alice" / "basalt"
+                home.mkdir(parents=True)
+                (home / "keyset").write_bytes(m.keyset())
+                (home / "record").write_bytes(m.record(alice))
+            site.fails(1, "key", "restore", alice, *ONE, stdin=PASSWORD + "\n", says="nothing to restore")
+            old = keyd.rows(alice)[-1]
+            keyd.sql("DELETE FROM keysets WHERE account = ? AND generation > 1", alice)
+            if old[0] != 1:
+                keyd.sql("DELETE FROM keysets")
+            assert keyd.stop() == 0
+            keyd.start()
+            status, out, _ = site.run("doctor")
+            assert status == 1 and ("knows newer keys" in out or "has no keys" in out)
+            site.fails(1, "key", "restore", alice, *ONE, stdin="wrong password\n", says="neither")
+            site.ok("key", "restore", alice, *ONE, stdin=code)
+            assert "restored from a copy" in site.told()
+            assert keyd.login_status(alice, PASSWORD) == kp.OK and site.run("doctor")[0] == 0
+            keyd.replace_keyset(alice, b"junk")
+            assert "damaged, forged" in site.run("doctor")[1]
+            (home / "keyset").write_bytes(b"junk")
+            site.fails(1, "key", "restore", alice, *ONE, stdin=code, says="damaged, or not made")
+        finally:
+            shutil.rmtree(folder)
