@@ -327,9 +327,6 @@ BASE_MASTER = """
 pickup unix n - n 60 1 pickup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
@@ -364,7 +361,8 @@ class PostfixBox:
         main = BASE_CF.format(dir=self.dir) + filled("main.cf", values) + "".join(f"{k} = {v}\n" for k, v in extra.items())
         (self.dir / "etc/main.cf").write_text(main)
         (self.dir / "etc/master.cf").write_text(filled("master.cf", values) + BASE_MASTER)
-        shutil.copy(ROOT / "postfix/header_checks", self.dir / "etc")
+        for checks in ("header_checks", "bounce_checks"):
+            shutil.copy(ROOT / "postfix" / checks, self.dir / "etc")
         self.sasl = FakeSasl(self.dir / "sasl")
         self.sasl.start()
 

@@ -24,7 +24,7 @@ PLACED = {
     **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "lmtp.service", "scrub.service", "scrub.timer")},
     "usr/lib/sysusers.d/basalt.conf": 0o644, "usr/lib/tmpfiles.d/basalt.conf": 0o644,
     **{EXAMPLES + n: 0o644 for n in ("keyd.conf", "milter.conf", "lmtp.conf", "basaltctl.conf", "dovecot.conf", "logrotate",
-                                     "postfix/main.cf", "postfix/master.cf", "postfix/header_checks")},
+                                     "postfix/main.cf", "postfix/master.cf", "postfix/header_checks", "postfix/bounce_checks")},
 }
 SERVICES = ("basalt-keyd", "basalt-milter", "basalt-lmtp", "basalt-scrub")
 

@@ -30,7 +30,9 @@ CHEAP_KDF = ["kdf.memory_kib=8192", "kdf.passes=1"]
 # Postfix tries again soon, and its idle processes let go of the milter.
 QUICK = ["postfix.minimal_backoff_time=1s", "postfix.maximal_backoff_time=2s", "postfix.queue_run_delay=1s",
          "postfix.default_destination_concurrency_failed_cohort_limit=1000", "postfix.max_idle=3s"]
-AGAIN = r"(?:message may be sent more than once|said: 421 4\.3\.2 \S+ Shutting down \(in reply to end of DATA)"
+# Postfix's own words, Dovecot's as the proxy hands them on, the proxy's own about a Dovecot that went away or keeps silent.
+AGAIN = (r"(?:message may be sent more than once|said: 4[25]1 (?:4\.3\.2 \S+ Shutting down"
+         r"|4\.4\.2 (?:Connection with mailbox server was lost|Mailbox server does not answer)) \(in reply to end of DATA)")
 STORM = ["imap", "lmtp", "keyd", "milter", "dovecot"]
 ARENAS_KIB = 512  # a thread that comes for the first time gets a heap of its own from malloc
 SIGNS = ("Panic:", "Raw backtrace", "killed with signal 6", "killed with signal 11", "Assertion failed")

@@ -12,9 +12,6 @@ FRAGMENTS = boxes.ROOT / "postfix"
 MASTER = """pickup unix n - n 60 1 pickup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
@@ -95,7 +92,8 @@ def write_config(b):
     text += "".join(f"{k} = {str(v).strip()}\n" for k, v in values.items())
     b.write(text, "etc", "postfix", "main.cf")
     b.write("# made by tests/sandbox\n" + fragment(b, "master.cf") + MASTER, "etc", "postfix", "master.cf")
-    b.write((FRAGMENTS / "header_checks").read_text(), "etc", "postfix", "header_checks")
+    for checks in ("header_checks", "bounce_checks"):
+        b.write((FRAGMENTS / checks).read_text(), "etc", "postfix", checks)
     # Postfix waits two seconds for a file that is as new as this to "cool down".
     for file in b.path("etc", "postfix").iterdir():
         os.utime(file, (0, 0))

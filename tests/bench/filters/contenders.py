@@ -46,6 +46,9 @@ milter_default_action = tempfail
 enable_long_queue_ids = yes
 """
 MASTER = "127.0.0.1:{port} inet n - n - - smtpd\n" + milter_box.BASE_MASTER.strip() + """
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
 cleanup unix n - n - 0 cleanup
 rewrite unix - - n - - trivial-rewrite
 """
