@@ -16,8 +16,8 @@ bs_base64_encode(const void *data, size_t len, char *out)
 
 		out[n] = alphabet[v >> 18];
 		out[n + 1] = alphabet[v >> 12 & 63];
-		out[n + 2] = take > 1 ? alphabet[v >> 6 & 63] : '=';
-		out[n + 3] = take > 2 ? alphabet[v & 63] : '=';
+		out[n + 2] = (char)(take > 1 ? alphabet[v >> 6 & 63] : '=');
+		out[n + 3] = (char)(take > 2 ? alphabet[v & 63] : '=');
 		p += take;
 		len -= take;
 	}
@@ -27,7 +27,7 @@ bs_base64_encode(const void *data, size_t len, char *out)
 static int
 value(char c)
 {
-	const char *at = c == '\0' ? NULL : memchr(alphabet, c, 64);
+	const char *at = c == '\0' ? NULL : strchr(alphabet, c);
 
 	return at == NULL ? -1 : (int)(at - alphabet);
 }

@@ -43,7 +43,7 @@ run_program(const char *const *argv, int in)
 	(void)signal(SIGPIPE, SIG_DFL);
 	if (dup2(in, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		_exit(126);
-	(void)execve(argv[0], (char *const *)(uintptr_t)argv, env);
+	(void)execve(argv[0], (char *const *)(uintptr_t)argv, env); /* NOLINT(performance-no-int-to-ptr): execve's type */
 	_exit(127);
 }
 

@@ -401,7 +401,7 @@ feed(struct dkim_msg *msg)
 		if (signature && ++n > DKIM_FIELDS_MAX)
 			continue;
 		/* The library copies it, though its prototype does not say const. */
-		status = dkim_header(msg->dkim, (u_char *)(uintptr_t)field, len);
+		status = dkim_header(msg->dkim, (u_char *)(uintptr_t)field, len); /* NOLINT(performance-no-int-to-ptr): the library's type */
 		if (status == DKIM_STAT_NORESOURCE || status == DKIM_STAT_INTERNAL)
 			set_broken(msg, AUTH_DKIM_TEMPERROR, "out of memory");
 		else if (status != DKIM_STAT_OK && signature)
@@ -457,7 +457,7 @@ end_header(struct dkim_msg *msg, const struct dkim_request *request)
 static void
 hash(struct dkim_msg *msg, const void *data, size_t len)
 {
-	if (dkim_body(msg->dkim, (u_char *)(uintptr_t)data, len) == DKIM_STAT_OK)
+	if (dkim_body(msg->dkim, (u_char *)(uintptr_t)data, len) == DKIM_STAT_OK) /* NOLINT(performance-no-int-to-ptr): the same */
 		return;
 	msg->hashing = false;
 	set_broken(msg, AUTH_DKIM_TEMPERROR, "out of memory");

@@ -122,7 +122,7 @@ is_aligned(const struct evaluation *e, const char *domain, bool strict)
 		return false;
 	if (strcasecmp(domain, author) == 0 || strict)
 		return strcasecmp(domain, author) == 0;
-	for (; domain[n] != '\0' && n < DNS_NAME_MAX; n++)
+	for (; n < DNS_NAME_MAX && domain[n] != '\0'; n++)
 		lower[n] = (char)(domain[n] >= 'A' && domain[n] <= 'Z' ? domain[n] - 'A' + 'a' : domain[n]);
 	lower[n] = '\0';
 	if (is_same_organisation(e, lower))

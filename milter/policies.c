@@ -102,7 +102,7 @@ policies_give(const struct bs_policy *policy)
 
 	if (policy == NULL)
 		return;
-	kept = (struct kept *)((uintptr_t)policy - offsetof(struct kept, policy));
+	kept = (struct kept *)((uintptr_t)policy - offsetof(struct kept, policy)); /* NOLINT(performance-no-int-to-ptr): what lies around it */
 	table = kept->table;
 	if (table == NULL) {
 		free(kept);

@@ -68,7 +68,7 @@ blur(const char *local, size_t len, char *out)
 void
 sender_stem(const char *sender, char out[SENDER_MAX])
 {
-	char lower[SENDER_MAX];
+	char lower[SENDER_MAX] = "";
 	const char *at, *local = lower;
 	size_t len, n;
 
@@ -77,7 +77,7 @@ sender_stem(const char *sender, char out[SENDER_MAX])
 	len = at != NULL ? (size_t)(at - lower) : strlen(lower);
 	local = skip_tag(local, &len);
 	if (is_srs(local, len)) {
-		memcpy(out, "srs", 3);
+		memcpy(out, "srs", 3); /* NOLINT(bugprone-not-null-terminated-result): the end comes below */
 		n = 3;
 	} else {
 		const char *plus = memchr(local, '+', len);

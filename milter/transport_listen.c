@@ -124,7 +124,7 @@ transport_listen(const struct transport_settings *settings, int *out)
 bool
 transport_tune(int fd)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { 0 };
 	socklen_t len = sizeof(address);
 	int one = 1;
 
