@@ -17,7 +17,7 @@ import messages
 import probes
 import systems
 import watch
-from test_canary import LOGS, is_named
+from test_canary import LOGS, PROXY_LOG, is_named
 
 EXTRA = ("bcc", "reply-to", "sender-header", "references", "in-reply-to", "x-topic", "x-own", "description", "content-id")
 KINDS = (*cs.KINDS, *EXTRA)
@@ -180,7 +180,7 @@ def leaks(scene, stage):
     return [s for s in scene.sightings[stage] if s.who in ("sealed", "both")
             and not (s.who == "both" and any(p in s.place for p in plain)) and not is_named(s, "after")
             and not (s.way in SIEVE and stage == "after" and IN_MEMORY.match(s.place))
-            and not (s.way in SENT_ON and (QUEUE.match(s.place) or s.place in LOGS and s.kind in cs.ENVELOPE))]
+            and not (s.way in SENT_ON and (QUEUE.match(s.place) or s.place in (*LOGS, PROXY_LOG) and s.kind in cs.ENVELOPE))]
 
 
 def places(scene, stage, who, way=None):
