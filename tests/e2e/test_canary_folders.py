@@ -128,7 +128,7 @@ def test_session_from_before_the_account_was_sealed(system, sealed):
         readable = [told(mail, "FETCH", str(uid), "(BODY.PEEK[])")[0] for uid in (2, 3)]
         look_around(mail)
     if sealed:
-        assert system.suites(account)[-2:] == [systems.SUITE_SEALED] * 2
+        assert system.suites(account).count(systems.SUITE_SEALED) == 2  # files of one second stand in any order
         assert [holders(system, subject(s)) for s in later] == [[], []], readable
     else:
         assert all("dovecot.index.cache" in holders(system, subject(s)) for s in later)
