@@ -50,15 +50,18 @@ milterclient_send(struct milterclient *client, const void *data, size_t len)
 	return bs_sock_write(client->fd, data, len, client->deadline_ms);
 }
 
+/* In one write: whoever answers a line may hang up right after it. */
 enum bs_err
 milterclient_say(struct milterclient *client, json_t *take)
 {
-	char *line = take != NULL ? json_dumps(take, JSON_COMPACT) : NULL;
-	enum bs_err err = line == NULL ? BS_ERR_NOMEM : milterclient_send(client, line, strlen(line));
+	char *text = take != NULL ? json_dumps(take, JSON_COMPACT) : NULL, *line = NULL;
+	int len = text != NULL ? asprintf(&line, "%s\n", text) : -1;
+	enum bs_err err = len > 0 ? milterclient_send(client, line, (size_t)len) : BS_ERR_NOMEM;
 
-	if (err == BS_OK)
-		err = milterclient_send(client, "\n", 1);
+	if (len < 0)
+		line = NULL;
 	free(line);
+	free(text);
 	json_decref(take);
 	return err;
 }
