@@ -52,12 +52,13 @@ def writes_below(pid, roots):
 
 
 class Sender(threading.Thread):
-    """Sends messages of mixed sizes to some of the recipients, or to all, until stopped."""
+    """Sends messages of mixed sizes to some of the recipients, or to all, until stopped; client: the address it is to come from."""
 
-    def __init__(self, port, recipients, seed, author="sender@elsewhere.test", sizes=(2, 5, 20, 20, 200, 1500), to_all=False):
+    def __init__(self, port, recipients, seed, author="sender@elsewhere.test", sizes=(2, 5, 20, 20, 200, 1500), to_all=False,
+                 client=None):
         super().__init__(daemon=True)
         self.port, self.recipients, self.rng = port, recipients, random.Random(seed)
-        self.author, self.sizes, self.to_all = author, sizes, to_all
+        self.author, self.sizes, self.to_all, self.client = author, sizes, to_all, client
         self.journal = []        # (id, recipient)
         self.refused = 0         # transactions that ended in anything but 250
         self.transaction = False # MAIL was sent, the final reply is not here yet
@@ -90,6 +91,9 @@ class Sender(threading.Thread):
             try:
                 with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as smtp:
                     smtp.ehlo("elsewhere.test")
+                    if self.client:
+                        smtp.docmd("XCLIENT", f"ADDR={self.client} NAME=[UNAVAILABLE]")
+                        smtp.ehlo("elsewhere.test")
                     while not self.stopping.is_set():
                         self.send_one(smtp)
             except (smtplib.SMTPException, OSError):

@@ -17,10 +17,10 @@ UID_MAIL = 62000
 STRANGER = "stranger@out.example"
 
 
-def marked(about, length=2000):
-    """A message whose body has a word of its own at both ends."""
+def marked(about, length=2000, filling=messages.text):
+    """A message whose body has a word of its own at both ends; messages.noise fills it with what hardly compresses."""
     word = f"canary-{secrets.token_hex(8)}"
-    body = f"{word}\r\n".encode() + messages.text(length, seed=len(word)) + f"{word} ends\r\n".encode()
+    body = f"{word}\r\n".encode() + filling(length, seed=len(word)) + f"{word} ends\r\n".encode()
     return messages.make(body, subject=about, ident=word)
 
 

@@ -14,7 +14,8 @@ import chaos
 import inbound
 import messages
 
-AUTHOR = "boss@strict.example"  # DMARC fails for all of it: our client is on loopback, nothing vouches
+AUTHOR = "boss@strict.example"  # DMARC fails for all of it: nothing vouches for STRANGER
+STRANGER = "203.0.113.9"
 WISHES = {"plain": dict(dmarc="off"), "label": dict(dmarc="label"), "field": dict(dmarc="label", label__in="header", label="x"),
           "folder": dict(dmarc="folder"), "drop": dict(dmarc="drop"), "reject": dict(dmarc="reject", folder="Refused")}
 WHERE = {"plain": ("INBOX", b"chaos"), "label": ("INBOX", b"[SPAM] chaos"), "field": ("INBOX", b"chaos"), "folder": ("Junk", b"chaos"),
@@ -32,7 +33,7 @@ class Sender(chaos.Sender):
     """Waits while the queue is long: what flows is to be struck, not what waits."""
 
     def __init__(self, site, addresses, seed):
-        super().__init__(site.system.port("smtp"), addresses, seed, AUTHOR, (2, 5, 20, 60), True)
+        super().__init__(site.system.port("smtp"), addresses, seed, AUTHOR, (2, 5, 20, 60), True, STRANGER)
         self.queue = site.system.queue
 
     def send_one(self, smtp):
@@ -173,7 +174,7 @@ def deliver_all(site, accounts, ids, kib):
     for number in ids:
         mail = messages.make(messages.text(kib * 1024), subject="chaos", ident=number, header=[f"X-Chaos-Id: {number}"]).replace(
             b"tester@out.example", AUTHOR.encode())
-        answers, data = site.send("x@strange.example", [a.address for a in accounts.values()], mail, client="203.0.113.9")
+        answers, data = site.send("x@strange.example", [a.address for a in accounts.values()], mail, client=STRANGER)
         codes[number] = data[0] if data else max(code for code, _ in answers.values())
     return codes
 
