@@ -1,6 +1,7 @@
 /*
  * The auth module: passdb driver "basalt", args = the path of keyd's auth socket. A login of imap or pop3 brings home a
- * token for the mail process; one of another service (smtp: Postfix's SASL) only has its password judged.
+ * token for the mail process; one of another service (smtp: Postfix's SASL) only has its password judged. As a master passdb
+ * (master = yes) it lets the members of a shared mailbox in: who logs in as MAILBOX*MEMBER, with the member's password.
  */
 
 #include "compat.h"
@@ -26,9 +27,10 @@
 #define RECORD_TIMEOUT_MS 10000
 #define BUSY_WAIT_MS 200 /* keyd queues few logins of one account at a time; a mail client opens five connections at once */
 #define BUSY_TRIES 50
-#define LOGIN_PAYLOAD_MAX (4 * 2 + BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
+#define LOGIN_PAYLOAD_MAX (5 * 2 + 2 * BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
 #define TOKEN_FIELD "userdb_basalt_pass_token"
 #define RECORD_FIELD "userdb_basalt_record"
+#define RIGHTS_FIELD "userdb_acl_user"
 
 void authdb_basalt_init(void);
 void authdb_basalt_deinit(void);
@@ -100,7 +102,7 @@ wants_session(const char *service)
 	return service != NULL && (strcmp(service, "imap") == 0 || strcmp(service, "pop3") == 0);
 }
 
-/* What arrives as a password is one only with these mechanisms, and only for a user who logs in as himself. */
+/* What arrives as a password is one only with these mechanisms, and after a master login it is not the account's. */
 static const char *
 not_a_password(const struct auth_request *request)
 {
@@ -108,7 +110,7 @@ not_a_password(const struct auth_request *request)
 
 	if (mech == NULL || (strcasecmp(mech, "PLAIN") != 0 && strcasecmp(mech, "LOGIN") != 0))
 		return "only the mechanisms PLAIN and LOGIN bring a password";
-	if (request->fields.master_user != NULL || request->fields.requested_login_user != NULL)
+	if (request->fields.master_user != NULL)
 		return "master users have no password of the account";
 	return NULL;
 }
@@ -128,6 +130,15 @@ auth_end(struct basalt_auth *auth)
 {
 	auth_request_unref(&auth->request);
 	i_free(auth);
+}
+
+/* NULL: a user logs in as himself. */
+static const char *
+shared_mailbox(const struct auth_request *request)
+{
+	const char *name = request->fields.requested_login_user;
+
+	return name == NULL ? NULL : t_str_lcase(name);
 }
 
 static enum bs_err
@@ -164,6 +175,9 @@ login_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len
 		status = take_token(auth, payload, len);
 	if (status == BS_OK) {
 		result = PASSDB_RESULT_OK;
+		/* The acl plugin would give him a master user's rights; a member's are the owner's. */
+		if (shared_mailbox(auth->request) != NULL)
+			auth_request_set_field(auth->request, RIGHTS_FIELD, shared_mailbox(auth->request), NULL);
 	} else if (status == BS_ERR_DENIED) {
 		e_info(authdb_event(auth->request), "basalt: %s", bs_err_text(status));
 		result = PASSDB_RESULT_PASSWORD_MISMATCH;
@@ -178,10 +192,13 @@ static void
 login_send(struct basalt_auth *auth, const char *password)
 {
 	const char *service = BASALT_AUTH_SERVICE(auth->request), *user = t_str_lcase(auth->request->fields.user);
+	const char *shared = shared_mailbox(auth->request);
 	uint8_t payload[LOGIN_PAYLOAD_MAX];
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 
 	auth->session = wants_session(service);
+	if (shared != NULL)
+		bs_wr_str16(&wr, shared, strlen(shared));
 	bs_wr_str16(&wr, user, strlen(user));
 	bs_wr_str16(&wr, password, strlen(password));
 	bs_wr_str16(&wr, service, strlen(service));
@@ -190,8 +207,8 @@ login_send(struct basalt_auth *auth, const char *password)
 	if (wr.failed)
 		login_answered(auth, BS_ERR_DENIED, NULL, 0);
 	else
-		passdb_client_send(passdb_of(auth->request)->client, BS_OP_LOGIN, payload, wr.len, LOGIN_TIMEOUT_MS,
-		    login_answered, auth);
+		passdb_client_send(passdb_of(auth->request)->client, shared != NULL ? BS_OP_LOGIN_MEMBER : BS_OP_LOGIN, payload,
+		    wr.len, LOGIN_TIMEOUT_MS, login_answered, auth);
 	bs_wipe(payload, sizeof(payload));
 }
 
