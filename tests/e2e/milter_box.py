@@ -1,6 +1,7 @@
 """A basalt-milter of its own with a policy database, and for some tests a real Postfix with a small LMTP server behind
 it. Dovecot and keyd are not needed for what the milter does; whole systems are tests/sandbox's."""
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -71,8 +72,12 @@ class Sqlite:
         for path in (folder, *folder.iterdir()):
             os.chown(path, MILTER_UID, MILTER_UID)
 
+    @contextlib.contextmanager
     def open(self):
-        return sqlite3.connect(self.file, timeout=10)
+        """A connection that is closed at the end, not when Python collects it: whatever this process reads of the file would take
+        away the locks of those left open (POSIX), and they and the milter would write two different journals."""
+        with contextlib.closing(sqlite3.connect(self.file, timeout=10)) as db, db:
+            yield db
 
     def run(self, sql, *args):
         with self.open() as db:

@@ -1,6 +1,5 @@
 """basaltctl history: what became of mail, found by keyed hashes; no address is in the database."""
 import json
-import sqlite3
 import subprocess
 
 import pytest
@@ -70,7 +69,7 @@ def test_no_address_is_kept(box):
     send(box, "4CCC", "alice@example.org")
     assert lines(box, "alice@example.org", "4CCC")
     if isinstance(box.db, milter_box.Sqlite):
-        with sqlite3.connect(box.db.file) as db:
+        with box.db.open() as db:
             rows = db.execute("SELECT account, sender, outcome, decided_by, reply, queue_id FROM history").fetchall()
         assert rows
         for row in rows:

@@ -194,6 +194,20 @@ def test_a_database_that_hangs_is_skipped_or_defers_within_its_deadline(site):
     site.box.start()
 
 
+def test_a_locked_database_file(site):
+    if not isinstance(site.box.db, milter_box.Sqlite):
+        return
+    skip, defer = (site.account(greylist="reject", greylist__down=d) for d in ("skip", "defer"))
+    with site.box.db.open() as db:
+        db.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        milter_box.wait_for(lambda: site.rcpt(skip, "b@neutral.example")[0] == 250)  # look-ups have their own deadline
+        milter_box.wait_for(lambda: site.rcpt(defer, "b@neutral.example")[0] == 451)
+        assert time.monotonic() - began < 40
+        db.execute("ROLLBACK")
+    milter_box.wait_for(lambda: site.rcpt(skip, "e@neutral.example")[0] == 451, 30)
+
+
 # --- four milters ---
 
 def neighbours(box, n):
