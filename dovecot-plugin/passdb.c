@@ -59,6 +59,15 @@ passdb_of(struct auth_request *request)
 
 /* --- settings --- */
 
+/* A policy server is asked about each login, by default with twelve bits of a quick hash of the password. */
+static bool
+tells_policy_server(const struct auth_settings *set)
+{
+	const char *what = set->policy_request_attributes;
+
+	return *set->policy_server_url != '\0' && (strstr(what, "password") != NULL || strstr(what, "%w") != NULL);
+}
+
 static const char *
 unsafe_settings(const struct auth_settings *set)
 {
@@ -66,6 +75,9 @@ unsafe_settings(const struct auth_settings *set)
 		return "auth_debug_passwords = yes writes passwords, which open mail, into the log: set it to no";
 	if (strcmp(set->verbose_passwords, "no") != 0)
 		return "auth_verbose_passwords writes passwords, which open mail, into the log: set it to no";
+	if (tells_policy_server(set))
+		return "auth_policy_request_attributes tells the policy server of passwords, which open mail: leave out "
+		       "hashed_password";
 	return NULL;
 }
 

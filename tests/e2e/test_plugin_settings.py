@@ -57,10 +57,17 @@ def login_fails(system, account, text=None):
 
 # --- what is refused ---
 
-@pytest.mark.parametrize("line", ["auth_debug_passwords = yes", "auth_verbose_passwords = sha1"])
-def test_passwords_in_logs(site, line):
+POLICY_SERVER = "auth_policy_server_url = http://127.0.0.1:9/\nauth_policy_hash_nonce = nonce\n"
+
+
+@pytest.mark.parametrize("lines", [
+    "auth_debug_passwords = yes", "auth_verbose_passwords = yes", "auth_verbose_passwords = plain",
+    "auth_verbose_passwords = sha1:6", "protocol imap {\n  auth_verbose_passwords = plain\n}",
+    "auth_policy_request_attributes = login=%u w=%w\n" + POLICY_SERVER], ids=lambda lines: lines.split("\n")[-2 if "{" in lines else 0])
+def test_passwords_where_they_do_not_belong(site, lines):
+    """The auth module does not start, or where the setting is of one protocol alone, takes none of its logins."""
     account, since = site.system.account("private"), len(site.system.log("dovecot"))
-    site.set(line + "\n")
+    site.set(lines + "\n")
     socket.setdefaulttimeout(5)
     try:
         with pytest.raises((imaplib.IMAP4.error, OSError)):
@@ -68,10 +75,21 @@ def test_passwords_in_logs(site, line):
             c.login(account.address, account.password)
     finally:
         socket.setdefaulttimeout(None)
-    site.wait_log(line.split()[0], since)
+    name = re.search(r"auth_\w+_(passwords|attributes)", lines)[0]
+    assert [line for line in site.system.logged("dovecot", name, since) if "basalt: " in line]
     assert account.password not in site.system.log("dovecot")
     site.set("")
     site.system.imap(account).close()
+
+
+def test_a_policy_server_that_is_told_no_password(site):
+    """Nobody answers at its port: Dovecot lets logins pass. What counts is that the module starts."""
+    account = site.system.account("private")
+    site.set("auth_policy_request_attributes = login=%u remote=%r\n" + POLICY_SERVER)
+    site.system.imap(account).close()
+    site.set(POLICY_SERVER)
+    with pytest.raises((imaplib.IMAP4.error, OSError)):
+        imaplib.IMAP4("127.0.0.1", site.system.port("imap"), timeout=3).login(account.address, account.password)
 
 
 @pytest.mark.parametrize("service", ["imap", "pop3"])
