@@ -28,6 +28,7 @@
 #include "room.h"
 #include "save.h"
 #include "session.h"
+#include "sharing.h"
 #include "substitute.h"
 #include "surroundings.h"
 #include "thread.h"
@@ -246,6 +247,10 @@ static struct mail_storage_hooks thread_hooks = {
 	.mailbox_opened = basalt_thread_mailbox_opened,
 };
 
+static struct mail_storage_hooks sharing_hooks = {
+	.mailbox_allocated = basalt_sharing_mailbox_allocated,
+};
+
 static struct mail_storage_hooks expunge_hooks = {
 	.mail_allocated = basalt_expunge_mail_allocated,
 };
@@ -294,6 +299,7 @@ basalt_plugin_init(struct module *module)
 		i_fatal("basalt: %s", error);
 	mail_storage_hooks_add(module, &hooks);
 	mail_storage_hooks_add(module, &thread_hooks);
+	mail_storage_hooks_add(module, &sharing_hooks);
 	mail_storage_hooks_add(module, &expunge_hooks);
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
 	mail_storage_hooks_add_forced(&dsync_module, &dsync_hooks);
@@ -307,6 +313,7 @@ basalt_plugin_deinit(void)
 	mail_storage_hooks_remove(&dsync_hooks);
 	mail_storage_hooks_remove(&late_hooks);
 	mail_storage_hooks_remove(&expunge_hooks);
+	mail_storage_hooks_remove(&sharing_hooks);
 	mail_storage_hooks_remove(&thread_hooks);
 	mail_storage_hooks_remove(&hooks);
 	mail_storage_hooks_remove(&early_hooks);
