@@ -85,6 +85,18 @@ answer_targets(struct recipient *recipient)
 	return err;
 }
 
+/*
+ * What a login may send is his own account's business, not that of whom he writes to. A rate bounds only by deferring: a label or
+ * a folder would mark the mail of others' mailboxes, or nothing at all where it goes elsewhere.
+ */
+static void
+use_login_limits(const struct resolution *login, struct bs_policy *policy)
+{
+	policy->check[BS_CHECK_LIMITS] = login->policy->check[BS_CHECK_LIMITS];
+	if (policy->check[BS_CHECK_LIMITS].hit >= BS_HIT_LABEL)
+		policy->check[BS_CHECK_LIMITS].hit = BS_HIT_REJECT;
+}
+
 static void
 ask_and_decide(const struct check_services *services, struct session *session, struct recipient *recipient)
 {
@@ -93,9 +105,8 @@ ask_and_decide(const struct check_services *services, struct session *session, s
 
 	checks_rcpt(services, session, recipient);
 	policy = *policy_of(recipient);
-	/* What a login may send is his own account's business, not that of whom he writes to. */
 	if (session->msg.login != NULL)
-		policy.check[BS_CHECK_LIMITS] = session->msg.login->policy->check[BS_CHECK_LIMITS];
+		use_login_limits(session->msg.login, &policy);
 	decide(session, &recipient->found, &policy, &recipient->verdict);
 	if (judge_is_out(recipient))
 		return;

@@ -96,6 +96,7 @@ def test_what_is_refused_before_is_not_counted(site):
 
 def test_a_login_sends_to_so_many_and_no_more(site):
     login, free, friend = site.account(limits__login=3), site.account(limits="off", limits__login=1), site.account(limits="off")
+    noted = site.account(limits="header", limits__login=1)
 
     def send(who, n):
         with site.postfix.client(site.postfix.submission) as c:
@@ -105,7 +106,9 @@ def test_a_login_sends_to_so_many_and_no_more(site):
     assert send(login, 5) == [250, 250, 250, 452, 452], "the sender's policy counts, not that of whom he writes to"
     assert send(login, 1) == [452]
     assert send(login.upper(), 1) == [452], "one account, however it is named"
-    assert send(free, 4) == [250] * 4
+    assert send(free, 4) == [250] * 4 and send(noted, 4) == [250] * 4
+    for hit in ("label", "folder", "drop"):
+        assert send(site.account(limits=hit, limits__login=2), 3) == [250, 250, 452], f"{hit} would bound nothing"
 
 
 def test_explain_counts_nothing(site):
