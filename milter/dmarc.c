@@ -206,3 +206,27 @@ dmarc_check(const struct dmarc_request *request, const char *domain, struct dmar
 	look_at_dkim(&e);
 	conclude(&e);
 }
+
+static int
+weight(const struct dmarc_outcome *outcome)
+{
+	switch (outcome->result) {
+	case AUTH_DMARC_FAIL:
+		return outcome->policy == AUTH_DMARC_P_REJECT ? 6 : outcome->policy == AUTH_DMARC_P_QUARANTINE ? 5 : 3;
+	case AUTH_DMARC_TEMPERROR:
+		return 4;
+	case AUTH_DMARC_PERMERROR:
+		return 2;
+	case AUTH_DMARC_PASS:
+		return 1;
+	case AUTH_DMARC_NONE:
+		break;
+	}
+	return 0;
+}
+
+bool
+dmarc_outweighs(const struct dmarc_outcome *a, const struct dmarc_outcome *b)
+{
+	return weight(a) > weight(b);
+}

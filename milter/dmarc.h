@@ -42,5 +42,10 @@ struct dmarc_outcome {
 
 /* domain: of From:, lower case. */
 void dmarc_check(const struct dmarc_request *request, const char *domain, struct dmarc_outcome *out);
+/*
+ * Of several authors' domains, whether a counts rather than b: who fails with p=reject, then with p=quarantine; who could not be
+ * asked for, who might have been one of these; and after them whoever asks for nothing: a fail with p=none, permerror, pass, none.
+ */
+bool dmarc_outweighs(const struct dmarc_outcome *a, const struct dmarc_outcome *b);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * dmarc: does the domain in From: vouch for the message? A hit does what that domain asks for at the most: nothing for
  * p=none, the folder for p=quarantine. A From: that can't be read, or several of them, is what forgers write: the folder,
- * too. Of several authors' domains the strictest failing one counts (RFC 7489 section 6.6.1).
+ * too. Of several authors' domains the strictest failing one counts (RFC 7489 section 6.6.1; dmarc_outweighs()).
  */
 #include "dmarc.h"
 
@@ -64,24 +64,6 @@ sample(const struct session *session)
 	return (unsigned)(hash % 100);
 }
 
-/* How much an outcome weighs against another author's. */
-static int
-weight(const struct dmarc_outcome *outcome)
-{
-	switch (outcome->result) {
-	case AUTH_DMARC_FAIL:
-		return 10 + (int)outcome->policy;
-	case AUTH_DMARC_TEMPERROR:
-	case AUTH_DMARC_PERMERROR:
-		return 5;
-	case AUTH_DMARC_PASS:
-		return 1;
-	case AUTH_DMARC_NONE:
-		break;
-	}
-	return 0;
-}
-
 /* Evaluates each author's domain; *out and *domain are those of the one that counts. */
 static void
 evaluate(struct check_call *call, const struct authors *authors, struct dmarc_outcome *out, const char **domain)
@@ -94,7 +76,7 @@ evaluate(struct check_call *call, const struct authors *authors, struct dmarc_ou
 	(void)auth_spf_mailfrom(call->services, session, call->deadline_ms);
 	for (size_t i = 0; i < authors->domains.n; i++) {
 		dmarc_check(&request, authors->domains.name[i], &one);
-		if (i > 0 && weight(&one) <= weight(out))
+		if (i > 0 && !dmarc_outweighs(&one, out))
 			continue;
 		*out = one;
 		*domain = authors->domains.name[i];

@@ -342,6 +342,22 @@ tear_down(void **state)
 	return 0;
 }
 
+static void
+test_of_several_authors(void **state)
+{
+	static const struct dmarc_outcome order[] = { /* each outweighs those below it */
+		{ .result = FAIL, .policy = AUTH_DMARC_P_REJECT }, { .result = FAIL, .policy = AUTH_DMARC_P_QUARANTINE },
+		{ .result = AUTH_DMARC_TEMPERROR }, { .result = FAIL, .policy = AUTH_DMARC_P_NONE }, { .result = AUTH_DMARC_PERMERROR },
+		{ .result = PASS, .policy = AUTH_DMARC_P_REJECT }, { .result = AUTH_DMARC_NONE },
+	};
+	size_t n = sizeof(order) / sizeof(order[0]);
+
+	(void)state;
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < n; j++)
+			assert_int_equal(dmarc_outweighs(&order[i], &order[j]), i < j);
+}
+
 int
 main(void)
 {
@@ -351,6 +367,7 @@ main(void)
 		cmocka_unit_test(test_pct_divides_at_its_number),
 		cmocka_unit_test(test_a_walk_is_bounded),
 		cmocka_unit_test(test_names_below),
+		cmocka_unit_test(test_of_several_authors),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
