@@ -15,6 +15,7 @@
 #include "dmarc_row.h"
 #include "dmarc_stats.h"
 #include "from.h"
+#include "ledger.h"
 #include "settings.h"
 
 #define DEADLINE_MS 8000 /* SPF, if nobody has asked for it before, and the records */
@@ -51,17 +52,21 @@ header(struct check_call *call)
 		authors->bad = true;
 }
 
-/* The message's place among 100, the same whenever it is looked at (FNV-1a). */
+/*
+ * The message's place among 100: keyed, so that nobody can write a message for the part that is spared, and the same on all nodes
+ * when it comes again. Without a trace key, or of texts too long for it, by chance.
+ */
 static unsigned
-sample(const struct session *session)
+sample(const struct check_services *services, const struct session *session)
 {
-	const char *const texts[] = { session->msg.message_id, session->msg.sender, session->client_addr };
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint8_t hash[BS_LEDGER_ID_LEN];
+	uint32_t number;
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		for (const char *c = texts[i]; *c != '\0'; c++)
-			hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
-	return (unsigned)(hash % 100);
+	if (services->ledger == NULL || ledger_key(services->ledger, "dmarc sample", session->msg.message_id, session->msg.sender,
+	    session->client_addr, hash) != BS_OK)
+		bs_random(hash, sizeof(hash));
+	memcpy(&number, hash, sizeof(number));
+	return number % 100;
 }
 
 /* Evaluates each author's domain; *out and *domain are those of the one that counts. */
@@ -70,7 +75,7 @@ evaluate(struct check_call *call, const struct authors *authors, struct dmarc_ou
 {
 	struct session *session = call->session;
 	struct dmarc_request request = { .dns = call->services->dns, .suffixes = call->services->suffixes,
-		.auth = &session->msg.auth, .sample = sample(session), .deadline_ms = call->deadline_ms };
+		.auth = &session->msg.auth, .sample = sample(call->services, session), .deadline_ms = call->deadline_ms };
 	struct dmarc_outcome one;
 
 	(void)auth_spf_mailfrom(call->services, session, call->deadline_ms);

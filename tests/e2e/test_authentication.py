@@ -18,7 +18,7 @@ SCHEMA = systems.ROOT / "tests" / "data" / "dmarc-rfc7489.xsd"
 RUA = "rua=mailto:dmarc@{0}.example"
 POLICIES = {
     "none": "p=none; " + RUA, "quarantine": "p=quarantine", "reject": "p=reject; " + RUA,
-    "pct0": "p=reject; pct=0", "test": "p=reject; t=y", "strict": "p=reject; adkim=s; aspf=s", "subs": "p=none; sp=reject",
+    "pct0": "p=reject; pct=0", "pct50": "p=reject; pct=50", "test": "p=reject; t=y", "strict": "p=reject; adkim=s; aspf=s", "subs": "p=none; sp=reject",
 }
 
 
@@ -161,6 +161,25 @@ def test_policies(site, name, author, code, action):
     line, account, checks = verdict(site, tagged[0])
     assert account["verdict"] == action, line
     assert checks["dmarc"]["outcome"] == ("hit" if action != "accept" else "clean")
+
+
+def fnv(*texts):
+    """What anybody can work out (FNV-1a)."""
+    value = 14695981039346656037
+    for c in "".join(texts).encode():
+        value = (value ^ c) * 1099511628211 % 2 ** 64
+    return value
+
+
+def test_no_sender_can_choose_the_part_that_pct_spares(site):
+    to, codes = site.account(), []
+    while len(codes) < 24:
+        tag, data = mail("pct50")
+        if fnv(f"<{tag}@pct50.example>", "a@plain.example", "198.51.100.7") % 100 < 50:
+            continue  # a place that an unkeyed hash puts into the other part
+        codes.append(send(site, to, (tag, data))[0])
+        assert send(site, to, (tag, data))[0] == codes[-1], "the same when it comes again"
+    assert set(codes) == {250, 550}, codes
 
 
 @pytest.mark.parametrize("preference, code, action", [("off", 250, "accept"), ("header", 250, "accept"), ("folder", 250, "folder"),
