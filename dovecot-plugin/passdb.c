@@ -8,7 +8,6 @@
 
 #include <auth-common.h>
 #include <auth-request.h>
-#include <auth-settings.h>
 #include <hex-binary.h>
 #include <ioloop.h>
 #include <passdb.h>
@@ -20,6 +19,7 @@
 #include "address.h"
 #include "crypto.h"
 #include "passdb_client.h"
+#include "passdb_settings.h"
 #include "sock.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -31,12 +31,16 @@
 #define TOKEN_FIELD "userdb_basalt_pass_token"
 #define RECORD_FIELD "userdb_basalt_record"
 #define RIGHTS_FIELD "userdb_acl_user"
+#define LOCKED_FIELD "userdb_basalt_locked"
+#define LOCKED_TEXT "Message is encrypted, and this password does not open it: set it once more, with the old password or a recovery code"
+#define REFUSED_TEXT "This password does not open the encrypted mailbox: set it once more, with the old password or a recovery code"
 
 void authdb_basalt_init(void);
 void authdb_basalt_deinit(void);
 
 struct basalt_passdb {
 	struct passdb_module module;
+	struct passdb_settings set;
 	struct passdb_client *client;
 };
 
@@ -59,40 +63,18 @@ passdb_of(struct auth_request *request)
 
 /* --- settings --- */
 
-/* A policy server is asked about each login, by default with twelve bits of a quick hash of the password. */
-static bool
-tells_policy_server(const struct auth_settings *set)
-{
-	const char *what = set->policy_request_attributes;
-
-	return *set->policy_server_url != '\0' && (strstr(what, "password") != NULL || strstr(what, "%w") != NULL);
-}
-
-static const char *
-unsafe_settings(const struct auth_settings *set)
-{
-	if (set->debug_passwords)
-		return "auth_debug_passwords = yes writes passwords, which open mail, into the log: set it to no";
-	if (strcmp(set->verbose_passwords, "no") != 0)
-		return "auth_verbose_passwords writes passwords, which open mail, into the log: set it to no";
-	if (tells_policy_server(set))
-		return "auth_policy_request_attributes tells the policy server of passwords, which open mail: leave out "
-		       "hashed_password";
-	return NULL;
-}
-
 static struct passdb_module *
 basalt_preinit(pool_t pool, const char *args)
 {
 	struct basalt_passdb *passdb;
-	const char *unsafe = unsafe_settings(global_auth_settings);
+	const char *problem = passdb_settings_unsafe(global_auth_settings);
 
-	if (unsafe != NULL)
-		i_fatal("passdb basalt: %s", unsafe);
-	if (args == NULL || *args != '/')
-		i_fatal("passdb basalt: args has to be the path of basalt-keyd's auth socket (run_dir/" BS_SOCKET_AUTH ")");
 	passdb = p_new(pool, struct basalt_passdb, 1);
-	passdb->client = passdb_client_new(args);
+	if (problem == NULL)
+		problem = passdb_settings_parse(pool, args, &passdb->set);
+	if (problem != NULL)
+		i_fatal("passdb basalt: %s", problem);
+	passdb->client = passdb_client_new(passdb->set.socket);
 	return &passdb->module;
 }
 
@@ -153,6 +135,21 @@ shared_mailbox(const struct auth_request *request)
 	return name == NULL ? NULL : t_str_lcase(name);
 }
 
+/* A request that is the user's name alone. */
+static void
+ask_about_user(struct basalt_auth *auth, enum bs_op op, passdb_client_fn fn)
+{
+	const char *user = t_str_lcase(auth->request->fields.user);
+	uint8_t payload[2 + BS_ACCOUNT_NAME_MAX];
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+
+	bs_wr_str16(&wr, user, strlen(user));
+	if (wr.failed)
+		fn(auth, BS_ERR_NOENT, NULL, 0);
+	else
+		passdb_client_send(passdb_of(auth->request)->client, op, payload, wr.len, RECORD_TIMEOUT_MS, fn, auth);
+}
+
 static enum bs_err
 take_token(struct basalt_auth *auth, const uint8_t *payload, size_t len)
 {
@@ -170,6 +167,50 @@ take_token(struct basalt_auth *auth, const uint8_t *payload, size_t len)
 	return BS_OK;
 }
 
+/* --- the site says that the password is right, and no slot opens: it was changed behind our back --- */
+
+/* A passdb before this one has judged the password; for a master login that would be somebody else's. */
+static bool
+site_says_right(const struct auth_request *request)
+{
+	return request->fields.skip_password_check && shared_mailbox(request) == NULL;
+}
+
+static enum passdb_result
+lock_or_refuse(struct basalt_auth *auth)
+{
+	bool locked = passdb_of(auth->request)->set.locks;
+
+	e_warning(authdb_event(auth->request), "basalt: no key slot opens by the password that another passdb took for right: %s",
+	    locked ? "the mailbox is locked" : "refused");
+	if (locked) {
+		auth_request_set_field(auth->request, LOCKED_FIELD, LOCKED_TEXT, NULL);
+		return PASSDB_RESULT_OK;
+	}
+	/* Of all that refuses this alone keeps its reason on the way to the client. */
+	auth_request_set_field(auth->request, "reason", REFUSED_TEXT, NULL);
+	return PASSDB_RESULT_USER_DISABLED;
+}
+
+/* passdb_client_fn */
+static void
+account_answered(void *ctx, enum bs_err status, const uint8_t *payload ATTR_UNUSED, size_t len ATTR_UNUSED)
+{
+	struct basalt_auth *auth = ctx;
+	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
+
+	if (status == BS_OK)
+		result = lock_or_refuse(auth);
+	else if (status == BS_ERR_NOENT || status == BS_ERR_ARG)
+		result = PASSDB_RESULT_PASSWORD_MISMATCH;
+	else
+		e_error(authdb_event(auth->request), "basalt: basalt-keyd can't look the user up: %s", bs_err_text(status));
+	auth->callback.verify_plain(result, auth->request);
+	auth_end(auth);
+}
+
+/* --- the answer to a login --- */
+
 static void login_again(struct basalt_auth *auth);
 
 /* passdb_client_fn */
@@ -181,6 +222,11 @@ login_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len
 
 	if (status == BS_ERR_BUSY && ++auth->tries < BUSY_TRIES) {
 		auth->to_again = timeout_add_short(BUSY_WAIT_MS, login_again, auth);
+		return;
+	}
+	if (status == BS_ERR_DENIED && site_says_right(auth->request)) {
+		/* "Denied" is also what keyd says of accounts that do not exist. */
+		ask_about_user(auth, BS_OP_EXISTS, account_answered);
 		return;
 	}
 	if (status == BS_OK)
@@ -235,7 +281,7 @@ login_again(struct basalt_auth *auth)
 static void
 basalt_verify_plain(struct auth_request *request, const char *password, verify_plain_callback_t *callback)
 {
-	const char *problem = unsafe_settings(request->set);
+	const char *problem = passdb_settings_unsafe(request->set);
 	struct basalt_auth *auth;
 
 	if (problem != NULL) {
@@ -309,27 +355,27 @@ record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t le
 	auth_end(auth);
 }
 
+/* No login, but "is there such a user"; a passdb before this one may have answered with credentials of its own. */
+static bool
+asks_for_existence(const struct auth_request *request)
+{
+	return *request->wanted_credentials_scheme == '\0' ||
+	    (request->fields.mech_name == NULL && request->fields.delayed_credentials != NULL);
+}
+
 static void
 basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callback_t *callback)
 {
-	const char *user = t_str_lcase(request->fields.user);
-	uint8_t payload[2 + BS_ACCOUNT_NAME_MAX];
-	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 	struct basalt_auth *auth;
 
-	if (*request->wanted_credentials_scheme != '\0') {
-		/* There are no credentials to be had, only an answer to "is there such a user". */
+	if (!asks_for_existence(request)) {
+		/* There are no credentials to be had. */
 		passdb_handle_credentials(PASSDB_RESULT_SCHEME_NOT_AVAILABLE, NULL, NULL, callback, request);
 		return;
 	}
 	auth = auth_begin(request);
 	auth->callback.lookup_credentials = callback;
-	bs_wr_str16(&wr, user, strlen(user));
-	if (wr.failed)
-		record_answered(auth, BS_ERR_NOENT, NULL, 0);
-	else
-		passdb_client_send(passdb_of(request)->client, BS_OP_RECORD, payload, wr.len, RECORD_TIMEOUT_MS,
-		    record_answered, auth);
+	ask_about_user(auth, BS_OP_RECORD, record_answered);
 }
 
 static struct passdb_module_interface basalt_passdb = {
