@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "milterclient.h"
+#include "verdict_header.h"
 #include "verbs.h"
 
 #define TIMEOUT_MS 125000 /* a little more than the milter gives it */
@@ -121,21 +123,28 @@ print_recipient(const json_t *recipient)
 }
 
 static void
+print_change(const json_t *change)
+{
+	const char *what = text_of(change, "what"), *name = text_of(change, "name"), *value = text_of(change, "value");
+
+	if (strcmp(what, "delete") == 0)
+		printf("- %s (number %lld)\n", name, (long long)json_integer_value(json_object_get(change, "index")));
+	else if (strcmp(what, "hold") == 0)
+		printf("! held: %s\n", value);
+	else if (strcasecmp(name, BS_VERDICT_FIELD) == 0)
+		printf("+ %s: sealed, for basalt-lmtp: what is said above of each recipient\n", name);
+	else
+		printf("%c %s: %s\n", strcmp(what, "insert") == 0 ? '+' : '~', name, value);
+}
+
+static void
 print_changes(const json_t *answer)
 {
 	size_t i;
 	json_t *change;
 
-	json_array_foreach(json_object_get(answer, "changes"), i, change) {
-		const char *what = text_of(change, "what");
-
-		if (strcmp(what, "delete") == 0)
-			printf("- %s (number %lld)\n", text_of(change, "name"),
-			    (long long)json_integer_value(json_object_get(change, "index")));
-		else
-			printf("%c %s: %s\n", strcmp(what, "insert") == 0 ? '+' : strcmp(what, "hold") == 0 ? '!' : '~',
-			    strcmp(what, "hold") == 0 ? "held" : text_of(change, "name"), text_of(change, "value"));
-	}
+	json_array_foreach(json_object_get(answer, "changes"), i, change)
+		print_change(change);
 }
 
 static void

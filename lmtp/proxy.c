@@ -17,8 +17,10 @@
 #include "jail.h"
 #include "proxyctl.h"
 #include "sock.h"
+#include "threads.h"
 
 #define STACK 524288 /* a thread's: 100 KiB of it are buffers */
+#define IDLE_MAX 16  /* threads that wait for a client */
 #define DRAIN_LOOK_MS 20
 
 /* What threads, sockets, the key file and syslog need beyond bs_jail_calls_base. No execve. */
@@ -31,6 +33,7 @@ struct proxy {
 	struct inbound_site site;
 	struct tally tally;
 	struct bs_verdict_keys *keys;
+	struct bs_threads *threads;
 	size_t clients_max;
 	int stop[2]; /* its end closes when we stop */
 	int signals;
@@ -90,7 +93,7 @@ shut_in(const struct proxyconf *conf, pid_t parent)
 	return err == BS_OK ? bs_jail_calls(allowed, NULL) : err;
 }
 
-static void *
+static void
 visit(void *arg)
 {
 	struct visit *v = arg;
@@ -99,31 +102,22 @@ visit(void *arg)
 	inbound_run(&p->site, v->fd);
 	(void)atomic_fetch_sub(&p->tally.sessions_open, 1);
 	free(v);
-	return NULL;
 }
 
 static bool
-start_thread(struct proxy *p, int fd)
+start_visit(struct proxy *p, int fd)
 {
 	struct visit *v = malloc(sizeof(*v));
-	pthread_attr_t attr;
-	pthread_t thread;
-	bool ok;
 
 	if (v == NULL)
 		return false;
 	*v = (struct visit){ .proxy = p, .fd = fd };
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, STACK);
 	(void)atomic_fetch_add(&p->tally.sessions_open, 1);
-	ok = pthread_create(&thread, &attr, visit, v) == 0;
-	(void)pthread_attr_destroy(&attr);
-	if (!ok) {
-		(void)atomic_fetch_sub(&p->tally.sessions_open, 1);
-		free(v);
-	}
-	return ok;
+	if (bs_threads_run(p->threads, visit, v))
+		return true;
+	(void)atomic_fetch_sub(&p->tally.sessions_open, 1);
+	free(v);
+	return false;
 }
 
 static void
@@ -139,7 +133,7 @@ take_client(struct proxy *p, int listen_fd)
 	}
 	if (err != BS_OK)
 		return;
-	if (atomic_load(&p->tally.sessions_open) < p->clients_max && start_thread(p, fd)) {
+	if (atomic_load(&p->tally.sessions_open) < p->clients_max && start_visit(p, fd)) {
 		tally_add(&p->tally.sessions);
 		return;
 	}
@@ -200,7 +194,8 @@ proxy_run(const struct proxyconf *conf, int listen_fd, int control_fd, pid_t par
 	char why[512] = "";
 	enum bs_err err;
 
-	if (!prepare_end(&p))
+	p.threads = bs_threads_new(STACK, IDLE_MAX);
+	if (p.threads == NULL || !prepare_end(&p))
 		return EXIT_TEMPORARY;
 	if (bs_crypto_init() != BS_OK)
 		return EXIT_FAILED;
@@ -221,5 +216,6 @@ proxy_run(const struct proxyconf *conf, int listen_fd, int control_fd, pid_t par
 	bs_log(BS_LOG_INFO, "basalt-lmtp " LMTP_VERSION " serves on %s", conf->listen);
 	serve(&p, listen_fd);
 	drain(&p, conf->drain_ms);
+	bs_threads_free(p.threads);
 	return EXIT_SUCCESS;
 }

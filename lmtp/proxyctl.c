@@ -1,7 +1,6 @@
 #include "proxyctl.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "proxyconf.h"
 #include "sock.h"
 #include "stream.h"
+#include "threads.h"
 
 #define CLIENT_MS 1000
 #define STACK 262144
@@ -99,19 +99,12 @@ enum bs_err
 proxyctl_start(int fd, struct tally *tally)
 {
 	struct proxyctl *ctl = calloc(1, sizeof(*ctl));
-	pthread_attr_t attr;
-	pthread_t thread;
-	bool ok;
 
 	if (ctl == NULL)
 		return BS_ERR_NOMEM;
 	*ctl = (struct proxyctl){ .fd = fd, .tally = tally, .started_ms = bs_now_ms() };
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, STACK);
-	ok = pthread_create(&thread, &attr, run, ctl) == 0;
-	(void)pthread_attr_destroy(&attr);
-	if (!ok)
-		free(ctl);
-	return ok ? BS_OK : BS_ERR_NOMEM;
+	if (bs_thread_start(STACK, run, ctl))
+		return BS_OK;
+	free(ctl);
+	return BS_ERR_NOMEM;
 }

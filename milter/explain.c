@@ -1,6 +1,5 @@
 #include "explain.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "log.h"
 #include "rfc5322.h"
 #include "sock.h"
+#include "threads.h"
 
 #define READ_SIZE 65536
 #define CHANGES_MAX 2000
@@ -287,21 +287,6 @@ run_new(struct explain *explain, const struct report_request *request, int fd, c
 	return run;
 }
 
-static bool
-start_thread(struct run *run)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	bool ok;
-
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	ok = pthread_create(&thread, &attr, run_main, run) == 0;
-	(void)pthread_attr_destroy(&attr);
-	return ok;
-}
-
 void
 explain_begin(struct explain *explain, const struct report_request *request, int fd, const uint8_t *rest, size_t rest_len)
 {
@@ -310,7 +295,7 @@ explain_begin(struct explain *explain, const struct report_request *request, int
 
 	if (run == NULL) {
 		(void)close(fd);
-	} else if (!room || !start_thread(run)) {
+	} else if (!room || !bs_thread_start(STACK_BYTES, run_main, run)) {
 		/* On the control socket's thread, which never waits: this fits into the socket's buffer, or is lost. */
 		run->deadline_ms = bs_now_ms();
 		answer(run, BS_ERR_BUSY);

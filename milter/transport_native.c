@@ -1,7 +1,7 @@
 /*
- * The native engine: one thread a connection over milter_conn, and the caller's thread, which accepts, gives signs of life
- * for messages that take long, and ends all. A socket blocks, and the kernel keeps its deadlines (SO_RCVTIMEO, SO_SNDTIMEO):
- * a packet costs one recv(2) or less, an answer one send(2).
+ * The native engine: a thread for each connection over milter_conn, and the caller's thread, which accepts, gives signs of
+ * life for messages that take long, and ends all. A socket blocks, and the kernel keeps its deadlines (SO_RCVTIMEO,
+ * SO_SNDTIMEO): a packet costs one recv(2) or less, an answer one send(2).
  */
 #include "transport.h"
 
@@ -19,6 +19,7 @@
 #include "milter_conn.h"
 #include "milter_wire.h"
 #include "sock.h"
+#include "threads.h"
 #include "transport_listen.h"
 
 #define IDLE_MS 7210000    /* beyond any SMTP timeout */
@@ -32,6 +33,7 @@
 #define READ_SIZE 16384
 #define INPUT_MAX (MILTER_PACKET_MAX + 4 + READ_SIZE)
 #define STACK_SIZE ((size_t)1024 * 1024) /* touched as far as it is used */
+#define IDLE_MAX 32 /* threads that wait for a connection */
 
 /* One connection. */
 struct link {
@@ -55,6 +57,7 @@ struct transport_engine {
 	void *app;
 	int listen_fd;
 	int wake_fd;
+	struct bs_threads *threads;
 	pthread_mutex_t lock; /* of the rest */
 	pthread_cond_t left;  /* a connection ended */
 	struct link *links;
@@ -292,14 +295,13 @@ unlink_and_free(struct link *link)
 	pthread_mutex_unlock(&engine->lock);
 }
 
-static void *
-link_thread(void *arg)
+static void
+serve(void *arg)
 {
 	struct link *link = arg;
 
 	converse(link);
 	unlink_and_free(link);
-	return NULL;
 }
 
 /* --- the engine's thread --- */
@@ -346,22 +348,6 @@ insert(struct link *link)
 	pthread_mutex_unlock(&engine->lock);
 }
 
-static bool
-start_thread(struct link *link)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	bool ok;
-
-	if (pthread_attr_init(&attr) != 0)
-		return false;
-	ok = pthread_attr_setstacksize(&attr, STACK_SIZE) == 0 &&
-	    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 &&
-	    pthread_create(&thread, &attr, link_thread, link) == 0;
-	(void)pthread_attr_destroy(&attr);
-	return ok;
-}
-
 /* False: no room for it; who connected is told by the close, and the server defers. */
 static bool
 serve_client(struct transport_engine *engine, int fd)
@@ -373,7 +359,7 @@ serve_client(struct transport_engine *engine, int fd)
 		return false;
 	}
 	insert(link);
-	if (!start_thread(link)) {
+	if (!bs_threads_run(engine->threads, serve, link)) {
 		unlink_and_free(link);
 		return false;
 	}
@@ -518,10 +504,12 @@ native_listen(const struct transport_settings *settings, struct transport_engine
 	(void)pthread_mutex_init(&engine->lock, NULL);
 	(void)pthread_cond_init(&engine->left, NULL);
 	engine->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	err = engine->wake_fd < 0 ? BS_ERR_IO : transport_listen(settings, &engine->listen_fd);
+	engine->threads = bs_threads_new(STACK_SIZE, IDLE_MAX);
+	err = engine->wake_fd < 0 || engine->threads == NULL ? BS_ERR_IO : transport_listen(settings, &engine->listen_fd);
 	if (err != BS_OK) {
 		if (engine->wake_fd >= 0)
 			(void)close(engine->wake_fd);
+		bs_threads_free(engine->threads);
 		free(engine);
 		return err;
 	}
@@ -541,6 +529,7 @@ native_run(struct transport_engine *engine, const struct transport_events *event
 		shut(engine, true);
 		(void)wait_for_all(engine, END_MS);
 	}
+	bs_threads_free(engine->threads);
 	return BS_OK;
 }
 

@@ -178,7 +178,10 @@ def test_the_log_line_and_explain_say_the_same(told, tmp_path):
     argv = ["explain", str(file), "--from", SENDER, "--client", inbound.LISTED, "--helo", "mx.pass.example", *rcpt]
     said = by_account(json.loads(cast.site.system.ctl(*argv, "--json").stdout))
     assert said == {k: v for k, v in logged.items() if k[0] != cast.grey.address}
-    assert f"{cast.refused.address}: reject by dmarc".encode() in cast.site.system.ctl(*argv).stdout
+    table = cast.site.system.ctl(*argv).stdout.decode()
+    assert f"{cast.refused.address}: reject by dmarc" in table
+    assert re.findall(r"(?m)^\+ X-Basalt-Verdict: (.*)$", table) == ["sealed, for basalt-lmtp: what is said above of each recipient"]
+    assert not re.search(r"[A-Za-z0-9+/]{60}", table), "nobody reads sealed bytes"
 
 
 @pytest.mark.parametrize("sender", ["somebody@strange.example", ""])

@@ -1,0 +1,201 @@
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct job {
+	struct job *next;
+	void (*function)(void *arg);
+	void *arg;
+};
+
+struct bs_threads {
+	size_t stack_bytes;
+	unsigned idle_max;
+	pthread_mutex_t lock; /* of the rest */
+	pthread_cond_t wanted;
+	struct job *jobs; /* each has a waiting thread that is not counted as idle any more */
+	unsigned idle;
+	unsigned count; /* threads that there are; the last one frees */
+	bool ending;
+};
+
+/* What a new thread begins with. */
+struct start {
+	struct bs_threads *threads;
+	struct job job;
+};
+
+struct bs_threads *
+bs_threads_new(size_t stack_bytes, unsigned idle_max)
+{
+	struct bs_threads *threads = calloc(1, sizeof(*threads));
+	pthread_condattr_t attr;
+
+	if (threads == NULL)
+		return NULL;
+	threads->stack_bytes = stack_bytes;
+	threads->idle_max = idle_max;
+	(void)pthread_mutex_init(&threads->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&threads->wanted, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	return threads;
+}
+
+static void
+free_all(struct bs_threads *threads)
+{
+	(void)pthread_cond_destroy(&threads->wanted);
+	(void)pthread_mutex_destroy(&threads->lock);
+	free(threads);
+}
+
+/* Under the lock. NULL: nobody wants this thread any more. */
+static struct job *
+wait_for_job(struct bs_threads *threads)
+{
+	struct timespec until;
+	struct job *job;
+
+	if (threads->ending || threads->idle >= threads->idle_max)
+		return NULL;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += BS_THREADS_IDLE_S;
+	threads->idle++;
+	while (threads->jobs == NULL && !threads->ending)
+		if (pthread_cond_timedwait(&threads->wanted, &threads->lock, &until) == ETIMEDOUT)
+			break;
+	job = threads->jobs;
+	if (job != NULL)
+		threads->jobs = job->next;
+	else
+		threads->idle--;
+	return job;
+}
+
+/* False: the thread ends. */
+static bool
+next_job(struct bs_threads *threads, struct job *job)
+{
+	struct job *found;
+	bool last;
+
+	(void)pthread_mutex_lock(&threads->lock);
+	found = wait_for_job(threads);
+	if (found == NULL)
+		threads->count--;
+	last = threads->ending && threads->count == 0;
+	(void)pthread_mutex_unlock(&threads->lock);
+	if (found != NULL) {
+		*job = *found;
+		free(found);
+	} else if (last) {
+		free_all(threads);
+	}
+	return found != NULL;
+}
+
+static void *
+work(void *arg)
+{
+	struct start *start = arg;
+	struct bs_threads *threads = start->threads;
+	struct job job = start->job;
+
+	free(start);
+	do
+		job.function(job.arg);
+	while (next_job(threads, &job));
+	return NULL;
+}
+
+bool
+bs_thread_start(size_t stack_bytes, void *(*function)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	bool ok;
+
+	if (pthread_attr_init(&attr) != 0)
+		return false;
+	ok = pthread_attr_setstacksize(&attr, stack_bytes) == 0 &&
+	    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 && pthread_create(&thread, &attr, function, arg) == 0;
+	(void)pthread_attr_destroy(&attr);
+	return ok;
+}
+
+static bool
+run_on_new(struct bs_threads *threads, const struct job *job)
+{
+	struct start *start = malloc(sizeof(*start));
+	bool ok;
+
+	if (start == NULL)
+		return false;
+	*start = (struct start){ .threads = threads, .job = *job };
+	(void)pthread_mutex_lock(&threads->lock);
+	threads->count++;
+	(void)pthread_mutex_unlock(&threads->lock);
+	ok = bs_thread_start(threads->stack_bytes, work, start);
+	if (!ok) {
+		(void)pthread_mutex_lock(&threads->lock);
+		threads->count--;
+		(void)pthread_mutex_unlock(&threads->lock);
+		free(start);
+	}
+	return ok;
+}
+
+/* False: none waits. job's memory is the taker's. */
+static bool
+run_on_idle(struct bs_threads *threads, struct job *job)
+{
+	bool ok;
+
+	(void)pthread_mutex_lock(&threads->lock);
+	ok = threads->idle > 0;
+	if (ok) {
+		threads->idle--;
+		job->next = threads->jobs;
+		threads->jobs = job;
+		(void)pthread_cond_signal(&threads->wanted);
+	}
+	(void)pthread_mutex_unlock(&threads->lock);
+	return ok;
+}
+
+bool
+bs_threads_run(struct bs_threads *threads, void (*function)(void *), void *arg)
+{
+	struct job *job = malloc(sizeof(*job));
+	bool ok;
+
+	if (job == NULL)
+		return false;
+	*job = (struct job){ .function = function, .arg = arg };
+	if (run_on_idle(threads, job))
+		return true;
+	ok = run_on_new(threads, job);
+	free(job);
+	return ok;
+}
+
+void
+bs_threads_free(struct bs_threads *threads)
+{
+	bool last;
+
+	if (threads == NULL)
+		return;
+	(void)pthread_mutex_lock(&threads->lock);
+	threads->ending = true;
+	last = threads->count == 0;
+	(void)pthread_cond_broadcast(&threads->wanted);
+	(void)pthread_mutex_unlock(&threads->lock);
+	if (last)
+		free_all(threads);
+}
