@@ -23,7 +23,8 @@ LDFLAGS := $(if $(SAN),$(HARDEN)) -Wl,-z,relro,-z,now -Wl,--as-needed
 COMMON_LIBS := -lcrypto -lsodium -llzo2 -lzstd -lconfuse -lsqlite3 -lmariadb
 KEYD_LIBS := -lseccomp
 LMTP_LIBS := -lseccomp -ljansson -lpthread
-MILTER_LIBS := -lseccomp -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
+# libopendkim is to find dkim_keys.c before libcrypto.
+MILTER_LIBS := -Wl,--export-dynamic-symbol=d2i_PUBKEY_bio -lseccomp -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
 CTL_LIBS := -ljansson -lz
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "buf.h"
+#include "dkim_keys.h"
 
 #define SIGNATURE "DKIM-Signature"
 #define TODAY_S 60 /* how far a request's time may be from the clock's and still be served by the common handle */
@@ -294,6 +295,7 @@ dkim_engine_free(struct dkim_engine *engine)
 	if (engine == NULL)
 		return;
 	dkim_close(engine->lib);
+	dkim_keys_clear();
 	free(engine);
 }
 

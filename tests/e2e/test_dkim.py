@@ -89,6 +89,21 @@ def test_a_good_signature(keys, tmp_path, name, canonicalization):
         ("pass", "example.net", "s", "ed25519-sha256" if name == "ed" else "rsa-sha256", "")]
 
 
+def test_keys_are_remembered_by_their_bytes(keys, tmp_path):
+    """A key is decoded once, whoever has it; another one in its place, and one that is none, are what they are."""
+    path = tmp_path / "mail"
+    path.write_bytes(sign(keys))
+    other = base64.b64encode(b"0" * 294).decode()
+
+    def asked(text):
+        return ["zone", f"{b's._domainkey.example.net'.hex()} TXT {text.encode().hex()}", f"test {int(time.time())} {path}"]
+    lines = [line for text in (keys.record["rsa"], keys.record["rsa"], keys.record["rsa1024"], f"v=DKIM1; p={other}", f"v=DKIM1; p={other}",
+                               keys.record["rsa"]) for line in asked(text)]
+    p = subprocess.run([TOOL], input="\n".join([*lines, ""]), capture_output=True, text=True, check=True)
+    assert [read(line)[0][0] for line in p.stdout.splitlines()] == ["pass", "pass", "fail", "permerror", "permerror", "pass"]
+    assert p.stderr == "2 keys were remembered\n"
+
+
 BODIES = [b"", b"\r\n", b"\r\n\r\n", b"a", b"a\r\n", b"a\r\n\r\n\r\n", b" \t\r\n", b".\r\n", b"a b  c \r\n", b"x" * 200000 + b"\r\n",
           b"line\r\n" * 30000, b"\xff\xfe\x80\r\n", b"no end" * 12000]
 

@@ -12,6 +12,7 @@
 
 #include "buf.h"
 #include "milter/dkim.h"
+#include "milter/dkim_keys.h"
 #include "milter/rfc5322.h"
 #include "sock.h"
 #include "tests/tools/zone_lines.h"
@@ -171,6 +172,7 @@ main(void)
 			zone_line(&zone, line);
 	}
 	zone_clear(&zone);
+	(void)fprintf(stderr, "%llu keys were remembered\n", (unsigned long long)dkim_keys_remembered());
 	dkim_engine_free(engine);
 	return 0;
 }
