@@ -1,7 +1,6 @@
 #include "auth.h"
 
 #include <string.h>
-#include <strings.h>
 
 static const char *const dkim_texts[] = { "none", "pass", "fail", "policy", "neutral", "temperror", "permerror" };
 static const char *const dmarc_texts[] = { "none", "pass", "fail", "temperror", "permerror" };
@@ -28,16 +27,7 @@ auth_dmarc_policy_text(enum auth_dmarc_policy policy)
 bool
 auth_return_path_verified(const struct auth *auth, const char *sender)
 {
-	const char *at = strrchr(sender, '@');
-
-	if (at == NULL)
-		return false;
-	if (auth->mailfrom.done && auth->mailfrom.result == SPF_PASS)
-		return true;
-	for (size_t i = 0; i < auth->n_dkim; i++)
-		if (auth->dkim[i].result == AUTH_DKIM_PASS && strcasecmp(auth->dkim[i].domain, at + 1) == 0)
-			return true;
-	return false;
+	return strrchr(sender, '@') != NULL && auth->mailfrom.done && auth->mailfrom.result == SPF_PASS;
 }
 
 void

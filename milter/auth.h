@@ -61,8 +61,9 @@ const char *auth_dkim_result_text(enum auth_dkim_result result);   /* the words 
 const char *auth_dmarc_result_text(enum auth_dmarc_result result);
 const char *auth_dmarc_policy_text(enum auth_dmarc_policy policy); /* "none", "quarantine", "reject" */
 /*
- * True when somebody vouched for the envelope sender, so that a bounce to it reaches who sent: SPF passed for MAIL FROM,
- * or an aligned DKIM signature passed for its very domain. A null sender is never verified: nobody would get the bounce.
+ * True when a bounce to the envelope sender reaches who sent: SPF passed for MAIL FROM. No signature says so, not even one of that
+ * very domain: whoever got a signed message can send it again, with any return path. A null sender is never verified: nobody would
+ * get the bounce.
  */
 bool auth_return_path_verified(const struct auth *auth, const char *sender);
 /* Copies text, what is not printable ASCII as '?', quotes, brackets and backslashes as '\'' . */
