@@ -111,6 +111,11 @@ void checks_forget_session(struct session *session);
 
 /* For checks: whether the client stands in one of the trusted networks, or has no address: it is not asked about. */
 bool check_is_trusted(const struct check_call *call);
+/*
+ * Whether mail that is refused after RCPT does harm to nobody: SPF passes for its sender (who is asked for, where nobody has), it is
+ * our own user's, or has no sender and so no bounce. Mail that a trusted host relays: no, its address says nothing of the sender.
+ */
+bool check_may_bounce(const struct check_call *call);
 /* So long from now on, but not beyond what RCPT may take with all accounts behind the address. */
 int64_t check_until_ms(const struct check_call *call, int64_t ms);
 /* A reply and a reason, by printf; what is too long is cut off, what may not stand there is '?'. */

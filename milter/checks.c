@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "auth_spf.h"
 #include "check.h"
 #include "log.h"
 #include "settings.h"
@@ -24,6 +25,19 @@ check_is_trusted(const struct check_call *call)
 	struct network_addr addr;
 
 	return !network_addr(call->session->client_addr, &addr) || networks_hold(&call->services->settings->trusted, &addr);
+}
+
+bool
+check_may_bounce(const struct check_call *call)
+{
+	struct session *session = call->session;
+
+	if (session->msg.sender[0] == '\0' || !session_is_inbound(session))
+		return true;
+	if (check_is_trusted(call))
+		return false;
+	(void)auth_spf_mailfrom(call->services, session, check_until_ms(call, call->services->settings->spf_timeout_ms));
+	return auth_return_path_verified(&session->msg.auth, session->msg.sender);
 }
 
 int64_t

@@ -7,6 +7,7 @@
 #define RCPT_MS 20000 /* below milter_command_timeout, with the guard's patience before it */
 
 static const struct smtp_reply too_many_accounts = { "452", "4.5.3", "Too many recipients" };
+static const struct smtp_reply someone_is_full = { "452", "4.2.2", "A mailbox behind this address is full, try again later" };
 
 /* What was found on the connection, the message and one more thing, in the order of the checks. */
 static void
@@ -72,17 +73,36 @@ judge_targets(const struct check_services *services, struct session *session, st
 	return BS_OK;
 }
 
-/* Some accounts behind an alias refuse, others do not, or some are elsewhere: RCPT is accepted, each gets his own. */
-static enum bs_err
-answer_targets(struct recipient *recipient)
+/* Whether some account can't take any mail, as its mailbox is. */
+static bool
+has_no_room(const struct recipient *recipient)
 {
+	for (size_t i = 0; i < recipient->n_finals; i++)
+		if (verdict_is_mailbox_refusal(&recipient->finals[i]->verdict))
+			return true;
+	return false;
+}
+
+/*
+ * Some accounts behind an alias refuse, others do not, or some are elsewhere: RCPT is accepted, each gets his own. But a mailbox
+ * that can't take it would bounce it later, and neither a folder nor throwing it away is what its owner wants: it is not ours yet
+ * then, unless the bounce gets to who sent.
+ */
+static enum bs_err
+answer_targets(const struct check_services *services, struct session *session, struct recipient *recipient)
+{
+	struct check_call call = { .services = services, .session = session };
 	bool others = recipient->res != NULL && recipient->n_finals < recipient->res->n;
 	struct verdict all;
 	enum bs_err err = together(recipient->finals, recipient->n_finals, &all);
 
-	if (err == BS_OK && (all.action == VERDICT_DEFER || (all.action == VERDICT_REJECT && !others)))
+	if (err != BS_OK)
+		return err;
+	if (all.action == VERDICT_DEFER || (all.action == VERDICT_REJECT && !others))
 		recipient->verdict = all;
-	return err;
+	else if (has_no_room(recipient) && !check_may_bounce(&call))
+		recipient->verdict = (struct verdict){ .action = VERDICT_DEFER, .reply = someone_is_full };
+	return BS_OK;
 }
 
 /*
@@ -112,7 +132,7 @@ ask_and_decide(const struct check_services *services, struct session *session, s
 		return;
 	err = judge_targets(services, session, recipient);
 	if (err == BS_OK)
-		err = answer_targets(recipient);
+		err = answer_targets(services, session, recipient);
 	if (err != BS_OK)
 		recipient->verdict = (struct verdict){ .action = VERDICT_DEFER, .reply = too_many_accounts };
 }

@@ -119,10 +119,16 @@ verdict_decide(const struct finding *const *findings, size_t n, const struct bs_
 		set_reply(out);
 }
 
+bool
+verdict_is_mailbox_refusal(const struct verdict *verdict)
+{
+	return verdict->action == VERDICT_REJECT && verdict->because != NULL && verdict->because->id == BS_CHECK_RECIPIENT;
+}
+
 void
 verdict_spare(struct verdict *verdict, const struct bs_policy *policy)
 {
-	if (verdict->action != VERDICT_REJECT)
+	if (verdict->action != VERDICT_REJECT || verdict_is_mailbox_refusal(verdict))
 		return;
 	verdict->spared = true;
 	verdict->action = policy->unverified == BS_UNVERIFIED_DROP ? VERDICT_DROP : VERDICT_FOLDER;

@@ -72,7 +72,12 @@ struct verdict {
  * a NULL among them is nothing. */
 void verdict_decide(const struct finding *const *findings, size_t n, const struct bs_policy *policy, struct verdict *out);
 
-/* A refusal that can no longer be given to the sending server, and must not be bounced: what policy->unverified says. */
+/* Whether it is a refusal for what the mailbox is (check recipient), not for what the message is: delivery can't change it. */
+bool verdict_is_mailbox_refusal(const struct verdict *verdict);
+/*
+ * A refusal that can no longer be given to the sending server, and must not be bounced: what policy->unverified says. One of the
+ * mailbox stays: the delivery would only find out the same.
+ */
 void verdict_spare(struct verdict *verdict, const struct bs_policy *policy);
 
 /*

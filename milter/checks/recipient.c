@@ -5,7 +5,8 @@
  *
  * Of an account that exists Dovecot is asked, where that is set up, whether its mailbox has room. Who gets no answer there lets
  * the mail pass, whatever recipient.down says: the delivery finds out itself, and then the mail waits or comes back as it would
- * without us. For the same reason "full for now" (4xx) of one account behind an alias of several does not hold up the others.
+ * without us. "Full for now" (4xx) of one account behind an alias of several does not hold up the others, as long as it may come
+ * back in the end; judge.c sees to it that nothing does to who did not send it.
  */
 #include <string.h>
 
@@ -96,7 +97,7 @@ target(struct check_call *call)
 	if (answer.state != QUOTA_FULL)
 		return;
 	finding_reason(finding, "mailbox is full: %s", answer.reply.status);
-	if (answer.reply.code[0] == '4' && res->n > 1)
+	if (answer.reply.code[0] == '4' && res->n > 1 && check_may_bounce(call))
 		return;
 	finding->outcome = CHECK_HIT;
 	finding->reply = answer.reply;

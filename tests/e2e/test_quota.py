@@ -5,6 +5,7 @@ import time
 import pytest
 
 import messages
+import test_reputation
 
 
 @pytest.fixture(scope="module", params=[("sdbox", "sqlite"), ("maildir", "mariadb")], ids="+".join)
@@ -53,16 +54,22 @@ def test_a_full_mailbox_is_refused_at_rcpt_and_others_get_the_message(quota_syst
         system.send("x@out.example", [full.address.replace("@", "+x@")], TOO_MUCH)
 
 
-def test_behind_an_alias_the_others_get_theirs(quota_system):
+def test_behind_an_alias_nothing_bounces_to_who_did_not_send(quota_system):
+    """No SPF record says that this sender sent it: his server keeps the mail until all of them can have it."""
     system = quota_system
     full, other = system.account("private"), system.account("plain")
     make_full(system, full)
     alias = f"team-{full.local}@example.org"
     for account in (full, other):
         system.ctl("alias", "add", alias, account.address)
-    assert system.send("x@out.example", [alias], TOO_MUCH) == {}
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        system.send("x@out.example", [alias], TOO_MUCH)
+    assert refused.value.recipients[alias] == (452, b"4.2.2 A mailbox behind this address is full, try again later")
+    assert system.send("", [alias], TOO_MUCH) == {}, "nobody would get a bounce"
     until(lambda: count(system, other) == 1)
+    system.settle()
     assert count(system, full) == 2
+    assert "to=<x@out.example>" not in system.log("postfix").split(alias)[-1]
 
 
 def test_room_again_is_seen(quota_system):
@@ -92,3 +99,67 @@ def test_without_an_answer_mail_is_taken(own_system):
     assert system.send("x@out.example", [account.address], messages.make(b"hello\r\n")) == {}
     assert "not answering" in system.log("milter")
     system.settle()
+
+
+# --- with a quota-status of our own, and SPF ---
+
+FULL, FOR_NOW = "552 5.2.2 Mailbox is full", "452 4.2.2 Mailbox is full"
+
+
+class Place:
+    """A site whose quota-status says what we like; answers are remembered, so every test has accounts of its own."""
+
+    def __init__(self):
+        self.quota = test_reputation.Quota()
+        self.site = test_reputation.Site(quota_status=f"inet:127.0.0.1:{self.quota.server_address[1]}")
+
+    def team(self, said):
+        """(alias, the account of which it is said, another one)"""
+        one, other = self.site.account(), self.site.account()
+        self.quota.said[one] = said
+        alias = f"team-{one}"
+        self.site.box.alias(alias, one, other)
+        return alias, one, other
+
+    def stop(self):
+        self.site.stop()
+        self.quota.shutdown()
+        self.quota.server_close()
+
+
+@pytest.fixture(scope="module")
+def place():
+    p = Place()
+    yield p
+    p.stop()
+
+
+@pytest.mark.parametrize("said,sender,verdict", [  # where a bounce reaches who sent, or there is none, the others get theirs
+    (FULL, "a@pass.example", "reject"), (FULL, "", "reject"), (FULL, "a@neutral.example", None), (FULL, "a@hard.example", None),
+    (FOR_NOW, "a@pass.example", "accept"), (FOR_NOW, "", "accept"), (FOR_NOW, "a@neutral.example", None)])
+def test_an_alias_of_whom_one_is_full(place, said, sender, verdict):
+    alias, one, other = place.team(said)
+    if verdict is None:
+        code, text = place.site.rcpt(alias, sender)
+        assert code == 452 and text.startswith("4.2.2 "), text
+        return
+    assert place.site.send(alias, sender, tag=one)[0] == 250
+    line = place.site.box.message(message_id=f"<{one}@example.net>")
+    accounts = {a["account"]: a for a in line["rcpt"][0]["accounts"]}
+    assert (accounts[one]["verdict"], accounts[other]["verdict"]) == (verdict, "accept") and "no_bounce" not in accounts[one]
+
+
+def test_who_was_refused_alone_is_no_less_full_as_one_of_a_team(place):
+    alias, one, _ = place.team(FULL)
+    with place.site.client() as c:
+        c.mail("a@neutral.example")
+        assert c.rcpt(one)[0] == 552
+        assert c.rcpt(alias)[0] == 452
+
+
+def test_our_own_users_get_the_bounce(place):
+    alias, _, other = place.team(FULL)
+    with place.site.postfix.client(place.site.postfix.submission) as c:
+        c.login(other, "anything")
+        c.mail(other)
+        assert c.rcpt(alias)[0] == 250

@@ -158,25 +158,29 @@ def test_no_spelling_of_a_sender_hides_whose_domain_it_is(site):
         assert code == 550 and "hard.example (SPF)" in text, (sender, code, text)
 
 
-class SlowQuota(socketserver.ThreadingTCPServer):
-    """A quota-status service that has room for everybody, and takes its time."""
+class Quota(socketserver.ThreadingTCPServer):
+    """A quota-status service that takes its time: {address: what it says}, and room for all others."""
     daemon_threads = allow_reuse_address = True
 
     class Client(socketserver.StreamRequestHandler):
         def handle(self):
+            address = ""
             for line in self.rfile:
+                if line.startswith(b"recipient="):
+                    address = line[10:].strip().decode()
                 if line == b"\n":
-                    time.sleep(0.4)
-                    self.wfile.write(b"action=OK\n\n")
+                    time.sleep(self.server.seconds)
+                    self.wfile.write(f"action={self.server.said.get(address, 'OK')}\n\n".encode())
 
-    def __init__(self):
+    def __init__(self, seconds=0.0):
         super().__init__(("127.0.0.1", 0), self.Client)
+        self.said, self.seconds = {}, seconds
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 def test_many_accounts_with_slow_sources_are_answered_in_time():
     """Longer in all than Postfix waits for a milter's answer."""
-    with SlowQuota() as quota:
+    with Quota(0.4) as quota:
         s = Site(quota_status=f"inet:127.0.0.1:{quota.server_address[1]}")
         try:
             s.box.alias("all@example.org", *(s.account() for _ in range(100)))

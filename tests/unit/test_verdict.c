@@ -205,6 +205,31 @@ test_spare(void **state)
 	}
 }
 
+/* A mailbox that can't take it does not take it in another folder either, and thrown away it would be lost. */
+static void
+test_spare_leaves_mailboxes(void **state)
+{
+	struct finding full = found(BS_CHECK_RECIPIENT, CHECK_HIT, "552", "full"), listed = found(BS_CHECK_DNSBL, CHECK_HIT, "550", "listed");
+	const struct finding *list[] = { &full, &listed };
+	struct bs_policy policy;
+	struct verdict v;
+
+	(void)state;
+	bs_policy_defaults(&policy);
+	for (size_t n = 1; n <= 2; n++) {
+		verdict_decide(list, n, &policy, &v);
+		assert_true(verdict_is_mailbox_refusal(&v));
+		verdict_spare(&v, &policy);
+		assert_int_equal(v.action, VERDICT_REJECT);
+		assert_false(v.spared);
+	}
+	verdict_decide(&list[1], 1, &policy, &v);
+	assert_false(verdict_is_mailbox_refusal(&v));
+	full.reply.code[0] = '4';
+	verdict_decide(list, 1, &policy, &v);
+	assert_false(verdict_is_mailbox_refusal(&v));
+}
+
 /* By actions of up to four recipients: what the one answer after DATA is. */
 static void
 test_together(void **state)
@@ -249,7 +274,7 @@ main(void)
 		cmocka_unit_test(test_reply_is_the_deciding_check_s_own),
 		cmocka_unit_test(test_most),
 		cmocka_unit_test(test_note),
-		cmocka_unit_test(test_spare),
+		cmocka_unit_test(test_spare), cmocka_unit_test(test_spare_leaves_mailboxes),
 		cmocka_unit_test(test_together),
 	};
 
