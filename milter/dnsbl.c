@@ -206,8 +206,27 @@ dnsbl_add(struct dnsbl_score *sum, const struct dnsbl_score *part)
 	sum->sum += part->sum;
 	sum->lowest += part->lowest;
 	sum->highest += part->highest;
+	sum->credit += part->credit;
+	sum->silent_credit += part->silent_credit;
 	append(sum->text, part->text);
 	append(sum->down, part->down);
+}
+
+bool
+dnsbl_has_credit(const struct dnsbl_score *score)
+{
+	return score->credit + score->silent_credit < 0;
+}
+
+void
+dnsbl_take_credit(struct dnsbl_score *score)
+{
+	score->sum -= score->credit;
+	score->lowest -= score->credit + score->silent_credit;
+	score->highest -= score->credit;
+	if (score->credit < 0)
+		append(score->text, "not counted: a name that nobody proves");
+	score->credit = score->silent_credit = 0;
 }
 
 /* The weightiest of an answer's addresses. */
@@ -246,6 +265,7 @@ add_listing(struct dnsbl_score *score, struct dnsbl_list *list, int64_t weight, 
 	score->sum += weight;
 	score->lowest += weight;
 	score->highest += weight;
+	score->credit += weight < 0 ? weight : 0;
 	(void)inet_ntop(AF_INET, which, addr, sizeof(addr));
 	(void)snprintf(text, sizeof(text), "%s %s (%lld)", list->zone, addr, (long long)weight);
 	append(score->text, text);
@@ -256,6 +276,7 @@ add_silence(struct dnsbl_score *score, const struct dnsbl_list *list)
 {
 	score->lowest += list->lowest;
 	score->highest += list->highest;
+	score->silent_credit += list->lowest;
 	append(score->down, list->zone);
 }
 

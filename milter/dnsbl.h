@@ -41,6 +41,8 @@ struct dnsbl_look;
 struct dnsbl_score {
 	int64_t sum;             /* of those that answered */
 	int64_t lowest, highest; /* what it could have been, had all of them */
+	int64_t credit;          /* 0 or less: what allow lists gave, in all three */
+	int64_t silent_credit;   /* 0 or less: what those that kept silent could have given, in lowest */
 	char text[DNSBL_TEXT_MAX]; /* "zen.example 127.0.0.4 (10), ..."; perhaps cut off */
 	char down[DNSBL_TEXT_MAX]; /* the zones that did not answer */
 };
@@ -64,6 +66,9 @@ struct dnsbl_look *dnsbl_begin_domain(struct dnsbl *dnsbl, struct dns *dns, cons
 void dnsbl_finish(struct dnsbl_look *look, struct dnsbl_score *score);
 void dnsbl_drop(struct dnsbl_look *look); /* NULL is legal */
 void dnsbl_add(struct dnsbl_score *sum, const struct dnsbl_score *part);
+/* Whether allow lists gave anything, or could have; and the score without that: of a name that nobody has proven. */
+bool dnsbl_has_credit(const struct dnsbl_score *score);
+void dnsbl_take_credit(struct dnsbl_score *score);
 
 /* Fills in one state for each list; how many. */
 size_t dnsbl_states(struct dnsbl *dnsbl, struct dnsbl_state out[DNSBL_LISTS_MAX]);

@@ -2,7 +2,8 @@
  * Block and allow lists (dnsbl.h). Asked as early as each thing is known (the client's address at connect, HELO's and the
  * sender's domain as they come), waited for when the first account wants to know. The sum of all weights against the
  * account's dnsbl.score: a hit if it reaches that, whatever those lists might have said that did not answer; down if it
- * depends on them.
+ * depends on them. Block lists count against whoever names a domain; allow lists count for it only where SPF says that the client
+ * may use the name: anybody can say HELO and MAIL FROM.
  */
 #include "dnsbl.h"
 
@@ -10,7 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "auth_spf.h"
 #include "check.h"
+#include "sender.h"
+#include "settings.h"
 
 /* Of a session, and likewise of a message. */
 struct memory {
@@ -88,22 +92,49 @@ mail(struct check_call *call)
 		memory->sender = dnsbl_begin_domain(call->services->dnsbl, call->services->dns, at + 1);
 }
 
-static void
-collect(struct session *session, struct dnsbl_score *out)
+static bool
+is_proven_sender(struct check_call *call)
 {
-	struct memory *memory = session->state[BS_CHECK_DNSBL];
-	struct memory_of_message *more = session->msg.state[BS_CHECK_DNSBL];
+	int64_t deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
+
+	return auth_spf_mailfrom(call->services, call->session, deadline_ms)->result == SPF_PASS;
+}
+
+static bool
+is_proven_helo(struct check_call *call)
+{
+	int64_t deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
+
+	if (strcasecmp(sender_domain(call->session->msg.sender), call->session->helo) == 0 && is_proven_sender(call))
+		return true;
+	return auth_spf_helo(call->services, call->session, deadline_ms)->result == SPF_PASS;
+}
+
+/* part is a copy: what counts of it is each message's. SPF is asked for where it makes a difference. */
+static void
+add_name(struct check_call *call, struct dnsbl_score part, bool (*is_proven)(struct check_call *call), struct dnsbl_score *sum)
+{
+	if (dnsbl_has_credit(&part) && !is_proven(call))
+		dnsbl_take_credit(&part);
+	dnsbl_add(sum, &part);
+}
+
+static void
+collect(struct check_call *call, struct dnsbl_score *out)
+{
+	struct memory *memory = call->session->state[BS_CHECK_DNSBL];
+	struct memory_of_message *more = call->session->msg.state[BS_CHECK_DNSBL];
 
 	dnsbl_finish(memory->client, &memory->score);
 	dnsbl_finish(memory->helo, &memory->of_helo);
 	memory->client = memory->helo = NULL;
 	*out = memory->score;
-	dnsbl_add(out, &memory->of_helo);
+	add_name(call, memory->of_helo, is_proven_helo, out);
 	if (more == NULL)
 		return;
 	dnsbl_finish(more->sender, &more->score);
 	more->sender = NULL;
-	dnsbl_add(out, &more->score);
+	add_name(call, more->score, is_proven_sender, out);
 }
 
 static void
@@ -115,7 +146,7 @@ target(struct check_call *call)
 
 	if (call->session->state[BS_CHECK_DNSBL] == NULL)
 		return;
-	collect(call->session, &score);
+	collect(call, &score);
 	if (score.lowest >= limit) {
 		finding->outcome = CHECK_HIT;
 		finding_reply(finding, "550", "5.7.1", "Client %s is on block lists: %s", call->session->client_addr, score.text);

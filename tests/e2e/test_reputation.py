@@ -33,6 +33,9 @@ helo.hard IN TXT "v=spf1 -all"
 69.2.0.192.white IN A 127.0.4.3
 test.dbl IN A 127.0.1.2
 spammer.example.dbl IN A 127.0.1.2
+test.wl IN A 127.0.0.2
+pass.example.wl IN A 127.0.0.2
+neutral.example.wl IN A 127.0.0.2
 2.0.0.127.all IN A 127.0.0.2
 *.all   IN A 127.0.0.2
 """
@@ -295,6 +298,18 @@ def test_domains_of_sender_and_helo(site):
         assert s.rcpt(to, "a@spammer.example", helo="spammer.example")[0] == 550
         assert s.finding("dnsbl", **{"from": "a@spammer.example"})[0]["reason"].startswith("score 10 of 10:"), "counted once"
         assert s.rcpt(to, "a@pass.example", helo="[192.0.2.7]")[0] == 250
+
+
+@pytest.mark.parametrize("sender,helo,code", [
+    ("a@pass.example", "mx.pass.example", 250), ("a@neutral.example", "pass.example", 250), ("", "pass.example", 250),
+    ("a@pass.example", "pass.example", 250), ("a@neutral.example", "mx.pass.example", 550), ("a@soft.example", "neutral.example", 550),
+    ("a@neutral.example", "neutral.example", 550), ("", "neutral.example", 550)])
+def test_an_allow_list_counts_for_names_that_spf_proves(site, sender, helo, code):
+    with Lists("ip bl.example 10; domain wl.example -5") as s:
+        got, text = s.rcpt(s.account(), sender, "192.0.2.66", helo)
+        assert got == code, text
+        found, _ = s.finding("dnsbl", **{"from": sender, "helo": helo})
+        assert found["reason"].startswith(f"score {5 if code == 250 else 10} of 10"), found
 
 
 def test_a_helo_that_is_said_again_counts_once(site):

@@ -311,6 +311,36 @@ silence(void **state)
 	zone_clear(&zone);
 }
 
+/* Of a name that nobody proves block lists count alone, also among those that kept silent. */
+static void
+what_allow_lists_gave_is_taken(void **state)
+{
+	struct zone zone = ZONE_INIT;
+	struct dnsbl *dnsbl = lists("domain dbl.example 10; domain good.example -6; domain fine.example -3");
+	struct dnsbl_score score = { 0 };
+
+	(void)state;
+	a(&zone, "test.dbl.example", "127.0.0.2");
+	a(&zone, "test.good.example", "127.0.0.2");
+	a(&zone, "test.fine.example", "127.0.0.2");
+	a(&zone, "x.example.dbl.example", "127.0.0.2");
+	a(&zone, "x.example.good.example", "127.0.0.2");
+	zone_text(&zone, "x.example.fine.example", ZONE_TIMEOUT, "");
+	dnsbl_finish(dnsbl_begin_domain(dnsbl, &zone.dns, "x.example"), &score);
+	assert_int_equal(score.sum, 4);
+	assert_int_equal(score.lowest, 1);
+	assert_int_equal(score.highest, 4);
+	assert_true(dnsbl_has_credit(&score));
+	dnsbl_take_credit(&score);
+	assert_int_equal(score.sum, 10);
+	assert_int_equal(score.lowest, 10);
+	assert_int_equal(score.highest, 10);
+	assert_false(dnsbl_has_credit(&score));
+	assert_non_null(strstr(score.text, "good.example 127.0.0.2 (-6), not counted"));
+	dnsbl_free(dnsbl);
+	zone_clear(&zone);
+}
+
 static void
 a_look_that_is_dropped(void **state)
 {
@@ -339,7 +369,7 @@ main(void)
 		cmocka_unit_test(bad_configuration), cmocka_unit_test(what_answers_mean), cmocka_unit_test(sums),
 		cmocka_unit_test(ipv6_by_nibbles), cmocka_unit_test(what_is_not_asked), cmocka_unit_test(errors_are_no_hits),
 		cmocka_unit_test(a_list_of_everybody), cmocka_unit_test(a_list_of_nobody), cmocka_unit_test(silence),
-		cmocka_unit_test(a_look_that_is_dropped),
+		cmocka_unit_test(what_allow_lists_gave_is_taken), cmocka_unit_test(a_look_that_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
