@@ -246,6 +246,7 @@ run_main(void *arg)
 	struct explain *explain = run->explain;
 	enum bs_err err = BS_ERR_NOMEM;
 
+	flight_attend(flight_aside(explain->flight));
 	run->session = run->events.open(&run->dialogue);
 	if (run->session != NULL) {
 		err = message(run);

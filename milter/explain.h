@@ -5,7 +5,7 @@
  * The request comes on the control socket, the message behind it; each is run on a thread of its own, EXPLAIN_MAX of
  * them at a time, through the very events that a mail server's messages go through, with a line that records what would
  * be changed. The answer is the log line of the message as one JSON object, with "changes" to its headers; on trouble
- * {"ok":false,"error":"..."}.
+ * {"ok":false,"error":"..."}. A message that crashes the process here does so at no other message's expense (flight.h).
  *
  *     explain_begin(&explain, &request, fd, rest, rest_len);
  */
@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "dialogue.h"
+#include "flight.h"
 #include "report.h"
 
 #define EXPLAIN_MAX 4
@@ -22,6 +23,7 @@
 
 struct explain {
 	const struct dialogue *dialogue; /* whose services and checks are used; borrowed */
+	struct flight *flight;           /* borrowed */
 	atomic_uint running;
 };
 

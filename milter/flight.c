@@ -33,6 +33,7 @@ struct flight {
 	atomic_uint crashes;
 	unsigned n_slots;
 	struct entry list[FLIGHT_LIST_MAX];
+	struct flight_slot aside; /* idle for ever */
 	struct flight_slot slots[];
 };
 
@@ -140,6 +141,12 @@ flight_forget(struct flight_slot *slot)
 		atomic_store(&slot->state, SLOT_IDLE);
 }
 
+struct flight_slot *
+flight_aside(struct flight *flight)
+{
+	return &flight->aside;
+}
+
 static bool
 is_old(const struct entry *entry, unsigned strikes)
 {
@@ -223,9 +230,12 @@ strike(struct flight *flight, const uint8_t id[FLIGHT_ID_LEN])
 	return atomic_fetch_add(&entry->strikes, 1) + 1 == HELD_STRIKES;
 }
 
+/* Whether the handler could tell which thread it was. */
 static bool
 any_hit(const struct flight *flight)
 {
+	if (atomic_load(&flight->aside.hit))
+		return true;
 	for (unsigned i = 0; i < flight->n_slots; i++)
 		if (atomic_load(&flight->slots[i].hit) && atomic_load(&flight->slots[i].state) == SLOT_BUSY)
 			return true;
@@ -247,6 +257,7 @@ flight_blame(struct flight *flight)
 		atomic_store(&slot->hit, false);
 		atomic_store(&slot->state, SLOT_FREE);
 	}
+	atomic_store(&flight->aside.hit, false);
 	return held;
 }
 

@@ -3,7 +3,8 @@
  *
  * A table in memory that the supervisor and its worker share. Each thread of the worker notes the identity of what it
  * works on; when the worker dies, the supervisor gives each of those a strike: the crashing thread's alone, where a signal
- * handler could tell which one it was, else all. With one strike an identity is a suspect, with two it is held. An
+ * handler could tell which one it was, else all. Work that is no message's (a dry run) is told apart in the same way: when its
+ * thread crashes, nobody gets a strike. With one strike an identity is a suspect, with two it is held. An
  * identity that was worked on without harm is acquitted. FLIGHT_LIST_MAX identities are remembered, for a day (suspects) or
  * five (held: the time that a sender tries), as long as the supervisor lives; the oldest suspect makes room first.
  *
@@ -53,6 +54,8 @@ void flight_note(struct flight_slot *slot, const uint8_t id[FLIGHT_ID_LEN]);
 /* What this thread does from now on is that slot's work; NULL: nobody's. */
 void flight_attend(struct flight_slot *slot);
 void flight_forget(struct flight_slot *slot);
+/* The slot to attend to for what is no message's work; threads share it, it is neither entered nor left. */
+struct flight_slot *flight_aside(struct flight *flight);
 enum flight_standing flight_standing(struct flight *flight, const uint8_t id[FLIGHT_ID_LEN]);
 /* It was worked on and nothing happened: no suspect any more. */
 void flight_acquit(struct flight *flight, const uint8_t id[FLIGHT_ID_LEN]);

@@ -197,6 +197,7 @@ start_servers(struct serving *s)
 	dialogue_events(&s->events);
 	guard_init(&s->guard, &s->events, &s->dialogue, s->worker->flight, counters);
 	s->explain.dialogue = &s->dialogue;
+	s->explain.flight = s->worker->flight;
 	s->map = (struct socketmap){ .resolver = s->resolver, .pool = s->pool, .counters = counters };
 	s->control = (struct control){ .counters = counters, .resolver = s->resolver, .pool = s->pool, .dns = s->dns,
 		.dnsbl = s->dnsbl, .ledger = s->ledger, .explain = &s->explain, .flight = s->worker->flight, .started_ms = bs_now_ms() };

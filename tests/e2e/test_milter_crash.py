@@ -1,7 +1,11 @@
 """What a crash of the milter's worker leaves behind: the message that kills twice is held, all others flow."""
+import ctypes
+import json
 import os
+import pathlib
 import signal
 import smtplib
+import socket
 import threading
 import time
 
@@ -226,3 +230,69 @@ def test_status_names_crashes():
         assert wait_for(lambda: crashes_by_status(b) == 1)
     finally:
         b.stop()
+
+
+def waiting_threads(pid):
+    """A thread that has just begun runs: it is not among them."""
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    return {int(t.name) for t in tasks.iterdir() if "State:\tS" in (t / "status").read_text()}
+
+
+class SilentDns:
+    """A name server that hears and never answers: what asks it is at work until its deadline."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(20)
+        self.address = "127.0.0.1@%d" % self.socket.getsockname()[1]
+
+    def hear(self, name):
+        while name.encode() not in self.socket.recv(600):
+            pass
+
+
+def test_a_dry_run_that_crashes_makes_no_message_a_suspect():
+    """The crash of the thread of a basaltctl explain, while a message of somebody else is at its end; then one that names nobody."""
+    dns = SilentDns()
+    b = milter_box.MilterBox(dns_servers=dns.address)
+    b.domain("example.org")
+    b.account("alice@example.org")
+    b.prefer("alice@example.org", "spf", "off")
+    b.start()
+    request = {"op": "explain", "from": "a@b.example", "rcpt": ["alice@example.org"], "client": "192.0.2.7", "client_name": "", "helo": "h",
+               "login": "", "at": 0, "size": 1000}
+
+    def at_its_end(name):
+        c = mc.Milter(b.socket)
+        c.connect()
+        c.helo()
+        c.mail(f"<a@{name}.example>")
+        c.rcpt("<alice@example.org>")
+        c.header("From", f" a@{name}.example")
+        c.header("Message-ID", f" <innocent@{name}.example>")
+        c.send(b"E")
+        dns.hear(name)
+        return c
+
+    def suspects(crashes):
+        wait_for(lambda: crashes_by_status(b) == crashes)
+        return mc.control(b.control, {"op": "status"})["crashes"]["suspects"]
+
+    try:
+        first = at_its_end("first")
+        worker = b.worker()
+        before = {int(t) for t in os.listdir(f"/proc/{worker}/task")}
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(b.control))
+            s.sendall(json.dumps(request).encode() + b"\nFrom: a@b.example\n")  # and the rest never comes
+            thread = wait_for(lambda: waiting_threads(worker) - before).pop()
+            assert ctypes.CDLL(None).tgkill(worker, thread, signal.SIGSEGV) == 0
+            assert suspects(1) == 0
+        second = at_its_end("second")
+        os.kill(b.worker(), signal.SIGKILL)
+        assert suspects(2) == 1
+        del first, second
+    finally:
+        b.stop()
+        dns.socket.close()
