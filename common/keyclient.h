@@ -46,6 +46,9 @@ enum bs_err bs_keyclient_exists(struct bs_keyclient *kc, const char *user) BS_MU
 /* The control socket's. Passwords are at most BS_PASSWORD_MAX bytes and borrowed. */
 enum bs_err bs_keyclient_login(struct bs_keyclient *kc, const char *user, const char *password, const char *service,
     uint8_t flags, uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
+/* A token by a password, recovery code or escrow key, for a session that no login begins. */
+enum bs_err bs_keyclient_open(struct bs_keyclient *kc, const char *user, const char *secret, const char *service,
+    uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
 enum bs_err bs_keyclient_enrol(struct bs_keyclient *kc, const char *user, const char *password, uint32_t record_flags,
     uint8_t account_id[BS_ID_LEN]) BS_MUST_USE;
 enum bs_err bs_keyclient_passwd(struct bs_keyclient *kc, const char *user, const char *old_password,

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-enum bs_err
-bs_keyclient_login(struct bs_keyclient *kc, const char *user, const char *password, const char *service, uint8_t flags,
+static enum bs_err
+login_by(struct bs_keyclient *kc, enum bs_op op, const char *user, const char *secret, const char *service, uint8_t flags,
     uint8_t token[BS_TOKEN_LEN])
 {
 	uint8_t request[REQUEST_MAX], made[BS_TOKEN_LEN];
@@ -13,10 +13,10 @@ bs_keyclient_login(struct bs_keyclient *kc, const char *user, const char *passwo
 	enum bs_err err;
 
 	bs_keyclient_write_name(&wr, user);
-	bs_keyclient_write_password(&wr, password);
+	bs_keyclient_write_password(&wr, secret);
 	bs_keyclient_write_name(&wr, service);
 	bs_wr_u8(&wr, flags);
-	err = bs_keyclient_call_written(kc, BS_OP_LOGIN, &wr, &rd);
+	err = bs_keyclient_call_written(kc, (uint8_t)op, &wr, &rd);
 	if (err != BS_OK)
 		return err;
 	(void)bs_rd_u8(&rd); /* sealed: attach says it again */
@@ -28,6 +28,19 @@ bs_keyclient_login(struct bs_keyclient *kc, const char *user, const char *passwo
 		memcpy(token, made, BS_TOKEN_LEN);
 	bs_wipe(made, sizeof(made));
 	return err;
+}
+
+enum bs_err
+bs_keyclient_login(struct bs_keyclient *kc, const char *user, const char *password, const char *service, uint8_t flags,
+    uint8_t token[BS_TOKEN_LEN])
+{
+	return login_by(kc, BS_OP_LOGIN, user, password, service, flags, token);
+}
+
+enum bs_err
+bs_keyclient_open(struct bs_keyclient *kc, const char *user, const char *secret, const char *service, uint8_t token[BS_TOKEN_LEN])
+{
+	return login_by(kc, BS_OP_OPEN, user, secret, service, 0, token);
 }
 
 /* The reply of what changes a keyset: its new generation. */

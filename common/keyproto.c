@@ -30,6 +30,7 @@ static const uint8_t permitted[] = {
 	[BS_OP_HEAL] = C,
 	[BS_OP_RESTORE] = C,
 	[BS_OP_DROP_KEY] = C,
+	[BS_OP_OPEN] = C,
 };
 
 enum bs_err

@@ -81,6 +81,8 @@ enum bs_op {
 	BS_OP_RESTORE = 28,
 	/* C: str16 user, str16 secret, key id 16 -> u64 generation. Mail that is sealed to this key is lost. */
 	BS_OP_DROP_KEY = 29,
+	/* C: str16 user, str16 secret, str16 service, u8 flags -> as LOGIN: a session for who has a secret that does not log in */
+	BS_OP_OPEN = 30,
 };
 
 #define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */

@@ -33,6 +33,7 @@ static const struct {
 	{ BS_OP_HEAL, ANY, op_heal },
 	{ BS_OP_RESTORE, ANY, op_restore },
 	{ BS_OP_DROP_KEY, ANY, op_drop_key },
+	{ BS_OP_OPEN, ANY, op_open },
 };
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
 

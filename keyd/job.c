@@ -251,6 +251,12 @@ pump_store(struct vault *v)
 	}
 }
 
+static bool
+is_login(const struct job *job)
+{
+	return job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER || job->opcode == BS_OP_OPEN;
+}
+
 static void
 pump_kdf(struct vault *v, unsigned worker)
 {
@@ -264,7 +270,7 @@ pump_kdf(struct vault *v, unsigned worker)
 
 		unqueue(jobs, job);
 		/* Who hung up does not cost 100 ms; what changes an account is finished all the same. */
-		if ((job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER) && !job_is_wanted(v, job)) {
+		if (is_login(job) && !job_is_wanted(v, job)) {
 			job_drop(v, job);
 			continue;
 		}

@@ -1,4 +1,4 @@
-/* Operations of the socket auth: LOGIN, LOGIN_MEMBER and EXISTS. */
+/* Operations of the socket auth: LOGIN, LOGIN_MEMBER and EXISTS; and OPEN of control, a login by another kind of secret. */
 #include <string.h>
 #include <time.h>
 
@@ -163,9 +163,9 @@ on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 		job_finish(v, job, err, NULL, 0);
 }
 
-/* Service and flags, which end the request. */
+/* Secret, service and flags, which end the request. may: UNLOCK_*. */
 static enum bs_err
-start_login(struct vault *v, struct job *job, struct bs_rd *rd, job_fn unlocked)
+start_login(struct vault *v, struct job *job, struct bs_rd *rd, unsigned may, job_fn unlocked)
 {
 	const uint8_t *password;
 	size_t len;
@@ -180,7 +180,7 @@ start_login(struct vault *v, struct job *job, struct bs_rd *rd, job_fn unlocked)
 	memcpy(job->sec->password, password, len);
 	job->sec->password_len = len;
 	job->allow_warm = true;
-	job->may = UNLOCK_LOGIN;
+	job->may = may;
 	unlock_start(v, job, unlocked);
 	return BS_OK;
 }
@@ -199,8 +199,8 @@ new_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	return NULL;
 }
 
-enum bs_err
-op_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+static enum bs_err
+login_by(struct vault *v, struct conn *conn, const struct bs_frame *frame, unsigned may)
 {
 	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
 	struct job *job = new_login(v, conn, frame);
@@ -208,7 +208,19 @@ op_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	if (job == NULL)
 		return BS_ERR_BUSY;
 	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
-	return start_login(v, job, &rd, on_unlocked);
+	return start_login(v, job, &rd, may, on_unlocked);
+}
+
+enum bs_err
+op_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return login_by(v, conn, frame, UNLOCK_LOGIN);
+}
+
+enum bs_err
+op_open(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return login_by(v, conn, frame, UNLOCK_CHANGE);
 }
 
 /* --- LOGIN_MEMBER --- */
@@ -284,7 +296,7 @@ op_login_member(struct vault *v, struct conn *conn, const struct bs_frame *frame
 		return BS_ERR_BUSY;
 	bs_rd_cstr16(&rd, job->shared, sizeof(job->shared));
 	bs_rd_cstr16(&rd, job->user, sizeof(job->user));
-	return start_login(v, job, &rd, on_member_unlocked);
+	return start_login(v, job, &rd, UNLOCK_LOGIN, on_member_unlocked);
 }
 
 /* --- EXISTS --- */

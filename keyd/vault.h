@@ -117,6 +117,7 @@ enum bs_err op_reset(struct vault *v, struct conn *conn, const struct bs_frame *
 enum bs_err op_heal(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_drop_key(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_open(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_status(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 
 #endif

@@ -11,8 +11,8 @@ import struct
 VERSION = 1
 LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER = range(1, 10)
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
-SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY = range(21, 30)
-ALL_OPCODES = (*range(1, 10), *range(16, 30))
+SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN = range(21, 31)
+ALL_OPCODES = (*range(1, 10), *range(16, 31))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -144,6 +144,12 @@ class Client(contextlib.AbstractContextManager):
         account = f.take(16)
         f.done()
         return sealed, token, account
+
+    def open(self, user, secret, service="reseal", flags=0):
+        """A token by a secret that need not log in."""
+        f = self.ask(OPEN, str16(user) + str16(secret) + str16(service) + bytes([flags]))
+        f.number(1)
+        return None if flags & NO_SESSION else f.take(32)
 
     def login_member(self, shared, member, password, service="imap", flags=0):
         f = self.ask(LOGIN_MEMBER, b"".join(map(str16, (shared, member, password, service))) + bytes([flags]))

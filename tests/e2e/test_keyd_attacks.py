@@ -16,7 +16,7 @@ SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER},
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
            "delivery": {kp.EXISTS, kp.RECORD},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
-                       *range(kp.SLOTS, kp.DROP_KEY + 1)}}
+                       *range(kp.SLOTS, kp.OPEN + 1)}}
 IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE}
 
 
@@ -73,7 +73,7 @@ MALFORMED = {
 @pytest.mark.parametrize("socket,opcode", [("auth", kp.LOGIN), ("auth", kp.EXISTS), ("mail", kp.ATTACH),
                                            ("delivery", kp.RECORD), ("control", kp.ENROL), ("control", kp.PASSWD),
                                            ("control", kp.REMOVE), ("control", kp.SET_FLAGS), ("auth", kp.LOGIN_MEMBER),
-                                           *(("control", op) for op in range(kp.SLOTS, kp.DROP_KEY + 1))])
+                                           *(("control", op) for op in range(kp.SLOTS, kp.OPEN + 1))])
 def test_malformed_payloads(shared, socket, opcode, payload):
     with shared.client(socket) as c:
         assert c.call(opcode, payload) == (kp.FORMAT, b"")

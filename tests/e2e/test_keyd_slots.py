@@ -129,6 +129,18 @@ def test_recovery_code(keyd, alice):
     assert alice.do("change_password", code, secret=code) == kp.WEAK, "a code is no password"
 
 
+def test_a_recovery_code_opens_without_a_login(keyd, alice):
+    """OPEN: a session for basaltctl by whatever may change the account, and by nothing else."""
+    code, app = alice.do("add_slot", kp.SLOT_RECOVERY)[1], alice.do("add_slot", kp.SLOT_APP)[1]
+    for secret in code, PASSWORD, PASSWORD:
+        with keyd.client("control") as c, keyd.client("mail") as m:
+            m.attach(c.open(alice.name, secret), alice.name, "reseal")
+            assert m.unwrap([p for p, _ in alice.mail]) == [k for _, k in alice.mail]
+    for secret in app, flipped(code, 13), "wrong":
+        assert keyd.change("open", alice.name, secret) == kp.DENIED
+    assert keyd.change("open", "nobody@example.org", code) == kp.DENIED
+
+
 # --- members ---
 
 def test_shared_mailbox(keyd):

@@ -181,7 +181,7 @@ test_permission_is_the_vaults_to_give(void **state)
 		[CONTROL] = { [BS_OP_RECORD] = 1, [BS_OP_ENROL] = 1, [BS_OP_PASSWD] = 1, [BS_OP_REMOVE] = 1,
 		    [BS_OP_STATUS] = 1, [BS_OP_SET_FLAGS] = 1, [BS_OP_SLOTS] = 1, [BS_OP_ADD_SLOT] = 1, [BS_OP_REMOVE_SLOT] = 1,
 		    [BS_OP_ROTATE] = 1, [BS_OP_CHANGE_PASSWORD] = 1, [BS_OP_RESET] = 1, [BS_OP_HEAL] = 1, [BS_OP_RESTORE] = 1,
-		    [BS_OP_DROP_KEY] = 1 },
+		    [BS_OP_DROP_KEY] = 1, [BS_OP_OPEN] = 1 },
 	};
 	struct world *w = *state;
 	uint64_t serial = 1;
