@@ -27,7 +27,7 @@ home_read_file(const char *path, size_t max, uint8_t **out, size_t *len)
 }
 
 void
-home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size)
+home_folder(const struct ctl *ctl, const char *address, char *out, size_t size)
 {
 	const char *at = bs_address_domain(address), *from = ctl->settings.mail_home;
 	size_t n = 0;
@@ -45,8 +45,16 @@ home_path(const struct ctl *ctl, const char *address, const char *name, char *ou
 		}
 		n += len < 0 ? size : (size_t)len;
 	}
-	if (n < size)
-		(void)snprintf(out + n, size - n, "/basalt/%s", name);
+}
+
+void
+home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size)
+{
+	size_t n;
+
+	home_folder(ctl, address, out, size);
+	n = strlen(out);
+	(void)snprintf(out + n, size - n, "/basalt/%s", name);
 }
 
 uint64_t

@@ -11,7 +11,9 @@
 #include "ctl.h"
 #include "keyset.h"
 
-/* HOME/basalt/NAME, as ctl.mail_home says. */
+/* The account's mail home, as ctl.mail_home says; what does not fit is cut off. */
+void home_folder(const struct ctl *ctl, const char *address, char *out, size_t size);
+/* HOME/basalt/NAME. */
 void home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size);
 /* A whole file of at most max bytes; *out is malloced. BS_ERR_NOENT, BS_ERR_LIMIT, BS_ERR_IO. */
 enum bs_err home_read_file(const char *path, size_t max, uint8_t **out, size_t *len) BS_MUST_USE;

@@ -96,6 +96,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    "With both options standard input holds two lines: a password or recovery code of before, then today's password.\n", key_heal },
 	{ "key", "restore", "ADDRESS [FILE]", 1, 2, CTL_PASSWORD, "keys from the copy in the mail home, where the database has older ones",
 	    NULL, key_restore },
+	{ "key", "reseal", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
+	    "moves old mail to the active key",
+	    "Needs the password or a recovery code, and goes through the mail home, or the FOLDERs. May be ended and started again at any time.\n",
+	    key_reseal },
 	{ "escrow-key", "new", "FILE", 1, 1, 0, "makes an organisation's escrow key, to be kept offline", NULL, escrow_key_new },
 	{ "passwd", NULL, "ADDRESS [pending | undo]", 1, 2, 0, "for panels: changes a password, two lines on standard input",
 	    "The old password, then the new one; for undo the old one alone. Also called basalt-passwd. pending: both are right until the\n"

@@ -1,14 +1,12 @@
 /* basaltctl scrub: reads a tree of mail and checks the digest of every sealed message; no key, no daemon. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "ctl.h"
 #include "scrub_state.h"
 #include "sealed.h"
@@ -21,10 +19,6 @@
 #define RETRIES 3 /* of an mdbox file that may be being appended to */
 #define RETRY_AFTER_US 200000
 #define IN_USE_S 60 /* a broken frame in a file that changed so lately is Dovecot's append, not damage */
-#define IOPRIO_WHO_PROCESS 1 /* linux/ioprio.h; glibc has no function for it */
-#define IOPRIO_IDLE (3 << 13)
-
-static volatile sig_atomic_t stopped;
 
 struct scrub {
 	struct scrub_state state;
@@ -228,16 +222,6 @@ on_enter(void *ctx, const char *path, const char *name)
 	return stat(cur, &st) < 0 || !S_ISDIR(st.st_mode);
 }
 
-/* Is the folder that path names a file in called so? */
-static bool
-lies_in(const char *path, const char *name, const char *folder)
-{
-	size_t len = strlen(folder), before = strlen(path) - strlen(name);
-
-	return before >= len + 2 && path[before - 1] == '/' && strncmp(path + before - 1 - len, folder, len) == 0 &&
-	       path[before - 2 - len] == '/';
-}
-
 static void
 save(struct scrub *s, bool now)
 {
@@ -257,12 +241,12 @@ on_file(void *ctx, size_t root, const char *path, const char *name)
 
 	/* dbox's names of what it has not finished */
 	if (strncmp(name, "temp.", 5) != 0 && strncmp(name, ".temp.", 6) != 0)
-		scrub_file(s, path, lies_in(path, name, "cur") || lies_in(path, name, "new"));
+		scrub_file(s, path, ctl_walk_lies_in(path, name, "cur") || ctl_walk_lies_in(path, name, "new"));
 	if (!scrub_state_at(&s->state, root, path))
 		s->rc = ctl_fail(BS_ERR_NOMEM, "%s", bs_err_text(BS_ERR_NOMEM));
 	save(s, false);
 	show_progress(s);
-	return s->rc == CTL_OK && !stopped;
+	return s->rc == CTL_OK && !ctl_background_stopped();
 }
 
 static void
@@ -294,16 +278,16 @@ static int
 report(struct scrub *s)
 {
 	const struct scrub_counts *c = &s->state.counts;
-	int rc = stopped ? CTL_TEMPFAIL : c->damaged > 0 || c->errors > 0 ? CTL_FAILED : CTL_OK;
+	int rc = ctl_background_stopped() ? CTL_TEMPFAIL : c->damaged > 0 || c->errors > 0 ? CTL_FAILED : CTL_OK;
 
-	if (stopped)
+	if (ctl_background_stopped())
 		fprintf(stderr, "basaltctl: ended by a signal%s\n",
 		    s->state_file == NULL ? "" : "; the same command goes on where it stopped");
 	if (s->json) {
 		json_t *json = scrub_counts_json(c);
 
 		json_object_set_new(json, "seconds", json_real(s->state.seconds));
-		json_object_set_new(json, "complete", json_boolean(!stopped));
+		json_object_set_new(json, "complete", json_boolean(!ctl_background_stopped()));
 		json_object_set(json, "damaged", s->state.damaged);
 		json_object_set(json, "in_use", s->state.in_use);
 		json_object_set(json, "errors", s->state.errors);
@@ -318,29 +302,9 @@ report(struct scrub *s)
 }
 
 static void
-on_signal(int number)
-{
-	(void)number;
-	stopped = 1;
-}
-
-/* Whoever waits for his mail comes first. None of this is worth failing for. */
-static void
-step_back(void)
-{
-	(void)setpriority(PRIO_PROCESS, 0, 19);
-	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
-}
-
-static void
 prepare(struct scrub *s, unsigned given)
 {
-	struct sigaction action = { .sa_handler = on_signal };
-
-	if ((given & CTL_FULL_SPEED) == 0)
-		step_back();
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGINT, &action, NULL);
+	ctl_background_begin((given & CTL_FULL_SPEED) != 0);
 	s->start_ms = s->saved_ms = bs_now_ms();
 	s->before_s = s->state.seconds;
 	if (s->state.after == NULL || s->quiet)
@@ -373,7 +337,7 @@ scrub_run(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = report(&s);
 	/* A report that is out needs no state any more. */
-	if (s.state_file != NULL && !stopped && (rc == CTL_OK || rc == CTL_FAILED) && s.start_ms != 0 && s.rc == CTL_OK)
+	if (s.state_file != NULL && !ctl_background_stopped() && (rc == CTL_OK || rc == CTL_FAILED) && s.start_ms != 0 && s.rc == CTL_OK)
 		(void)unlink(s.state_file);
 	scrub_state_clear(&s.state);
 	return rc;

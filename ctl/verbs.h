@@ -49,6 +49,7 @@ int key_rotate(struct ctl *ctl);
 int key_reset(struct ctl *ctl);
 int key_heal(struct ctl *ctl);
 int key_restore(struct ctl *ctl);
+int key_reseal(struct ctl *ctl);
 int escrow_key_new(struct ctl *ctl);
 int doctor_run(struct ctl *ctl);
 int panel_passwd(struct ctl *ctl);

@@ -251,3 +251,12 @@ ctl_walk(char *const *roots, size_t n, size_t first, const char *after, const st
 		walk_root(&w, roots[w.root], w.root == first ? after : NULL);
 	return w.err;
 }
+
+bool
+ctl_walk_lies_in(const char *path, const char *name, const char *folder)
+{
+	size_t len = strlen(folder), before = strlen(path) - strlen(name);
+
+	return before >= len + 2 && path[before - 1] == '/' && strncmp(path + before - 1 - len, folder, len) == 0 &&
+	       path[before - 2 - len] == '/';
+}

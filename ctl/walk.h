@@ -32,5 +32,7 @@ struct ctl_walk_ops {
 /* Begins behind the file after (a path that was given to file() before) of root number first; NULL: at its beginning. */
 enum bs_err ctl_walk(char *const *roots, size_t n, size_t first, const char *after, const struct ctl_walk_ops *ops)
     BS_MUST_USE;
+/* Is the folder that path names a file in called so? name is the last part of path. */
+bool ctl_walk_lies_in(const char *path, const char *name, const char *folder);
 
 #endif

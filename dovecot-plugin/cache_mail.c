@@ -55,6 +55,26 @@ knows_a_file(const struct cache_mail *cm)
 	return ((cm->stored | cm->kept) & ~of_records) != 0 || ((cm->numbers[0] | cm->numbers[1]) & CACHE_HAS_SENT) != 0;
 }
 
+/*
+ * Is the sealed file the one that the blobs are of? A file with another digest is, where the data key that the account's blob
+ * has opens it: then it was sealed anew, by somebody who had that key (basaltctl key reseal). A forged blob may name a file's id and
+ * digest; it can't know its key.
+ */
+static bool
+is_known_file(struct basalt_sealed *sm, const struct cache_mail *cm)
+{
+	const struct bs_msg_prefix *prefix = basalt_sealed_prefix(sm);
+	uint32_t have = cm->stored | cm->kept;
+	uint8_t digest[BS_HASH_LEN];
+
+	if (memcmp(prefix->message_id, cm->message_id, BS_ID_LEN) != 0)
+		return false;
+	if ((have & CACHE_BIT(BS_CACHE_DATA_KEY)) != 0)
+		return bs_msg_key_fits(prefix, cm->data_key) == BS_OK;
+	return (have & CACHE_BIT(BS_CACHE_DIGEST)) == 0 || basalt_sealed_digest(sm, digest) != BS_OK ||
+	    memcmp(digest, cm->digest, BS_HASH_LEN) == 0;
+}
+
 /* Is it the file that the blobs are of? */
 static void
 compare_file(struct mail *mail, struct cache_mail *cm)
@@ -62,20 +82,13 @@ compare_file(struct mail *mail, struct cache_mail *cm)
 	bool outermost, same;
 	struct basalt_sealed *sm = basalt_mail_sealed(mail, &outermost);
 	uint32_t have = cm->stored | cm->kept;
-	uint8_t digest[BS_HASH_LEN];
 
 	if (!knows_a_file(cm))
 		return;
-	if (sm == NULL || basalt_sealed_prefix(sm)->suite == BS_MSG_SUITE_PLAIN) {
+	if (sm == NULL || basalt_sealed_prefix(sm)->suite == BS_MSG_SUITE_PLAIN)
 		same = (have & CACHE_BIT(BS_CACHE_MESSAGE_ID)) == 0 && cm->stored == 0;
-	} else {
-		same = memcmp(basalt_sealed_prefix(sm)->message_id, cm->message_id, BS_ID_LEN) == 0;
-		if (same && (have & CACHE_BIT(BS_CACHE_DIGEST)) != 0 && basalt_sealed_digest(sm, digest) == BS_OK)
-			same = memcmp(digest, cm->digest, BS_HASH_LEN) == 0;
-		/* A forged blob may name the file's id and digest; it can't know its key. */
-		if (same && (have & CACHE_BIT(BS_CACHE_DATA_KEY)) != 0)
-			same = bs_msg_key_fits(basalt_sealed_prefix(sm), cm->data_key) == BS_OK;
-	}
+	else
+		same = is_known_file(sm, cm);
 	if (same)
 		return;
 	e_error(mail_event(mail), "basalt: ALARM: the file is not the one that was here when this mail was stored or first read");

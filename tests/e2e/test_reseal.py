@@ -1,0 +1,244 @@
+"""basaltctl key reseal: old mail moves to the active key in place, beside a running Dovecot, whatever happens to it on the way."""
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+
+import probes
+import sealedfiles
+import systems
+
+KEY_ID = slice(44, 60)
+ITEMS = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
+LISTING = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
+ONE = ("--password-stdin",)
+
+
+@pytest.fixture(scope="module", params=["sdbox", "maildir"])
+def system(request, pool):
+    return pool.get(request.param, {"sdbox": "sqlite", "maildir": "mariadb"}[request.param])
+
+
+@pytest.fixture
+def alice(system):
+    """With mail of every size in two folders, sealed to her first key; she has a second one now, and mail that is sealed to it."""
+    account = system.account()
+    account.sent = [probes.marked(f"mail {i}", n) for i, n in enumerate((10, 2000, 70_000, 300_000, 2000))]
+    for message in account.sent:
+        assert probes.lmtp(system, account, message) == 250
+    with system.imap(account) as mail:
+        mail.ok("create", "elsewhere")
+        mail.select()
+        mail.ok("uid", "STORE", "2", "+FLAGS", r"(\Seen \Flagged custom)")
+        for uid in (1, 3):
+            mail.copy(uid, "elsewhere")  # a link
+    rotate(system, account)
+    account.sent.append(probes.marked("to the new key"))
+    assert probes.lmtp(system, account, account.sent[-1]) == 250
+    return account
+
+
+def rotate(system, account):
+    system.ctl("key", "rotate", account.address, *ONE, stdin=secret(account))
+
+
+def secret(account, text=None):
+    return (text or account.password).encode() + b"\n"
+
+
+def active(system, account):
+    return json.loads(system.ctl("key", "show", account.address, "--json").stdout)["active_key"]
+
+
+def key_ids(system, account):
+    return [m.read()[KEY_ID].hex() for m in sealedfiles.messages(system, account)]
+
+
+def reseal(system, account, *words, text=None, check=True):
+    p = system.ctl("key", "reseal", account.address, *words, *ONE, "--json", stdin=secret(account, text), check=check)
+    return json.loads(p.stdout) if check else p
+
+
+def everything(system, account, items=ITEMS):
+    """What a client sees of both folders."""
+    with system.imap(account) as mail:
+        found = []
+        for folder in ("INBOX", "elsewhere"):
+            mail.select(folder)
+            found.append((mail.c.response("UIDVALIDITY")[1], [without_recent(d) for d in mail.fetch("1:*", items)]))
+    return found
+
+
+def without_recent(item):
+    """Who selects a folder first sees that, and nobody after him."""
+    return tuple(map(without_recent, item)) if isinstance(item, tuple) else item.replace(rb" \Recent", b"").replace(rb"\Recent", b"")
+
+
+def on_disk(system, account):
+    return sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns, f.stat().st_mode, f.stat().st_uid) for f in system.mail_files(account))
+
+
+def leftovers(system, account):
+    return [f for f in system.home(account).rglob("*reseal*")]
+
+
+def uidls(system, account):
+    pop = system.pop3(account)
+    found = pop.uidl()[1]
+    pop.quit()
+    return found
+
+
+def test_moves_all_and_changes_nothing(system, alice):
+    before, listing, files, ids = everything(system, alice), everything(system, alice, LISTING), on_disk(system, alice), uidls(system, alice)
+    since, new = len(system.log("dovecot")), active(system, alice)
+    assert set(key_ids(system, alice)) != {new} and new in key_ids(system, alice)
+    with system.imap(alice) as open_since:
+        open_since.select()
+        assert open_since.part(4)
+        told = reseal(system, alice)
+        assert (told["resealed"], told["current"], told["complete"]) == (7, 1, True) and not told["damaged"] + told["errors"] + told["not_opened"]
+        assert [probes.word(open_since.part(uid)) for uid in open_since.uids()] == [probes.word(m) for m in alice.sent]
+    assert set(key_ids(system, alice)) == {new} and on_disk(system, alice) == files and not leftovers(system, alice)
+    assert everything(system, alice, LISTING) == listing and everything(system, alice) == before and uidls(system, alice) == ids
+    assert reseal(system, alice)["resealed"] == 0
+    assert "ALARM" not in system.log("dovecot")[since:] and "can't read" not in system.log("dovecot")[since:]
+    assert b" 0 damaged" in system.ctl("scrub", str(system.home(alice))).stdout
+    for cache in system.home(alice).rglob("dovecot.index.cache"):
+        cache.unlink()
+    assert everything(system, alice) == before, "the files say the same as the caches"
+
+
+def test_secrets(system, alice):
+    """A recovery code does, an app password or a wrong one does not; nothing is asked of who has no old mail."""
+    words = {kind: system.ctl("key", f"add-{kind}", alice.address, *ONE, "--stdout", stdin=secret(alice)).stdout.decode().strip()
+             for kind in ("recovery", "app-password")}
+    for text in "wrong", words["app-password"]:
+        p = reseal(system, alice, text=text, check=False)
+        assert p.returncode == 1 and set(key_ids(system, alice)) != {active(system, alice)}
+        assert text.encode() not in p.stdout + p.stderr
+    assert reseal(system, alice, text=words["recovery"])["resealed"] == 7
+
+
+def test_old_keys_can_go(system, alice):
+    """Afterwards the retired key is not needed any more."""
+    import keyproto as kp
+    old = key_ids(system, alice)[0]
+    assert old != active(system, alice)
+    reseal(system, alice)
+    with kp.Client(system.env["KEYD_SOCKET"]) as c:
+        c.drop_key(alice.address, alice.password, bytes.fromhex(old))
+    assert probes.shown(system, alice) == [probes.word(m) for m in alice.sent]
+
+
+def test_mail_that_can_not_move(system, alice):
+    """Damaged or foreign: named, left as it is byte for byte, and the others move."""
+    bob = system.account()
+    assert probes.lmtp(system, bob, probes.marked("bob's")) == 250
+    foreign = sealedfiles.messages(system, bob)[0].read()
+    largest = max(sealedfiles.messages(system, alice), key=lambda m: m.length)
+    largest.flip(200_000)
+    bad = largest.read()
+    p = reseal(system, alice, check=False)
+    told = json.loads(p.stdout)
+    assert p.returncode == 1 and told["damaged"] == 1 and told["resealed"] == 6, told
+    assert os.path.basename(str(largest.path)).encode() in p.stderr
+    assert bad in [m.read() for m in sealedfiles.messages(system, alice)] and not leftovers(system, alice)
+    assert foreign == sealedfiles.messages(system, bob)[0].read()
+
+
+def test_flags_that_change_meanwhile(system, alice):
+    """Dovecot renames a Maildir file for each flag: no mail is lost, doubled or missed."""
+    count = len(sealedfiles.messages(system, alice))
+    with system.imap(alice) as mail:
+        mail.select()
+        p = start(system, alice)
+        n = 0
+        while p.poll() is None:
+            n += 1
+            mail.ok("uid", "STORE", str(1 + n % 6), "+FLAGS" if n % 2 else "-FLAGS", r"(\Seen \Answered)")
+        assert p.wait(60) in (0, 75)
+        reseal(system, alice)
+        mail.ok("noop")
+        assert mail.uids() == [1, 2, 3, 4, 5, 6]
+    assert len(sealedfiles.messages(system, alice)) == count and set(key_ids(system, alice)) == {active(system, alice)}
+    assert probes.shown(system, alice) == [probes.word(m) for m in alice.sent]
+
+
+def start(system, account):
+    p = subprocess.Popen([*shlex.split(system.env["BASALTCTL"]), "key", "reseal", account.address, *ONE, "--quiet", "--full-speed"],
+                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    p.stdin.write(secret(account))
+    p.stdin.close()
+    return p
+
+
+@pytest.mark.limit(300)
+def test_killed_again_and_again(system, alice):
+    """kill -9 at any moment: every mail is whole each time, and the run that may end leaves everything moved and nothing behind."""
+    for i in range(20):
+        assert probes.lmtp(system, alice, probes.marked(f"more {i}", 20_000)) == 250
+    before, rng = everything(system, alice), random.Random(5)
+    count, killed = len(sealedfiles.messages(system, alice)), 0
+    for i in range(25):
+        rotate(system, alice)  # so that there is always something to do
+        p = start(system, alice)
+        time.sleep(rng.random() * 0.25)
+        p.send_signal(signal.SIGKILL)
+        killed += p.wait(60) == -signal.SIGKILL
+        found = sealedfiles.messages(system, alice)
+        assert len(found) == count
+        assert b" 0 damaged" in system.ctl("scrub", str(system.home(alice))).stdout
+        if i % 6 == 5:
+            assert everything(system, alice) == before
+    assert killed > 10, "most of them were at work"
+    reseal(system, alice)
+    assert set(key_ids(system, alice)) == {active(system, alice)} and not leftovers(system, alice)
+    assert everything(system, alice) == before
+
+
+def test_two_at_once(system, alice):
+    """The second one is sent away."""
+    import fcntl
+    fd = os.open(system.home(alice), os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    p = reseal(system, alice, check=False)
+    os.close(fd)
+    assert p.returncode == 75 and b"another run is at work" in p.stderr
+    assert reseal(system, alice)["resealed"] == 7
+
+
+def test_session_that_ends_under_it(system, alice):
+    """Whoever removes a slot ends it; it says so, and goes on the next time."""
+    system.stop("keyd")
+    try:
+        p = reseal(system, alice, check=False)
+        assert p.returncode == 75
+    finally:
+        system.start()
+    assert reseal(system, alice)["resealed"] == 7
+
+
+def test_mdbox_is_refused_and_has_a_way(pool, tmp_path_factory):
+    system = pool.get("mdbox", "mariadb")
+    alice = system.account()
+    alice.sent = [probes.marked(f"mail {i}") for i in range(3)]
+    for message in alice.sent:
+        assert probes.lmtp(system, alice, message) == 250
+    rotate(system, alice)
+    before = [f.read_bytes() for f in system.mail_files(alice)]
+    p = reseal(system, alice, check=False)
+    assert p.returncode == 1 and b"doveadm backup -u ADDRESS sdbox:FOLDER" in p.stderr
+    assert [f.read_bytes() for f in system.mail_files(alice)] == before
+    folder = system.home(alice) / "carried"
+    status, text = system.doveadm("backup", "-u", alice.address, f"sdbox:{folder}")
+    assert status == 0, text
+    assert reseal(system, alice, str(folder))["resealed"] == 3
+    carried = [f.read_bytes() for f in sorted(folder.rglob("u.*"))]
+    new = bytes.fromhex(active(system, alice))
+    assert len(carried) == 3 and all(new in c for c in carried)
