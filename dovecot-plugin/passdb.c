@@ -19,6 +19,7 @@
 #include "address.h"
 #include "crypto.h"
 #include "passdb_client.h"
+#include "passdb_record.h"
 #include "passdb_settings.h"
 #include "sock.h"
 
@@ -29,7 +30,6 @@
 #define BUSY_TRIES 50
 #define LOGIN_PAYLOAD_MAX (5 * 2 + 2 * BS_ACCOUNT_NAME_MAX + BS_PASSWORD_MAX + 64)
 #define TOKEN_FIELD "userdb_basalt_pass_token"
-#define RECORD_FIELD "userdb_basalt_record"
 #define RIGHTS_FIELD "userdb_acl_user"
 #define LOCKED_FIELD "userdb_basalt_locked"
 #define LOCKED_TEXT "Message is encrypted, and this password does not open it: set it once more, with the old password or a recovery code"
@@ -42,11 +42,13 @@ struct basalt_passdb {
 	struct passdb_module module;
 	struct passdb_settings set;
 	struct passdb_client *client;
+	struct bs_recent *recent; /* NULL: every mail of a burst asks keyd */
 };
 
 struct basalt_auth {
 	struct auth_request *request;
 	struct timeout *to_again;
+	int64_t asked_ms;
 	unsigned int tries;
 	bool session;
 	union {
@@ -68,6 +70,7 @@ basalt_preinit(pool_t pool, const char *args)
 {
 	struct basalt_passdb *passdb;
 	const char *problem = passdb_settings_unsafe(global_auth_settings);
+	uint8_t key[BS_KEY_LEN];
 
 	passdb = p_new(pool, struct basalt_passdb, 1);
 	if (problem == NULL)
@@ -75,6 +78,8 @@ basalt_preinit(pool_t pool, const char *args)
 	if (problem != NULL)
 		i_fatal("passdb basalt: %s", problem);
 	passdb->client = passdb_client_new(passdb->set.socket);
+	bs_random(key, sizeof(key));
+	passdb->recent = bs_recent_new(key);
 	return &passdb->module;
 }
 
@@ -85,6 +90,8 @@ basalt_deinit(struct passdb_module *module)
 
 	passdb_client_free(passdb->client);
 	passdb->client = NULL;
+	bs_recent_free(passdb->recent);
+	passdb->recent = NULL;
 }
 
 /* --- logins --- */
@@ -317,22 +324,6 @@ is_loss(const struct basalt_auth *auth, enum bs_err status)
 	    bs_address_parse(auth->request->fields.user, address) == BS_OK;
 }
 
-/* The mail process needs the public record to store a mail: it travels with the answer, so that nobody asks twice. */
-static enum bs_err
-take_record(struct basalt_auth *auth, const uint8_t *payload, size_t len)
-{
-	struct bs_rd rd = bs_rd_init(payload, len);
-	size_t record_len;
-	const uint8_t *record = bs_rd_str16(&rd, &record_len);
-
-	if (!bs_rd_done(&rd) || record_len > BS_RECORD_MAX)
-		return BS_ERR_FORMAT;
-	/* With its time: between RCPT and DATA a client may let minutes pass. */
-	auth_request_set_field(auth->request, RECORD_FIELD,
-	    t_strdup_printf("%jd,%s", (intmax_t)bs_now_ms(), binary_to_hex(record, record_len)), NULL);
-	return BS_OK;
-}
-
 /* passdb_client_fn */
 static void
 record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len)
@@ -341,7 +332,7 @@ record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t le
 	enum passdb_result result = PASSDB_RESULT_INTERNAL_FAILURE;
 
 	if (status == BS_OK)
-		status = take_record(auth, payload, len);
+		status = passdb_record_take(passdb_of(auth->request)->recent, auth->request, payload, len, auth->asked_ms);
 	if (status == BS_OK)
 		result = PASSDB_RESULT_OK;
 	else if (is_loss(auth, status))
@@ -366,6 +357,7 @@ asks_for_existence(const struct auth_request *request)
 static void
 basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callback_t *callback)
 {
+	struct basalt_passdb *passdb = passdb_of(request);
 	struct basalt_auth *auth;
 
 	if (!asks_for_existence(request)) {
@@ -373,7 +365,13 @@ basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callb
 		passdb_handle_credentials(PASSDB_RESULT_SCHEME_NOT_AVAILABLE, NULL, NULL, callback, request);
 		return;
 	}
+	/* Not from memory when keyd is gone: that is found out at once. */
+	if (passdb_client_is_connected(passdb->client) && passdb_record_recall(passdb->recent, request)) {
+		passdb_handle_credentials(PASSDB_RESULT_OK, NULL, NULL, callback, request);
+		return;
+	}
 	auth = auth_begin(request);
+	auth->asked_ms = bs_now_ms();
 	auth->callback.lookup_credentials = callback;
 	ask_about_user(auth, BS_OP_RECORD, record_answered);
 }

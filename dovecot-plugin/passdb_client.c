@@ -207,6 +207,12 @@ passdb_client_send(struct passdb_client *client, enum bs_op op, const void *payl
 		request_fail_soon(req, err);
 }
 
+bool
+passdb_client_is_connected(const struct passdb_client *client)
+{
+	return client->fd != -1;
+}
+
 struct passdb_client *
 passdb_client_new(const char *path)
 {

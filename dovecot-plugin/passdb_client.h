@@ -22,6 +22,8 @@ typedef void (*passdb_client_fn)(void *ctx, enum bs_err status, const uint8_t *p
 struct passdb_client *passdb_client_new(const char *path);
 /* Requests under way are answered with BS_ERR_UNAVAIL first. */
 void passdb_client_free(struct passdb_client *client);
+/* False before the first request and from the moment on in which the event loop sees that keyd is gone. */
+bool passdb_client_is_connected(const struct passdb_client *client);
 void passdb_client_send(struct passdb_client *client, enum bs_op op, const void *payload, size_t len,
     unsigned int timeout_ms, passdb_client_fn fn, void *ctx);
 

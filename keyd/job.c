@@ -324,7 +324,7 @@ jobs_on_store(struct vault *v, const struct link_msg *msg)
 	unqueue(&v->jobs, job);
 	/* Whatever came of it: what was read before may not be so any more. */
 	if (job->store_type != LINK_GET && job->store_type != LINK_COUNT)
-		recent_forget(v->recent, job->user);
+		bs_recent_forget(v->recent, job->user);
 	free(job->blob);
 	job->blob = NULL;
 	job->blob_len = 0;

@@ -180,8 +180,9 @@ op_record(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 	size_t len;
 
+	v->stats.records++;
 	bs_rd_cstr16(&rd, user, sizeof(user));
-	len = bs_rd_done(&rd) && may_be_recent(v, conn) ? recent_get(v->recent, user, v->now_ms, record) : 0;
+	len = bs_rd_done(&rd) && may_be_recent(v, conn) ? bs_recent_get(v->recent, user, v->now_ms, record) : 0;
 	if (len == 0)
 		return job_store_user(v, conn, frame, LINK_GET, on_record);
 	bs_wr_str16(&wr, record, len);

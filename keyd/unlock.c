@@ -12,7 +12,7 @@
 static enum bs_err
 reject(struct vault *v, const struct job *job, const char *what, enum bs_err err)
 {
-	recent_forget(v->recent, job->user);
+	bs_recent_forget(v->recent, job->user);
 	if (err == BS_ERR_NOMEM)
 		return err;
 	vault_alarm(v, job->user, what, err);
@@ -48,7 +48,7 @@ unlock_read(struct vault *v, struct job *job, enum bs_err err)
 		return reject(v, job, "the database went back to an older keyset", err);
 	if (!verified)
 		seen_note_verified(v->seen, job->user, digest);
-	recent_put(v->recent, job->user, job->ks.record_bytes, job->ks.record_len, v->now_ms);
+	bs_recent_put(v->recent, job->user, job->ks.record_bytes, job->ks.record_len, v->now_ms);
 	return BS_OK;
 }
 

@@ -96,7 +96,7 @@ make_tables(struct vault *v)
 	if (v->rings != NULL)
 		v->tokens = tokens_new(v->rings, sessions, conf->token_s * 1000);
 	v->seen = seen_new(SEEN_ENTRIES, v->own->boot_key);
-	v->recent = recent_new(v->own->boot_key);
+	v->recent = bs_recent_new(v->own->boot_key);
 	v->uses = lastuse_new(USE_ENTRIES);
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		v->conns[i] = calloc(conf->sockets[i].clients_max, sizeof(struct conn));
@@ -123,7 +123,7 @@ vault_free(struct vault *v)
 	tokens_free(v->tokens);
 	rings_free(v->rings);
 	seen_free(v->seen);
-	recent_free(v->recent);
+	bs_recent_free(v->recent);
 	lastuse_free(v->uses);
 	escrow_free(v->escrow);
 	arena_free(v->ring_cells);

@@ -44,7 +44,7 @@ struct vault_secret {
 
 struct vault_stats {
 	uint64_t logins, warm_logins, denied, attached, bad_tokens, unwrapped, unwrap_errors, throttled;
-	uint64_t enrolled, refused, alarms, timeouts, busy;
+	uint64_t enrolled, refused, alarms, timeouts, busy, records;
 };
 
 struct vault {
@@ -60,7 +60,7 @@ struct vault {
 	struct rings *rings;
 	struct tokens *tokens;
 	struct seen *seen;
-	struct recent *recent;
+	struct bs_recent *recent;
 	struct lastuse *uses;
 	struct escrow *escrow; /* NULL: none is configured */
 	struct vault_stats stats;

@@ -2,6 +2,7 @@
 The common way of mail, on all storages, is test_story.py's."""
 import glob
 import imaplib
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import time
 import pytest
 
 import clients
+import keyproto
 import messages
 import sealedfiles
 import systems
@@ -64,6 +66,36 @@ def test_mails_of_a_burst_share_their_exchange(system):
     with system.imap(alice) as mail:
         mail.select()
         assert [mail.part(uid, "TEXT") for uid in (1, 2, 3)] == [b"one\r\n", b"two\r\n", b"three\r\n"]
+
+
+# --- one public record for a burst of mails ---
+
+def records_asked(system):
+    with keyproto.Client(system.env["KEYD_SOCKET"]) as control:
+        return json.loads(control.status())["records"]
+
+
+def test_a_burst_to_a_sealed_account_asks_keyd_for_few_records(system):
+    """Auth remembers a record for half a second; a plain account's is asked for at RCPT and again by who stores the mail."""
+    sealed, plain = system.account("private"), system.account("plain")
+    asked = {}
+    for account in (sealed, plain):
+        before = records_asked(system)
+        deliver(system, account, *[messages.make(b"one of many\r\n")] * 40)
+        asked[account] = records_asked(system) - before
+    assert asked[sealed] < 40 and asked[plain] >= 80, asked
+
+
+def test_a_change_of_keys_counts_a_moment_later(system):
+    """What auth remembers is gone a moment later: mail is sealed to the new key."""
+    account = system.account("private")
+    deliver(system, account, messages.make(b"to the old key\r\n"))
+    with keyproto.Client(system.env["KEYD_SOCKET"]) as control:
+        control.rotate(account.address, account.password)
+    end = time.monotonic() + 20
+    while len({m.read()[44:60] for m in sealedfiles.messages(system, account)}) < 2:
+        assert time.monotonic() < end, "mail is still sealed to the old key"
+        deliver(system, account, messages.make(b"to whichever key\r\n"))
 
 
 # --- damaged mails ---

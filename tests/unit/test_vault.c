@@ -271,14 +271,14 @@ test_recent_records(void **state)
 
 	for (unsigned front = 0; front < KEYD_SOCKETS; front++)
 		send_open(w, front, NUMBER(1, 0));
-	recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
+	bs_recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
 	for (unsigned front = 0; front < KEYD_SOCKETS; front++) {
 		send_frame(w, front, NUMBER(1, 0), BS_OP_RECORD, "\0\1a", 3);
 		assert_int_equal(next_status(w, front), front == AUTH || front == DELIVERY ? BS_OK : -1);
 	}
 	assert_int_equal(v->jobs.count, 2);
 	for (unsigned i = 0; i < 2; i++) {
-		recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
+		bs_recent_put(v->recent, "a", (const uint8_t *)"record", 6, v->now_ms);
 		send_frame(w, CONTROL, NUMBER(1, 0), BS_OP_REMOVE, "\0\1a", 3);
 		job = TAILQ_LAST(&v->jobs.store_queue, job_list);
 		job->store_type = (uint8_t)changes[i];

@@ -10,15 +10,15 @@ struct place {
 	int64_t until_ms;
 };
 
-struct recent {
+struct bs_recent {
 	uint8_t key[BS_KEY_LEN];
-	struct place places[RECENT_PLACES];
+	struct place places[BS_RECENT_PLACES];
 };
 
-struct recent *
-recent_new(const uint8_t key[BS_KEY_LEN])
+struct bs_recent *
+bs_recent_new(const uint8_t key[BS_KEY_LEN])
 {
-	struct recent *recent = calloc(1, sizeof(*recent));
+	struct bs_recent *recent = calloc(1, sizeof(*recent));
 
 	if (recent != NULL)
 		memcpy(recent->key, key, BS_KEY_LEN);
@@ -26,7 +26,7 @@ recent_new(const uint8_t key[BS_KEY_LEN])
 }
 
 void
-recent_free(struct recent *recent)
+bs_recent_free(struct bs_recent *recent)
 {
 	if (recent == NULL)
 		return;
@@ -36,17 +36,17 @@ recent_free(struct recent *recent)
 
 /* The one place that a name can have. */
 static size_t
-place_of(const struct recent *recent, const char *name)
+place_of(const struct bs_recent *recent, const char *name)
 {
 	uint8_t mac[BS_HASH_LEN];
 
 	if (bs_hmac(recent->key, name, strlen(name), mac) != BS_OK)
 		return 0;
-	return ((size_t)mac[0] << 8 | mac[1]) % RECENT_PLACES;
+	return ((size_t)mac[0] << 8 | mac[1]) % BS_RECENT_PLACES;
 }
 
 void
-recent_put(struct recent *recent, const char *name, const uint8_t *bytes, size_t len, int64_t now_ms)
+bs_recent_put(struct bs_recent *recent, const char *name, const uint8_t *bytes, size_t len, int64_t now_ms)
 {
 	struct place *p = &recent->places[place_of(recent, name)];
 	size_t name_len = strlen(name);
@@ -56,11 +56,11 @@ recent_put(struct recent *recent, const char *name, const uint8_t *bytes, size_t
 	memcpy(p->name, name, name_len + 1);
 	memcpy(p->bytes, bytes, len);
 	p->len = len;
-	p->until_ms = now_ms + RECENT_MS;
+	p->until_ms = now_ms + BS_RECENT_MS;
 }
 
 size_t
-recent_get(const struct recent *recent, const char *name, int64_t now_ms, uint8_t out[BS_RECORD_MAX])
+bs_recent_get(const struct bs_recent *recent, const char *name, int64_t now_ms, uint8_t out[BS_RECORD_MAX])
 {
 	const struct place *p = &recent->places[place_of(recent, name)];
 
@@ -71,7 +71,7 @@ recent_get(const struct recent *recent, const char *name, int64_t now_ms, uint8_
 }
 
 void
-recent_forget(struct recent *recent, const char *name)
+bs_recent_forget(struct bs_recent *recent, const char *name)
 {
 	struct place *p = &recent->places[place_of(recent, name)];
 
