@@ -119,7 +119,9 @@ basalt_thread_mailbox_opened(struct mailbox *box)
 	struct basalt_user *owner = basalt_box_owner(box);
 	const char *path;
 
-	if (owner == NULL || box->index == NULL || MAIL_INDEX_IS_IN_MEMORY(box->index))
+	/* A delivery leaves the file of before to whoever looks into the mailbox next. */
+	if (owner == NULL || box->index == NULL || MAIL_INDEX_IS_IN_MEMORY(box->index) ||
+	    strcmp(box->storage->user->service, "lmtp") == 0)
 		return;
 	path = t_strconcat(box->index->filepath, THREAD_SUFFIX, NULL);
 	if (access(path, F_OK) == 0 && basalt_is_sealed(owner))
