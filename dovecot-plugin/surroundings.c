@@ -16,7 +16,10 @@
 #include <sys/resource.h>
 #include <sys/vfs.h>
 
+#include "sock.h"
 #include "surroundings.h"
+
+#define LOOK_AGAIN_MS 1000
 
 /* Where Dovecot keeps mail that Sieve sends on, if it is above 128 KiB: no setting moves it (lib-smtp/smtp-submit.c). */
 #define SUBMIT_TEMP_DIR "/tmp"
@@ -64,11 +67,22 @@ service_setting(struct mail_user *user, const char *name)
 	return text;
 }
 
+/* lmtp makes a mail user for each delivery: of a folder that was right it is not asked again within a second. */
 static int
 check_temp_dir_is(const char *dir, const char **error_r)
 {
-	if (basalt_is_memory(dir))
+	static char *right;
+	static int64_t until_ms;
+	int64_t now_ms = bs_now_ms();
+
+	if (now_ms < until_ms && strcmp(right, dir) == 0)
 		return 0;
+	if (basalt_is_memory(dir)) {
+		i_free(right);
+		right = i_strdup(dir);
+		until_ms = now_ms + LOOK_AGAIN_MS;
+		return 0;
+	}
 	*error_r = t_strdup_printf("mail_temp_dir = %s is not on a tmpfs, and plaintext of large mails would stand there: "
 	    "mount a tmpfs and set mail_temp_dir to it (docs/DOVECOT.md)", dir);
 	return -1;
@@ -226,13 +240,19 @@ basalt_surroundings_check(struct mail_user *user, const char **error_r)
 }
 
 void
+basalt_not_dumpable(void)
+{
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
+}
+
+void
 basalt_no_cores(void)
 {
 	/* 1, not 0: with 0 the kernel still hands cores to a program that core_pattern names. */
 	struct rlimit limit = { .rlim_cur = 1, .rlim_max = 1 };
 
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		i_fatal("basalt: prctl(PR_SET_DUMPABLE): %m");
+	basalt_not_dumpable();
 	if (setrlimit(RLIMIT_CORE, &limit) < 0 && errno != EPERM)
 		i_fatal("basalt: setrlimit(RLIMIT_CORE): %m");
 }

@@ -28,7 +28,9 @@ int basalt_check_temp_dir(struct mail_user *user, const char **error_r);
 bool basalt_is_memory(const char *path);
 /* Is this Dovecot plugin ("sieve", "fts") loaded? */
 bool basalt_has_plugin(const char *name);
-/* No core files of this process. Again when its user has changed: the kernel then forgets what was asked for. */
+/* No core files of this process, and of no child. */
 void basalt_no_cores(void);
+/* The half of it that the kernel forgets when the process changes its user. */
+void basalt_not_dumpable(void);
 
 #endif
