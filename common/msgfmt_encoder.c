@@ -92,10 +92,13 @@ static enum bs_err
 make_prefix(struct bs_msg_encoder *enc)
 {
 	struct bs_wr wr = bs_wr_init(enc->prefix, sizeof(enc->prefix));
+	uint8_t drawn[BS_ID_LEN + BS_KEY_LEN];
 	enum bs_err err;
 
-	bs_random(enc->message_id, sizeof(enc->message_id));
-	bs_random(enc->data_key, sizeof(enc->data_key));
+	bs_random(drawn, sizeof(drawn)); /* one system call for both */
+	memcpy(enc->message_id, drawn, BS_ID_LEN);
+	memcpy(enc->data_key, drawn + BS_ID_LEN, BS_KEY_LEN);
+	bs_wipe(drawn, sizeof(drawn));
 	err = write_prefix(enc, &wr);
 	if (err == BS_OK)
 		err = bs_msg_keys_init(&enc->keys, enc->opts.suite, wr.base, wr.len, enc->data_key);
