@@ -74,8 +74,9 @@ add_stored(struct mailbox_transaction_context *t, const struct pending *p, const
 	uint8_t data_key[BS_KEY_LEN], key[BS_KEY_LEN];
 	struct bs_msg_prefix prefix;
 
+	/* The id is one that this process drew: the key that stands under it is the mail's. */
 	if (bs_msg_prefix_parse(p->prefix, p->prefix_len, &prefix) == BS_OK &&
-	    basalt_session_has_key(bu, &prefix, data_key) && bs_cache_message_key(&prefix, data_key, key) == BS_OK)
+	    basalt_keymem_get(bu, prefix.message_id, data_key) && bs_cache_message_key(&prefix, data_key, key) == BS_OK)
 		(void)basalt_cache_add(t, p->seq, BS_CACHE_MESSAGE, key, place, &prefix, &p->items);
 	bs_wipe(data_key, sizeof(data_key));
 	bs_wipe(key, sizeof(key));
