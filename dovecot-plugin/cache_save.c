@@ -8,7 +8,6 @@
 #include "cache_priv.h"
 #include "iostream.h"
 #include "keymem.h"
-#include "session.h"
 
 /* A mail of a transaction that is not committed: its UID comes at the end. */
 struct pending {
@@ -253,7 +252,7 @@ cache_save_cancel(struct mail_save_context *ctx)
 
 /* --- copying --- */
 
-/* Dovecot copies what is cached: blobs, which would not open there. */
+/* Dovecot copies what is cached: blobs, which would not open there. What that says of our fields is not for the file. */
 static void
 fields_wanted(struct mailbox *box, const struct cache_box *cbox, bool wanted)
 {
@@ -298,15 +297,18 @@ cache_copy(struct mail_save_context *ctx, struct mail *src)
 	struct cache_box *cbox = basalt_cache_box_any(t->box);
 	struct cache_mail *cm = basalt_cache_mail(src);
 	struct bs_cache_place place;
+	bool to_write;
 	int ret;
 
 	if (!cbox->sealed)
 		return cbox->module_ctx.super.copy(ctx, src);
 	if (cm != NULL && basalt_cache_place(t->box, 1, 1, &place))
 		(void)basalt_cache_look_header(src, cm);
+	to_write = t->box->cache->field_header_write_pending;
 	fields_wanted(t->box, cbox, false);
 	ret = cbox->module_ctx.super.copy(ctx, src);
 	fields_wanted(t->box, cbox, true);
+	t->box->cache->field_header_write_pending = to_write;
 	/* Copied by saving it anew: that has left its own. */
 	if (ret == 0 && cm != NULL && !ctx->copying_via_save) {
 		T_BEGIN {
