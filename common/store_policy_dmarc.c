@@ -36,17 +36,56 @@ insert(struct bs_store_policy *store, const struct bs_dmarc_row *row, const uint
 	    args, sizeof(args) / sizeof(args[0]), NULL, NULL);
 }
 
+/* What is known of the room for new rows: of one day, since a batch seldom has two. */
+struct room {
+	int64_t max; /* 0: no bound */
+	int64_t day, rows;
+	int64_t full_day;
+};
+
+static enum bs_err
+take_count(void *ctx, const struct bs_sql_col *cols, size_t n)
+{
+	if (n != 1)
+		return BS_ERR_INTERNAL;
+	*(int64_t *)ctx = cols[0].i;
+	return BS_OK;
+}
+
+/* *left: whether a new row of that day may come. */
+static enum bs_err
+look_for_room(struct bs_store_policy *store, struct room *room, int64_t day, bool *left)
+{
+	struct bs_sql_arg args[] = { BS_SQL_INT(day) };
+	enum bs_err err = BS_OK;
+
+	if (room->max > 0 && room->day != day)
+		err = bs_store_policy_run(store, "SELECT COUNT(*) FROM dmarc_results WHERE day = ?", args, 1, take_count, &room->rows);
+	if (err != BS_OK)
+		return err;
+	room->day = day;
+	*left = room->max == 0 || room->rows < room->max;
+	if (*left)
+		room->rows++;
+	else
+		room->full_day = day;
+	return BS_OK;
+}
+
 /* Another node may insert between our look and our insertion: then it is there to be counted up. */
 static enum bs_err
-add_one(struct bs_store_policy *store, const struct bs_dmarc_row *row)
+add_one(struct bs_store_policy *store, const struct bs_dmarc_row *row, struct room *room)
 {
 	uint8_t key[BS_HASH_LEN];
-	bool found = false;
+	bool found = false, left = false;
 	enum bs_err err;
 
 	digest(row, key);
 	err = count_up(store, row, key, &found);
 	if (err != BS_OK || found)
+		return err;
+	err = look_for_room(store, room, row->day, &left);
+	if (err != BS_OK || !left)
 		return err;
 	err = insert(store, row, key);
 	if (err == BS_ERR_EXISTS)
@@ -55,17 +94,21 @@ add_one(struct bs_store_policy *store, const struct bs_dmarc_row *row)
 }
 
 enum bs_err
-bs_dmarc_add(struct bs_store_policy *store, const struct bs_dmarc_row *rows, size_t n)
+bs_dmarc_add(struct bs_store_policy *store, const struct bs_dmarc_row *rows, size_t n, int64_t max, int64_t *full_day)
 {
+	struct room room = { .max = max, .day = -1, .full_day = -1 };
 	enum bs_err err = bs_sql_begin(store->db);
 
 	if (err != BS_OK)
 		return err;
 	for (size_t i = 0; err == BS_OK && i < n; i++)
-		err = add_one(store, &rows[i]);
+		err = add_one(store, &rows[i], &room);
 	if (err == BS_OK)
-		return bs_sql_commit(store->db);
-	bs_sql_rollback(store->db);
+		err = bs_sql_commit(store->db);
+	else
+		bs_sql_rollback(store->db);
+	if (err == BS_OK && room.full_day >= 0)
+		*full_day = room.full_day;
 	return err;
 }
 

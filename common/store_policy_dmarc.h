@@ -3,7 +3,7 @@
  *
  * Texts are printable ASCII; domains and client addresses only, never a local part. Errors are sql.h's.
  *
- *     err = bs_dmarc_add(store, rows, n);
+ *     err = bs_dmarc_add(store, rows, n, 20000, &full_day);
  *     err = bs_dmarc_list(store, "example.net", 20665, print_row, NULL);
  */
 #ifndef BS_STORE_POLICY_DMARC_H
@@ -35,8 +35,13 @@ struct bs_dmarc_row {
 	uint64_t messages;                /* last: what stands before it is the row's key */
 };
 
-/* Adds the rows' counts to what is there, all or none. Rows are zeroed behind the ends of their texts. */
-enum bs_err bs_dmarc_add(struct bs_store_policy *store, const struct bs_dmarc_row *rows, size_t n) BS_MUST_USE;
+/*
+ * Adds the rows' counts to what is there, all or none. Rows are zeroed behind the ends of their texts. A row that is not there is left
+ * out where its day has max of them (0: no bound); *full_day is that day then, else it is left alone. Writers at the same time may
+ * go beyond max by what each of them adds.
+ */
+enum bs_err bs_dmarc_add(struct bs_store_policy *store, const struct bs_dmarc_row *rows, size_t n, int64_t max,
+    int64_t *full_day) BS_MUST_USE;
 typedef enum bs_err (*bs_dmarc_fn)(void *ctx, const struct bs_dmarc_row *row);
 /* domain NULL: all. In order of day, domain, policy, author. */
 enum bs_err bs_dmarc_list(struct bs_store_policy *store, const char *domain, int64_t day, bs_dmarc_fn fn,

@@ -41,7 +41,7 @@ static enum bs_err
 write_batch(struct pool_job *job, struct bs_store_policy *store)
 {
 	struct batch *batch = (struct batch *)job;
-	enum bs_err err = batch->n > 0 ? batch->kind->write(store, batch->rows, batch->n) : BS_OK;
+	enum bs_err err = batch->n > 0 ? batch->kind->write(batch->kind->ctx, store, batch->rows, batch->n) : BS_OK;
 
 	if (err == BS_OK && batch->forget_before_s > 0)
 		err = batch->kind->forget(store, batch->forget_before_s);

@@ -29,10 +29,11 @@ struct batches_kind {
 	size_t rows_max; /* that wait */
 	size_t batch;    /* so many are written before their time */
 	/* On a thread of the pool. */
-	enum bs_err (*write)(struct bs_store_policy *store, const void *rows, size_t n);
+	enum bs_err (*write)(void *ctx, struct bs_store_policy *store, const void *rows, size_t n);
 	enum bs_err (*forget)(struct bs_store_policy *store, int64_t before_s); /* rows from before that second */
 	/* May be NULL. True: row was added into one that waits, and needs no place. */
 	bool (*merge)(void *waiting, const void *row);
+	void *ctx; /* of write */
 };
 
 struct batches_counts {

@@ -31,7 +31,7 @@
 #include "verdict.h"
 
 struct dkim_engine;
-struct batches;
+struct dmarc_stats;
 struct dns;
 struct dnsbl;
 struct ledger;
@@ -52,7 +52,7 @@ struct check_services {
 	struct quota *quota;   /* NULL: nobody is asked */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
-	struct batches *stats; /* NULL: none are kept */
+	struct dmarc_stats *stats; /* NULL: none are kept */
 };
 
 struct check_call {

@@ -18,8 +18,9 @@ struct history {
 };
 
 static enum bs_err
-write_rows(struct bs_store_policy *store, const void *rows, size_t n)
+write_rows(void *ctx, struct bs_store_policy *store, const void *rows, size_t n)
 {
+	(void)ctx;
 	return bs_history_add(store, rows, n);
 }
 

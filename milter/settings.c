@@ -41,6 +41,7 @@ static const struct bs_conf_item items[] = {
 	ITEM(BS_CONF_STRING, spf_engine, "native", 0, 0, "native, or libspf2 (not advised: docs/SPF.md)"),
 	ITEM(BS_CONF_INT, spf_timeout_ms, "8000", 100, 20000, "longest time of one SPF check, all its questions together"),
 	ITEM(BS_CONF_INT, dmarc_report_days, "30", 0, 3650, "how long DMARC's counts are kept for reports (basaltctl dmarc); 0: none are"),
+	ITEM(BS_CONF_INT, dmarc_report_rows, "20000", 0, 10000000, "rows of counts that one day may have, since senders make up domains; 0: no bound"),
 	ITEM(BS_CONF_STRING, log, "syslog", 0, 0, "stderr, syslog, or a file to append to"),
 	ITEM(BS_CONF_STRING, log_level, "info", 0, 0, "debug, info, warning or error"),
 	ITEM(BS_CONF_STRING, user, "", 0, 0, "name or number to become; empty: stay, which root may not"),

@@ -45,7 +45,7 @@ struct settings {
 	int64_t greylist_window_s, greylist_keep_s;
 	char *spf_engine;
 	int64_t spf_timeout_ms;
-	int64_t dmarc_report_days;
+	int64_t dmarc_report_days, dmarc_report_rows;
 	char *log;
 	char *log_level;
 	char *user;         /* "" : stay who we are */

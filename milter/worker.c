@@ -47,7 +47,7 @@ struct serving {
 	struct ledger *ledger;                /* NULL: no trace key */
 	struct dkim_engine *dkim;
 	struct suffix_list *suffixes;
-	struct batches *stats;                /* NULL: dmarc_report_days = 0 */
+	struct dmarc_stats *stats;            /* NULL: dmarc_report_days = 0 */
 	struct bs_verdict_keys *verdict_keys; /* NULL: no basalt-lmtp */
 	struct dialogue dialogue;
 	struct explain explain;
@@ -178,7 +178,7 @@ start_libraries(struct serving *s)
 	if (err == BS_ERR_UNAVAIL)
 		bs_log(BS_LOG_FATAL, "there is no public suffix list: install the package publicsuffix");
 	if (err == BS_OK && s->settings->dmarc_report_days > 0)
-		err = dmarc_stats_new(s->pool, s->settings->dmarc_report_days, &s->stats);
+		err = dmarc_stats_new(s->pool, s->settings->dmarc_report_days, s->settings->dmarc_report_rows, &s->stats);
 	return err;
 }
 
@@ -286,7 +286,7 @@ worker_run(const struct worker *worker, int ready_fd, atomic_uint *beat)
 			err = wait_for_end(&s, beat);
 		server_stop(s.map_server);
 		server_stop(s.control_server);
-		batches_stop(s.stats);
+		dmarc_stats_stop(s.stats);
 		history_stop(s.history);
 		bs_log(err == BS_OK ? BS_LOG_INFO : BS_LOG_FATAL, "basalt-milter ends: %s",
 		    err == BS_OK ? "it was told to" : bs_err_text(err));

@@ -298,6 +298,26 @@ def test_reports(keys, tmp_path, engine):
         s.stop()
 
 
+def test_made_up_authors_do_not_fill_the_database(keys):
+    s = Site(zone=zone(keys), dmarc_report_rows=2)
+
+    def counted():
+        return sum(r["messages"] for r in json.loads(ctl(s, "dmarc", "list", "--json")))
+    try:
+        to, hosts = s.account(), iter(range(1, 100))
+        for expected in (2, 4):
+            for _ in range(3):
+                assert send(s, to, mail("none", f"a@x{next(hosts)}.none.example"))[0] == 250
+            if expected == 4:  # of those that are there each once more
+                for host in (1, 2):
+                    assert send(s, to, mail("none", f"a@x{host}.none.example"))[0] == 250
+            milter_box.wait_for(lambda: counted() == expected)
+            milter_box.wait_for(lambda: "there are 2 rows of this day" in s.box.log.read_text())
+        assert s.box.log.read_text().count("rows of this day") == 1
+    finally:
+        s.stop()
+
+
 def check_report(report):
     assert report.findtext("report_metadata/org_name") == "example.org"
     assert report.findtext("policy_published/domain") == "reject.example"

@@ -45,7 +45,7 @@ sum(void *ctx, const struct bs_dmarc_row *r)
 }
 
 static void
-add(struct batches *stats, int64_t day, unsigned n)
+add(struct dmarc_stats *stats, int64_t day, unsigned n)
 {
 	struct bs_dmarc_row r = row(day, n);
 
@@ -57,14 +57,14 @@ test_all_are_written_at_the_end(void **state)
 {
 	struct bs_store_policy *store = open_store();
 	struct pool *pool = start_pool(fx.policy_url);
-	struct batches *stats;
+	struct dmarc_stats *stats;
 	uint64_t messages = 0;
 
 	(void)state;
-	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
+	assert_int_equal(dmarc_stats_new(pool, 30, 0, &stats), BS_OK);
 	for (unsigned i = 0; i < 300; i++)
 		add(stats, INT32_MAX, i % 50);
-	batches_free(stats);
+	dmarc_stats_free(stats);
 	assert_int_equal(bs_dmarc_list(store, NULL, INT32_MAX, sum, &messages), BS_OK);
 	assert_int_equal(messages, 300);
 	pool_free(pool);
@@ -78,18 +78,18 @@ test_a_full_batch_does_not_wait_for_its_time(void **state)
 	struct pool *pool = start_pool(fx.policy_url);
 	int64_t until = bs_now_ms() + WAIT_MS;
 	struct batches_counts counts = { 0 };
-	struct batches *stats;
+	struct dmarc_stats *stats;
 
 	(void)state;
-	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
+	assert_int_equal(dmarc_stats_new(pool, 30, 0, &stats), BS_OK);
 	for (unsigned i = 0; i < DMARC_STATS_BATCH; i++)
 		add(stats, INT32_MAX, 1000 + i);
 	while (counts.written < DMARC_STATS_BATCH && bs_now_ms() < until) {
-		batches_read(stats, &counts);
+		dmarc_stats_read(stats, &counts);
 		usleep(1000);
 	}
 	assert_int_equal(counts.written, DMARC_STATS_BATCH);
-	batches_free(stats);
+	dmarc_stats_free(stats);
 	pool_free(pool);
 	bs_store_policy_close(store);
 }
@@ -99,21 +99,21 @@ test_a_database_that_is_not_there_costs_the_counts_alone(void **state)
 {
 	struct pool *pool = start_pool("sqlite:/nonexistent/policy.db");
 	struct batches_counts counts;
-	struct batches *stats;
+	struct dmarc_stats *stats;
 	int64_t start = bs_now_ms();
 
 	(void)state;
-	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
+	assert_int_equal(dmarc_stats_new(pool, 30, 0, &stats), BS_OK);
 	for (unsigned i = 0; i < 5000; i++)
 		add(stats, 1, i);
 	assert_true(bs_now_ms() - start < WAIT_MS);
-	batches_stop(stats);
+	dmarc_stats_stop(stats);
 	add(stats, 1, 0);
-	batches_read(stats, &counts);
+	dmarc_stats_read(stats, &counts);
 	assert_int_equal(counts.added, 5001);
 	assert_int_equal(counts.written, 0);
 	assert_true(counts.dropped >= 5000 - DMARC_STATS_ROWS_MAX);
-	batches_free(stats);
+	dmarc_stats_free(stats);
 	pool_free(pool);
 }
 
@@ -123,15 +123,34 @@ test_days_past_their_time_go(void **state)
 	struct bs_store_policy *store = open_store();
 	struct pool *pool = start_pool(fx.policy_url);
 	struct bs_dmarc_row old = row(10, 1);
-	struct batches *stats;
+	struct dmarc_stats *stats;
 	uint64_t messages = 0;
 
 	(void)state;
-	assert_int_equal(bs_dmarc_add(store, &old, 1), BS_OK);
-	assert_int_equal(dmarc_stats_new(pool, 30, &stats), BS_OK);
-	batches_free(stats);
+	assert_int_equal(bs_dmarc_add(store, &old, 1, 0, NULL), BS_OK);
+	assert_int_equal(dmarc_stats_new(pool, 30, 0, &stats), BS_OK);
+	dmarc_stats_free(stats);
 	assert_int_equal(bs_dmarc_list(store, NULL, 10, sum, &messages), BS_OK);
 	assert_int_equal(messages, 0);
+	pool_free(pool);
+	bs_store_policy_close(store);
+}
+
+static void
+test_a_day_has_so_many_rows(void **state)
+{
+	struct bs_store_policy *store = open_store();
+	struct pool *pool = start_pool(fx.policy_url);
+	struct dmarc_stats *stats;
+	uint64_t messages = 0;
+
+	(void)state;
+	assert_int_equal(dmarc_stats_new(pool, 30, 5, &stats), BS_OK);
+	for (unsigned i = 0; i < 40; i++)
+		add(stats, INT32_MAX - 1, i % 20);
+	dmarc_stats_free(stats);
+	assert_int_equal(bs_dmarc_list(store, NULL, INT32_MAX - 1, sum, &messages), BS_OK);
+	assert_int_equal(messages, 10);
 	pool_free(pool);
 	bs_store_policy_close(store);
 }
@@ -171,6 +190,7 @@ main(void)
 		cmocka_unit_test(test_a_full_batch_does_not_wait_for_its_time),
 		cmocka_unit_test(test_a_database_that_is_not_there_costs_the_counts_alone),
 		cmocka_unit_test(test_days_past_their_time_go),
+		cmocka_unit_test(test_a_day_has_so_many_rows),
 		cmocka_unit_test(test_a_row_names_domains_only),
 	};
 

@@ -20,8 +20,9 @@ nap(int ms)
 }
 
 static enum bs_err
-write_rows(struct bs_store_policy *store, const void *rows, size_t n)
+write_rows(void *ctx, struct bs_store_policy *store, const void *rows, size_t n)
 {
+	(void)ctx;
 	return bs_history_add(store, rows, n);
 }
 
@@ -32,8 +33,8 @@ merge(void *waiting, const void *row)
 	    BS_HISTORY_ID_LEN) == 0;
 }
 
-static const struct batches_kind plain = { "history", sizeof(struct bs_history_row), ROOM, 20, write_rows, bs_history_forget, NULL };
-static const struct batches_kind merging = { "history", sizeof(struct bs_history_row), ROOM, 20, write_rows, bs_history_forget, merge };
+static const struct batches_kind plain = { "history", sizeof(struct bs_history_row), ROOM, 20, write_rows, bs_history_forget, NULL, NULL };
+static const struct batches_kind merging = { "history", sizeof(struct bs_history_row), ROOM, 20, write_rows, bs_history_forget, merge, NULL };
 
 static struct bs_store_policy *
 open_store(bool migrate)

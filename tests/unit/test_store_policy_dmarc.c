@@ -66,8 +66,8 @@ test_equal_rows_add_up(void **state)
 	struct got got;
 
 	(void)state;
-	assert_int_equal(bs_dmarc_add(store, rows, 5), BS_OK);
-	assert_int_equal(bs_dmarc_add(store, rows, 1), BS_OK);
+	assert_int_equal(bs_dmarc_add(store, rows, 5, 0, NULL), BS_OK);
+	assert_int_equal(bs_dmarc_add(store, rows, 1, 0, NULL), BS_OK);
 	got = list(store, NULL, BS_DMARC_ANY_DAY);
 	assert_int_equal(got.n, 4);
 	assert_string_equal(got.rows[0].domain, "a.example");
@@ -92,7 +92,7 @@ test_a_row_comes_back_whole(void **state)
 	snprintf(in.spf, sizeof(in.spf), "pass a.example");
 	snprintf(in.envelope, sizeof(in.envelope), "bounce.a.example");
 	snprintf(in.reason, sizeof(in.reason), "local_policy");
-	assert_int_equal(bs_dmarc_add(store, &in, 1), BS_OK);
+	assert_int_equal(bs_dmarc_add(store, &in, 1, 0, NULL), BS_OK);
 	got = list(store, NULL, 20000);
 	assert_int_equal(got.n, 1);
 	assert_memory_equal(&got.rows[0], &in, sizeof(in));
@@ -106,10 +106,34 @@ test_days_are_forgotten(void **state)
 	struct bs_dmarc_row rows[] = { row(10, "a.example", "192.0.2.1", 1), row(11, "a.example", "192.0.2.1", 1) };
 
 	(void)state;
-	assert_int_equal(bs_dmarc_add(store, rows, 2), BS_OK);
+	assert_int_equal(bs_dmarc_add(store, rows, 2, 0, NULL), BS_OK);
 	assert_int_equal(bs_dmarc_forget(store, 11), BS_OK);
 	assert_int_equal(list(store, NULL, 10).n, 0);
 	assert_int_equal(list(store, NULL, 11).n, 1);
+	bs_store_policy_close(store);
+}
+
+/* What is there goes on counting; another day has room of its own. */
+static void
+test_a_day_that_is_full(void **state)
+{
+	struct bs_store_policy *store = open_store();
+	struct bs_dmarc_row rows[] = { row(10, "a.example", "192.0.2.1", 1), row(10, "b.example", "192.0.2.1", 1),
+		row(10, "c.example", "192.0.2.1", 1), row(10, "b.example", "192.0.2.1", 4), row(11, "c.example", "192.0.2.1", 1) };
+	int64_t full_day = -1;
+
+	(void)state;
+	assert_int_equal(bs_dmarc_add(store, rows, 2, 2, &full_day), BS_OK);
+	assert_int_equal(full_day, -1);
+	assert_int_equal(bs_dmarc_add(store, rows, 5, 2, &full_day), BS_OK);
+	assert_int_equal(full_day, 10);
+	assert_int_equal(list(store, NULL, 10).n, 2);
+	assert_int_equal(list(store, "b.example", 10).rows[0].messages, 6);
+	assert_int_equal(list(store, NULL, 11).n, 1);
+	full_day = -1;
+	assert_int_equal(bs_dmarc_add(store, &rows[2], 1, 3, &full_day), BS_OK);
+	assert_int_equal(full_day, -1);
+	assert_int_equal(list(store, NULL, 10).n, 3);
 	bs_store_policy_close(store);
 }
 
@@ -120,6 +144,7 @@ main(void)
 		cmocka_unit_test(test_equal_rows_add_up),
 		cmocka_unit_test(test_a_row_comes_back_whole),
 		cmocka_unit_test(test_days_are_forgotten),
+		cmocka_unit_test(test_a_day_that_is_full),
 	};
 
 	return cmocka_run_group_tests_name("dmarc results on SQLite", tests, fixture_sqlite, fixture_end) +
