@@ -29,13 +29,11 @@
 #include "save.h"
 #include "session.h"
 #include "sharing.h"
-#include "sock.h"
 #include "substitute.h"
 #include "surroundings.h"
 #include "thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
-#define SITE_KEY_LOOK_MS 1000
 
 void basalt_plugin_init(struct module *module);
 void basalt_plugin_deinit(void);
@@ -107,46 +105,27 @@ same_file(const struct stat *a, const struct stat *b)
 	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-struct site_key {
-	char *path; /* NULL: none was read */
-	int64_t until_ms;
-	struct stat file;
-	uint8_t pub[BS_SIGN_PUB_LEN];
-};
-
-/* Reads the file when it is another one. */
-static int
-refresh_site_key(struct site_key *key, const char *path, const char **error_r)
-{
-	struct stat file;
-
-	if (stat(path, &file) < 0) {
-		*error_r = t_strdup_printf("basalt_site_key: can't open %s: %m", path);
-		return -1;
-	}
-	if (key->path == NULL || strcmp(key->path, path) != 0 || !same_file(&key->file, &file)) {
-		i_free_and_null(key->path);
-		if (read_site_key_file(path, key->pub, error_r) < 0)
-			return -1;
-		key->path = i_strdup(path);
-		key->file = file;
-	}
-	return 0;
-}
-
-/* lmtp makes a mail user for each delivery: read once, and looked at again after a second. */
+/* lmtp makes a mail user for each delivery: read once, and again when the file is another one. */
 static int
 read_site_key(const char *path, uint8_t pub[BS_SIGN_PUB_LEN], const char **error_r)
 {
-	static struct site_key known;
-	int64_t now_ms = bs_now_ms();
+	static char *known_path;
+	static struct stat known;
+	static uint8_t known_pub[BS_SIGN_PUB_LEN];
+	struct stat now;
 
-	if (known.path == NULL || strcmp(known.path, path) != 0 || now_ms >= known.until_ms) {
-		if (refresh_site_key(&known, path, error_r) < 0)
-			return -1;
-		known.until_ms = now_ms + SITE_KEY_LOOK_MS;
+	if (stat(path, &now) < 0) {
+		*error_r = t_strdup_printf("basalt_site_key: can't open %s: %m", path);
+		return -1;
 	}
-	memcpy(pub, known.pub, BS_SIGN_PUB_LEN);
+	if (known_path == NULL || strcmp(known_path, path) != 0 || !same_file(&known, &now)) {
+		i_free_and_null(known_path);
+		if (read_site_key_file(path, known_pub, error_r) < 0)
+			return -1;
+		known_path = i_strdup(path);
+		known = now;
+	}
+	memcpy(pub, known_pub, BS_SIGN_PUB_LEN);
 	return 0;
 }
 
