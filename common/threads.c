@@ -162,9 +162,10 @@ run_on_idle(struct bs_threads *threads, struct job *job)
 		threads->idle--;
 		job->next = threads->jobs;
 		threads->jobs = job;
-		(void)pthread_cond_signal(&threads->wanted);
 	}
 	(void)pthread_mutex_unlock(&threads->lock);
+	if (ok)
+		(void)pthread_cond_signal(&threads->wanted); /* whoever wakes finds the lock free */
 	return ok;
 }
 

@@ -1,7 +1,9 @@
 """contenders: a private Postfix each, with the filters that are compared; all mail ends in one sink."""
+import collections
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import cpu  # noqa: E402
 import milter_box  # noqa: E402
 
 RECIPIENTS = [f"u{i}@bench.example" for i in range(20)]
+WITNESS = "witness@bench.example"  # his mail is kept and looked at
 MAIN = """compatibility_level = 3.6
 queue_directory = {dir}/queue
 data_directory = {dir}/data
@@ -39,6 +42,7 @@ default_process_limit = 60
 virtual_mailbox_domains = bench.example
 virtual_mailbox_maps = static:ok
 virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
+transport_maps = inline:{{ {{ {witness} = lmtp:inet:127.0.0.1:{kept} }} }}
 lmtp_send_xforward_command = no
 smtpd_relay_restrictions = reject_unauth_destination
 milter_protocol = 6
@@ -51,6 +55,7 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 cleanup unix n - n - 0 cleanup
 rewrite unix - - n - - trivial-rewrite
+lmtp unix - - n - - lmtp
 """
 
 
@@ -59,8 +64,8 @@ class Contender:
 
     title = "no filter"
 
-    def __init__(self, name, root, sink):
-        self.name, self.dir, self.sink = name, root / name, sink
+    def __init__(self, name, root, sink, witness):
+        self.name, self.dir, self.sink, self.kept = name, root / name, sink, witness.port
         self.port = milter_box.free_port()
         self.lmtp = sink.port
         self.daemons = {}  # name -> process
@@ -80,7 +85,7 @@ class Contender:
         (self.dir / "data").chmod(0o700)
         (self.dir / "run").chmod(0o777)
         self.start_filter()
-        main = MAIN.format(dir=self.dir, lmtp=self.lmtp) + "".join(f"{k} = {v}\n" for k, v in self.settings().items())
+        main = MAIN.format(dir=self.dir, lmtp=self.lmtp, witness=WITNESS, kept=self.kept) + "".join(f"{k} = {v}\n" for k, v in self.settings().items())
         (self.dir / "etc/main.cf").write_text(main)
         (self.dir / "etc/master.cf").write_text(MASTER.format(port=self.port))
         done = subprocess.run(["postfix", "-c", self.dir / "etc", "start"], capture_output=True)
@@ -126,8 +131,23 @@ class Contender:
                 p.kill()
                 p.wait()
 
-    def check(self):
-        """The headers of a message as the filter left it: one that does not do its work would win."""
+    def check(self, mail, listed_refused):
+        """One that does not do its work would win. mail: a message as the filter left it; listed_refused: was one refused
+        whose client is on the block lists?"""
+        assert "authentication-results" not in mail.lower()
+
+    def check_delivered(self):
+        """What was sent has arrived."""
+        statuses = collections.Counter(re.findall(r" status=(\w+)", (self.dir / "log/maillog").read_text()))
+        assert set(statuses) == {"sent"}, f"{self.name}: {statuses}"
+
+    def check_results(self, mail):
+        fields = " ".join(re.findall(r"(?mi)^authentication-results:.*\n(?:[ \t].*\n)*", mail)).lower()
+        missing = [what for what in ("spf=pass", "dkim=pass", "dmarc=pass") if what not in fields]
+        assert not missing, f"{self.name} did not say {missing}: {fields}"
+
+    def check_log(self, file, pattern):
+        assert re.search(pattern, file.read_text(errors="replace")), f"{self.name} did not see who is on the block lists: {file}"
 
 
 class Empty(Contender):
@@ -143,15 +163,15 @@ class Empty(Contender):
 
 
 class Basalt(Contender):
-    title = "basalt-milter: SPF, DKIM, DMARC, three block lists"
+    title = "basalt-milter as shipped: recipient, SPF, DKIM, DMARC, three block lists"
     more = {}
     preferences = []
 
     def start_filter(self):
         self.box = milter_box.MilterBox(
-            dns_servers="127.0.0.1@53", dnsbl_lists="; ".join(f"ip {z} 10" for z in world.LISTS), **self.more)
+            dns_servers="127.0.0.1@53", dnsbl_lists="; ".join(f"ip {z} 1" for z in world.LISTS), **self.more)
         self.box.domain("bench.example")
-        for r in RECIPIENTS:
+        for r in [*RECIPIENTS, WITNESS]:
             self.box.account(r)
         for item, value in self.preferences:
             self.box.db.run("INSERT INTO preferences VALUES (0, '', ?, ?)", item, value)
@@ -161,9 +181,18 @@ class Basalt(Contender):
     def settings(self):
         return {"smtpd_milters": f"unix:{self.box.socket}"}
 
+    def check(self, mail, listed_refused):
+        self.check_results(mail)
+        self.check_log(self.box.dir / "milter.log", r'"check":"dnsbl"[^}]*score 3 of 10')
+
     def stop(self):
         super().stop()
         self.box.stop()
+
+
+class BasaltAll(Basalt):
+    title = "the same, with greylist (of which it takes a note) and the limits of account, sender and client network"
+    preferences = [("greylist", "header"), ("limits.account", "1000000"), ("limits.sender", "1000000"), ("limits.client", "1000000")]
 
 
 class BasaltMaps(Basalt):
@@ -187,6 +216,10 @@ class Rspamd(Contender):
         (self.dir / "log").chmod(0o777)
         self.launch("rspamd", ["rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", "-c", self.dir / "etc/rspamd.conf"])
         self.wait_socket(self.dir / "run/rspamd.sock", "rspamd")
+
+    def check(self, mail, listed_refused):
+        self.check_results(mail)
+        self.check_log(self.dir / "log/rspamd.log", r"(?s)\bL0\b.*\bL1\b.*\bL2\b")
 
     def settings(self):
         return {"smtpd_milters": f"unix:{self.dir}/run/rspamd.sock"}
@@ -224,6 +257,10 @@ class Classic(Contender):
                                                 f"check_policy_service unix:{d}/run/postgrey",
                 "policyd-spf_time_limit": "3600"}
 
+    def check(self, mail, listed_refused):
+        self.check_results(mail)
+        assert listed_refused
+
     def start(self):
         global MASTER
         before = MASTER
@@ -234,4 +271,4 @@ class Classic(Contender):
             MASTER = before
 
 
-CONTENDERS = {"none": Contender, "empty": Empty, "basalt": Basalt, "basalt-maps": BasaltMaps, "rspamd": Rspamd, "classic": Classic}
+CONTENDERS = {"none": Contender, "empty": Empty, "basalt": Basalt, "basalt-all": BasaltAll, "basalt-maps": BasaltMaps, "rspamd": Rspamd, "classic": Classic}

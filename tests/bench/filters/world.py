@@ -1,6 +1,6 @@
 """world: what all contenders share: a name server, signed messages, a place where mail ends. In a network of its own.
 
-Twenty sender domains with SPF, a DKIM key and a DMARC record each; three block lists, on which nobody is.
+Twenty sender domains with SPF, a DKIM key and a DMARC record each; three block lists, on which nobody is but LISTED.
 """
 import base64
 import pathlib
@@ -18,7 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import words  # noqa: E402
 
 DOMAINS = [f"s{i}.example" for i in range(20)]
-LISTS = ["bl1.test.invalid", "bl2.test.invalid", "bl3.test.invalid"]
+LISTS = ["bl1.example", "bl2.example", "bl3.example"]
+LISTED = "192.0.2.250"
 MESSAGES = 60
 SIZES = {"4 KB": 4096, "50 KB": 51200}
 
@@ -51,6 +52,9 @@ def zone(public):
         records += [f"{d}. 300 IN MX 10 mx.{d}.", f"mx.{d}. 300 IN A 192.0.2.{n + 1}", f"{d}. 300 IN A 192.0.2.{n + 1}",
                     f"{d}. 300 IN TXT {txt('v=spf1 ip4:192.0.2.0/24 -all')}", f"k1._domainkey.{d}. 300 IN TXT {txt(key)}",
                     f"_dmarc.{d}. 300 IN TXT {txt(f'v=DMARC1; p=quarantine; rua=mailto:r@{d}')}"]
+    for bl in LISTS:
+        records += [f"{bl}. 300 IN SOA ns.{bl}. hostmaster.{bl}. 1 3600 600 86400 300", f"2.0.0.127.{bl}. 300 IN A 127.0.0.2",
+                    f"{'.'.join(reversed(LISTED.split('.')))}.{bl}. 300 IN A 127.0.0.2"]
     return [f"local-data: '{r}'" for r in records]
 
 
@@ -113,13 +117,32 @@ def messages(folder, private, size):
     return folder
 
 
-class Sink:
-    """Where mail ends: Postfix's own test server, speaking LMTP."""
+def one_message(folder, of, client=None):
+    """A folder with one of the messages of another one, from client if that is given."""
+    folder.mkdir()
+    envelope, rest = (of / "m0").read_bytes().split(b"\r\n", 1)
+    words = envelope.split()
+    words[1] = client.encode() if client else words[1]
+    (folder / "m0").write_bytes(b" ".join(words) + b"\r\n" + rest)
+    return folder
 
-    def __init__(self, port):
-        self.port = port
-        self.proc = subprocess.Popen(["smtp-sink", "-L", "-u", "nobody", f"inet:127.0.0.1:{port}", "200"],
+
+class Sink:
+    """Where mail ends: Postfix's own test server, speaking LMTP; in a file, one after the other, if one is given."""
+
+    def __init__(self, port, file=None):
+        self.port, self.file = port, file
+        options = ["-D", file] if file else []
+        if file:
+            file.parent.mkdir()
+            file.parent.chmod(0o777)
+        self.proc = subprocess.Popen(["smtp-sink", "-L", "-u", "nobody", *options, f"inet:127.0.0.1:{self.port}", "200"],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self.listens)
+
+    def listens(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self):
         self.proc.terminate()
