@@ -1,5 +1,5 @@
 /*
- * fuzz_msgfmt: the reader of sealed messages on hostile files, and the encoder on any plaintext.
+ * fuzz_msgfmt: the reader of sealed messages on hostile files, sealing them anew, and the encoder on any plaintext.
  *
  * Behind right tags lies most of the parser, and no fuzzer guesses a tag. So the first byte of an input says what is
  * made right before the reader sees the rest: 1 commitment and tags, under a fixed data key, stored bytes taken as they
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/msgfmt_priv.h"
+#include "common/msgfmt_reseal.h"
 #include "common/wire.h"
 
 #define MODE_TAGS 1
@@ -124,6 +125,47 @@ read_file(const struct bs_msg_prefix *prefix, const uint8_t *file, size_t len, c
 	return err;
 }
 
+/* --- sealed anew for another key --- */
+
+/* In place, as basaltctl does it; the prefix goes to head. */
+static enum bs_err
+reseal(const struct bs_msg_prefix *prefix, uint8_t *file, size_t len, const uint8_t pub[BS_KEY_LEN], uint8_t *head)
+{
+	size_t end = len - BS_MSG_FOOTER_LEN, n;
+	struct bs_msg_reseal *rs = NULL;
+	enum bs_err err = bs_msg_reseal_new(prefix, data_key, pub, &rs);
+
+	for (size_t off = prefix->len; err == BS_OK && off < end; off += n) {
+		n = end - off < BS_MSG_RESEAL_HEAD_LEN ? 0 : bs_msg_reseal_frame_len(file + off);
+		err = n == 0 || n > end - off ? BS_ERR_FORMAT : bs_msg_reseal_frame(rs, file + off, n);
+	}
+	if (err == BS_OK) {
+		memcpy(head, bs_msg_reseal_prefix(rs), prefix->len);
+		bs_msg_reseal_footer(rs, file + end);
+	}
+	bs_msg_reseal_free(rs);
+	return err;
+}
+
+/* What could be moved can be read as before, or not at all as before. */
+static void
+fuzz_reseal(const struct bs_msg_prefix *prefix, const uint8_t *file, size_t len, enum bs_err readable)
+{
+	uint8_t pub[BS_KEY_LEN], sec[BS_KEY_LEN], *copy = malloc(len), head[BS_MSG_PREFIX_MAX];
+	struct bs_msg_prefix new;
+	enum bs_err err;
+
+	bs_x25519_keypair(pub, sec);
+	memcpy(copy, file, len);
+	err = reseal(prefix, copy, len, pub, head);
+	if (err == BS_OK) {
+		memcpy(copy, head, prefix->len);
+		need(bs_msg_prefix_parse(copy, len, &new) == BS_OK && new.len == prefix->len);
+		need((read_file(&new, copy, len, NULL) == BS_OK) == (readable == BS_OK));
+	}
+	free(copy);
+}
+
 static void
 fuzz_reader(uint8_t mode, uint8_t *file, size_t len)
 {
@@ -143,7 +185,7 @@ fuzz_reader(uint8_t mode, uint8_t *file, size_t len)
 		if (mode & MODE_FOOTER)
 			repair_footer(file, len, off);
 	}
-	(void)!read_file(&prefix, file, len, NULL);
+	fuzz_reseal(&prefix, file, len, read_file(&prefix, file, len, NULL));
 }
 
 /* --- the encoder --- */
