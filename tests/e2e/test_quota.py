@@ -5,6 +5,7 @@ import time
 import pytest
 
 import messages
+import slow
 import test_reputation
 
 
@@ -110,8 +111,8 @@ class Place:
     """A site whose quota-status says what we like; answers are remembered, so every test has accounts of its own."""
 
     def __init__(self):
-        self.quota = test_reputation.Quota()
-        self.site = test_reputation.Site(quota_status=f"inet:127.0.0.1:{self.quota.server_address[1]}")
+        self.quota = slow.Quota()
+        self.site = test_reputation.Site(quota_status=f"inet:127.0.0.1:{self.quota.port}")
 
     def team(self, said):
         """(alias, the account of which it is said, another one)"""
@@ -123,8 +124,7 @@ class Place:
 
     def stop(self):
         self.site.stop()
-        self.quota.shutdown()
-        self.quota.server_close()
+        self.quota.__exit__()
 
 
 @pytest.fixture(scope="module")

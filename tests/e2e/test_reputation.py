@@ -1,8 +1,6 @@
 """SPF and block lists in basalt-milter, behind a real Postfix, with a zone of an unbound of its own. Clients' addresses come by
 XCLIENT: everything is on loopback."""
 import contextlib
-import socketserver
-import threading
 import time
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 import milter_box
 import milter_client
 import private_dns
+import slow
 
 ZONE = r"""$ORIGIN example.
 $TTL 300
@@ -161,30 +160,10 @@ def test_no_spelling_of_a_sender_hides_whose_domain_it_is(site):
         assert code == 550 and "hard.example (SPF)" in text, (sender, code, text)
 
 
-class Quota(socketserver.ThreadingTCPServer):
-    """A quota-status service that takes its time: {address: what it says}, and room for all others."""
-    daemon_threads = allow_reuse_address = True
-
-    class Client(socketserver.StreamRequestHandler):
-        def handle(self):
-            address = ""
-            for line in self.rfile:
-                if line.startswith(b"recipient="):
-                    address = line[10:].strip().decode()
-                if line == b"\n":
-                    time.sleep(self.server.seconds)
-                    self.wfile.write(f"action={self.server.said.get(address, 'OK')}\n\n".encode())
-
-    def __init__(self, seconds=0.0):
-        super().__init__(("127.0.0.1", 0), self.Client)
-        self.said, self.seconds = {}, seconds
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 def test_many_accounts_with_slow_sources_are_answered_in_time():
     """Longer in all than Postfix waits for a milter's answer."""
-    with Quota(0.4) as quota:
-        s = Site(quota_status=f"inet:127.0.0.1:{quota.server_address[1]}")
+    with slow.Quota(0.4) as quota:
+        s = Site(quota_status=f"inet:127.0.0.1:{quota.port}")
         try:
             s.box.alias("all@example.org", *(s.account() for _ in range(100)))
             began = time.monotonic()
@@ -192,7 +171,6 @@ def test_many_accounts_with_slow_sources_are_answered_in_time():
             assert time.monotonic() - began < 30
         finally:
             s.stop()
-        quota.shutdown()
 
 
 # --- SPF ---
@@ -356,6 +334,24 @@ def test_a_dead_server_costs_the_deadline_and_is_forgiven(site):
         assert s.status()["lists"]["bl.example"]["set_aside_s"] > 0
         s.server.thaw()
         milter_box.wait_for(lambda: s.rcpt(defer, "a@hard.example")[0] == 550, 60)
+
+
+def test_all_deadlines_in_a_row_are_within_what_postfix_waits(site):
+    """Every source is slow and none is silent: each within its own time, far more than half a minute in all."""
+    with slow.Quota(0.9) as quota, slow.Dns(1.1) as dns, Lists("ip bl.example 10; domain dbl.example 10", dnsbl_timeout_ms=8000,
+            spf_timeout_ms=20000, quota_status=f"inet:127.0.0.1:{quota.port}", dns_servers=f"127.0.0.1@{dns.port}") as s:
+        everything = dict.fromkeys(("spf", "dnsbl", "dkim", "dmarc"), "reject")
+        s.box.alias("all@example.org", *(s.account(limits__account=9, **everything) for _ in range(24)))
+        with s.client("192.0.2.66", "h0.slow.example") as c:
+            c.mail("a@m0.slow.example")
+            began = time.monotonic()
+            code, text = c.rcpt("all@example.org")
+            took = time.monotonic() - began
+            assert code == 250 and 18 < took < 26, (code, text, took)
+            began = time.monotonic()
+            signed = b"DKIM-Signature: v=1; a=rsa-sha256; d=slow.example; s=s; h=from; bh=eA==; b=eA==\r\n"
+            code, text = c.data(signed + MAIL.replace(b"%s", b"sum").replace(b"example.net", b"slow.example"))
+            assert time.monotonic() - began < 20, (code, text, time.monotonic() - began)
 
 
 def test_a_client_that_leaves_waits_for_nothing(site):
