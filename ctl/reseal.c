@@ -118,8 +118,10 @@ count(struct run *run, const char *path, enum bs_err err, enum reseal_done done)
 {
 	struct counts *c = &run->counts;
 
-	if (err == BS_OK) {
-		*(done == RESEAL_MOVED ? &c->moved : &c->current) += 1;
+	if (err == BS_OK && done == RESEAL_MOVED) {
+		c->moved++;
+	} else if (err == BS_OK) {
+		c->current++;
 	} else if (err == BS_ERR_CONFLICT) {
 		c->changed++;
 	} else if (is_fatal(run, err)) {
@@ -218,10 +220,13 @@ walk(struct run *run, char **roots, size_t n)
 	struct ctl_walk_ops ops = { .ctx = run, .enter = on_enter, .file = on_file, .failed = on_failed };
 
 	for (unsigned i = 0; i < PASSES && (i == 0 || run->counts.changed > 0); i++) {
+		json_int_t before = run->counts.moved;
 		enum bs_err err;
 
-		run->counts = (struct counts){ .moved = run->counts.moved };
+		run->counts = (struct counts){ .moved = before };
 		err = ctl_walk(roots, n, 0, NULL, &ops);
+		/* What an earlier pass moved needed nothing now. */
+		run->counts.current -= before < run->counts.current ? before : run->counts.current;
 		if (run->fatal != BS_OK || ctl_background_stopped())
 			break;
 		if (err != BS_OK)

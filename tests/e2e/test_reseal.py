@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import resource
 import shlex
 import signal
 import subprocess
@@ -173,9 +174,9 @@ def test_flags_that_change_meanwhile(system, alice):
     assert probes.shown(system, alice) == [probes.word(m) for m in alice.sent]
 
 
-def start(system, account):
+def start(system, account, before=None):
     p = subprocess.Popen([*shlex.split(system.env["BASALTCTL"]), "key", "reseal", account.address, *ONE, "--quiet", "--full-speed"],
-                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=before)
     p.stdin.write(secret(account))
     p.stdin.close()
     return p
@@ -203,6 +204,22 @@ def test_killed_again_and_again(system, alice):
     reseal(system, alice)
     assert set(key_ids(system, alice)) == {active(system, alice)} and not leftovers(system, alice)
     assert everything(system, alice) == before
+
+
+def test_killed_at_any_byte(system, alice):
+    """The kernel ends it as it writes one byte more: what it had so far lies beside the mail, which is as it was."""
+    old, new = {m.path: m.read() for m in sealedfiles.messages(system, alice)}, active(system, alice)
+    sizes = sorted({f.stat().st_size for f in system.mail_files(alice)})
+    for limit in {0, 1, 50, 176, 177, 200, *(s + d for s in sizes for d in (-49, -48, -1))}:
+        p = start(system, alice, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert p.wait(60) == -signal.SIGXFSZ
+        assert limit in [f.stat().st_size for f in leftovers(system, alice)]
+        for m in sealedfiles.messages(system, alice):
+            assert m.read() == old[m.path] or m.read()[KEY_ID].hex() == new
+        assert b" 0 damaged" in system.ctl("scrub", str(system.home(alice))).stdout
+    reseal(system, alice)
+    assert set(key_ids(system, alice)) == {new} and not leftovers(system, alice)
+    assert probes.shown(system, alice) == [probes.word(m) for m in alice.sent]
 
 
 def test_two_at_once(system, alice):
