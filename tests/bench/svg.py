@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 # low and high: the range of the samples; aim: a mark on the bar, or None
 Bar = collections.namedtuple("Bar", "name value low high aim", defaults=(None,))
 
-COLOURS = {"plain": "#8d99a6", "zlib-lz4": "#4c8fbd", "mail_crypt": "#d08a3e", "basalt": "#2f7d5b"}
+COLOURS = {"plain": "#8d99a6", "zlib-lz4": "#4c8fbd", "mail_crypt": "#d08a3e", "basalt": "#2f7d5b", "basalt-all": "#2f7d5b",
+           "basalt-maps": "#2f7d5b", "rspamd": "#4c8fbd", "classic": "#d08a3e"}
 WIDTH, LABEL_W, VALUE_W = 860, 190, 110
 BAR_H, GAP, PANEL_GAP, TOP, BOTTOM = 15, 4, 20, 66, 44
 CUT = 3.0  # times the second longest
@@ -55,11 +56,11 @@ def draw_bar(bar, y, scale, suffix):
     return out
 
 
-def draw_panel(title, bars, y):
-    reference = next((bar.value for bar in bars if bar.name == "plain"), None)
+def draw_panel(title, bars, y, against):
+    reference = next((bar.value for bar in bars if bar.name == against), None)
 
     def suffix(bar):
-        return f"  ({bar.value / reference:.2f})" if reference and bar.name != "plain" else ""
+        return f"  ({bar.value / reference:.2f})" if reference and bar.name != against else ""
 
     out, scale = [text(16, y + 12, title, 12, weight="bold")], scale_of(bars)
     y += 20
@@ -69,15 +70,15 @@ def draw_panel(title, bars, y):
     return out, y + PANEL_GAP
 
 
-def chart(title, unit, panels, footer):
-    """panels: [(title, [Bar])]; footer: list of lines."""
+def chart(title, unit, panels, footer, against="plain"):
+    """panels: [(title, [Bar])]; footer: list of lines; against: whose bar the others are compared with."""
     body, y = [], TOP
     for panel_title, bars in panels:
-        drawn, y = draw_panel(panel_title, bars, y)
+        drawn, y = draw_panel(panel_title, bars, y, against)
         body += drawn
     height = y + BOTTOM + 14 * (len(footer) - 1)
     head = [text(16, 28, title, 18, weight="bold"),
-            text(16, 48, f"{unit}; in brackets times plain; black: range of the samples; red: the aim", 11, FAINT)]
+            text(16, 48, f"{unit}; in brackets times {against}; black: range of the samples; red: the aim", 11, FAINT)]
     foot = [text(16, y + 16 + 14 * i, line, 10, FAINT) for i, line in enumerate(footer)]
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
                       f'viewBox="0 0 {WIDTH} {height}">', f'<rect width="{WIDTH}" height="{height}" fill="{BACK}"/>',
