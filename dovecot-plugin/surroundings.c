@@ -75,7 +75,7 @@ check_temp_dir_is(const char *dir, const char **error_r)
 	static int64_t until_ms;
 	int64_t now_ms = bs_now_ms();
 
-	if (now_ms < until_ms && strcmp(right, dir) == 0)
+	if (right != NULL && now_ms < until_ms && strcmp(right, dir) == 0)
 		return 0;
 	if (basalt_is_memory(dir)) {
 		i_free(right);
