@@ -2,9 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define ZSTD_STATIC_LINKING_ONLY /* for the name of one parameter, which the shared library knows as well */
 #include <zstd.h>
 
 #define LEVEL 1 /* the one whose time a delivery does not notice */
+/* Where nothing matches the search goes on by larger steps: a quarter of the time less for a twelfth of the bytes more. */
+#define STEP 4
 /* Of longer inputs so many pieces are looked at before any work is done. */
 #define SAMPLED_FROM 16384
 #define PIECES 8
@@ -52,16 +55,33 @@ is_dense(const uint8_t *in, size_t len)
 	return same * DENSE_BELOW < (uint64_t)(PIECES * PIECE_LEN) * (PIECES * PIECE_LEN);
 }
 
+/* A library that knows the step, but not how to leave letters' frequencies in use beside it, works without both. */
+static ZSTD_CCtx *
+new_encoder(void)
+{
+	ZSTD_CCtx *enc = ZSTD_createCCtx();
+
+	if (enc == NULL)
+		return NULL;
+	if (ZSTD_isError(ZSTD_CCtx_setParameter(enc, ZSTD_c_compressionLevel, LEVEL))) {
+		(void)ZSTD_freeCCtx(enc);
+		return NULL;
+	}
+	if (!ZSTD_isError(ZSTD_CCtx_setParameter(enc, ZSTD_c_literalCompressionMode, ZSTD_ps_enable)))
+		(void)ZSTD_CCtx_setParameter(enc, ZSTD_c_targetLength, STEP);
+	return enc;
+}
+
 size_t
 bs_zstd_compress(struct bs_zstd *zstd, const uint8_t *in, size_t in_len, uint8_t *out, size_t out_size)
 {
 	size_t len;
 
 	if (zstd->enc == NULL)
-		zstd->enc = ZSTD_createCCtx();
+		zstd->enc = new_encoder();
 	if (zstd->enc == NULL || is_dense(in, in_len))
 		return 0;
-	len = ZSTD_compressCCtx(zstd->enc, out, out_size, in, in_len, LEVEL);
+	len = ZSTD_compress2(zstd->enc, out, out_size, in, in_len);
 	return ZSTD_isError(len) ? 0 : len;
 }
 
