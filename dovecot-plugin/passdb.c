@@ -302,6 +302,10 @@ basalt_verify_plain(struct auth_request *request, const char *password, verify_p
 		callback(PASSDB_RESULT_PASSWORD_MISMATCH, request);
 		return;
 	}
+	if (!passdb_settings_takes(&passdb_of(request)->set, password)) {
+		callback(PASSDB_RESULT_USER_UNKNOWN, request);
+		return;
+	}
 	auth = auth_begin(request);
 	auth->callback.verify_plain = callback;
 	login_send(auth, password);
@@ -360,6 +364,10 @@ basalt_lookup_credentials(struct auth_request *request, lookup_credentials_callb
 	struct basalt_passdb *passdb = passdb_of(request);
 	struct basalt_auth *auth;
 
+	if (passdb->set.codes_only) {
+		passdb_handle_credentials(PASSDB_RESULT_USER_UNKNOWN, NULL, NULL, callback, request);
+		return;
+	}
 	if (!asks_for_existence(request)) {
 		/* There are no credentials to be had. */
 		passdb_handle_credentials(PASSDB_RESULT_SCHEME_NOT_AVAILABLE, NULL, NULL, callback, request);

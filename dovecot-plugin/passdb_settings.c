@@ -4,8 +4,10 @@
 
 #include "keyproto.h"
 #include "passdb_settings.h"
+#include "secretcode.h"
 
 #define POLICY "no_slot="
+#define CODES_ONLY "app_passwords=only"
 
 /* A policy server is asked about each login, by default with twelve bits of a quick hash of the password. */
 static bool
@@ -29,17 +31,33 @@ passdb_settings_unsafe(const struct auth_settings *set)
 	return NULL;
 }
 
+bool
+passdb_settings_takes(const struct passdb_settings *set, const char *password)
+{
+	struct bs_code code;
+	unsigned int group;
+	bool is_app_password;
+
+	if (!set->codes_only)
+		return true;
+	is_app_password = bs_code_read(password, strlen(password), &code, &group) == BS_OK && code.kind == BS_CODE_APP;
+	bs_wipe(&code, sizeof(code));
+	return is_app_password;
+}
+
 /* NULL: fine. */
 static const char *
-parse_policy(const char *word, struct passdb_settings *out)
+parse_word(const char *word, struct passdb_settings *out)
 {
-	if (strcmp(word, POLICY "refuse") == 0)
+	if (strcmp(word, CODES_ONLY) == 0)
+		out->codes_only = true;
+	else if (strcmp(word, POLICY "refuse") == 0)
 		out->locks = false;
 	else if (strcmp(word, POLICY "locked") == 0)
 		out->locks = true;
 	else
-		return t_strdup_printf("args: what is \"%s\"? After the socket's path may stand " POLICY "refuse or " POLICY "locked",
-		    word);
+		return t_strdup_printf("args: what is \"%s\"? After the socket's path may stand " POLICY "refuse, " POLICY
+		    "locked or " CODES_ONLY, word);
 	return NULL;
 }
 
@@ -52,8 +70,8 @@ passdb_settings_parse(pool_t pool, const char *args, struct passdb_settings *out
 	if (words[0] == NULL || words[0][0] != '/')
 		return "args has to be the path of basalt-keyd's auth socket (run_dir/" BS_SOCKET_AUTH ")";
 	out->socket = p_strdup(pool, words[0]);
-	out->locks = false;
+	out->locks = out->codes_only = false;
 	for (words++; *words != NULL && problem == NULL; words++)
-		problem = parse_policy(*words, out);
+		problem = parse_word(*words, out);
 	return problem;
 }

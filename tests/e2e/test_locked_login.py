@@ -1,6 +1,7 @@
 """A site's own passdb judges, and Basalt behind it opens: a password that was changed behind keyd's back is refused with a reason, or
 opens a locked mailbox, as the admin wants it. The old password heals it."""
 import imaplib
+import json
 import poplib
 import re
 import time
@@ -15,6 +16,10 @@ from test_unreadable import LISTING, flat, refusal
 
 NEW = "changed at the site alone"
 CHAIN = """passdb {{
+  driver = basalt
+  args = {socket} app_passwords=only
+}}
+passdb {{
   driver = passwd-file
   args = {users}
   result_success = continue
@@ -134,6 +139,24 @@ def test_changed_behind_our_back(site, policy):
     assert probes.shown(system, alice, NEW) == [probes.word(m) for m in inbox], "the old password heals it"
     if elsewhere:
         assert probes.shown(system, alice, NEW, folder="elsewhere") == [probes.word(m) for m in elsewhere]
+
+
+def test_app_passwords_come_before_the_site(site):
+    """Basalt judges them, and asks keyd of nothing else before the site has judged."""
+    site.policy()
+    system, alice = site.system, site.account()
+    code = system.ctl("key", "add-app-password", alice.address, "--password-stdin", "--stdout",
+                      stdin=alice.password.encode() + b"\n").stdout.decode().strip()
+    since = len(system.log("keyd"))
+    assert probes.shown(system, alice, code) == [probes.word(m) for m in alice.sent]
+    assert "does not open" not in told(site, alice, "neither's")
+    assert probes.shown(system, alice) == [probes.word(m) for m in alice.sent]
+    assert "refused" not in system.log("keyd")[since:], "neither's and the right one came to it once at most"
+    assert probes.lmtp(system, alice, probes.marked("still delivered")) == 250
+    slots = json.loads(system.ctl("key", "show", alice.address, "--json").stdout)["slots"]
+    (slot,) = [s["id"] for s in slots if s["kind"] == "app-password"]
+    system.ctl("key", "remove", alice.address, slot, "--password-stdin", stdin=alice.password.encode() + b"\n")
+    assert "AUTHENTICATIONFAILED" in told(site, alice, code)
 
 
 def test_keyd_away_is_no_locked_mailbox(site):
