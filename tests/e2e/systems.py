@@ -133,8 +133,12 @@ class System:
         """Waits until Postfix has delivered everything."""
         end = time.monotonic() + seconds
         while self.queue():
-            assert time.monotonic() < end, f"mail still in the queue: {self.postfix('postqueue', '-p')}"
+            assert time.monotonic() < end, f"mail still in the queue: {self.postfix('postqueue', '-p')}\n{self.complaints('dovecot')}"
             time.sleep(0.05)
+
+    def complaints(self, part, most=10):
+        """The last lines of a log that are no information."""
+        return "\n".join(re.findall(r"(?m)^.*(?:Error|Warning|Panic|Fatal|error|warning|fatal): .*$", self.log(part))[-most:])
 
     def flush(self):
         self.postfix("postqueue", "-f")
