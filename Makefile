@@ -25,7 +25,7 @@ KEYD_LIBS := -lseccomp
 LMTP_LIBS := -lseccomp -ljansson -lpthread
 # libopendkim is to find dkim_keys.c before libcrypto.
 MILTER_LIBS := -Wl,--export-dynamic-symbol=d2i_PUBKEY_bio -lseccomp -lmilter -ljansson -lunbound -lspf2 -lopendkim -lpsl -lpthread
-CTL_LIBS := -ljansson -lz
+CTL_LIBS := -lseccomp -ljansson -lz
 DOVECOT_INC := -DHAVE_CONFIG_H -isystem /usr/include/dovecot
 MARIADB_INC := -isystem /usr/include/mariadb
 

@@ -13,6 +13,7 @@
 #include "ctl.h"
 #include "home.h"
 #include "key.h"
+#include "owner.h"
 #include "password.h"
 #include "reseal_file.h"
 #include "sock.h"
@@ -359,6 +360,9 @@ key_reseal(struct ctl *ctl)
 	if (rc == CTL_OK && n == 0)
 		home_folder(ctl, address, home, sizeof(home));
 	n = n == 0 ? 1 : n;
+	/* keyd's sockets are open; from here on links that a mail user plants are followed as himself. */
+	if (rc == CTL_OK)
+		rc = ctl_become_owner(paths, n);
 	if (rc == CTL_OK)
 		rc = lock(paths, n);
 	if (rc == CTL_OK) {

@@ -18,6 +18,7 @@ KEY_ID = slice(44, 60)
 ITEMS = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
 LISTING = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
 ONE = ("--password-stdin",)
+RECENT_S = 1.1  # a record is a second old at most: from then on mail is sealed to the new key
 
 
 @pytest.fixture(scope="module", params=["sdbox", "maildir"])
@@ -39,6 +40,7 @@ def alice(system):
         for uid in (1, 3):
             mail.copy(uid, "elsewhere")  # a link
     rotate(system, account)
+    time.sleep(RECENT_S)
     account.sent.append(probes.marked("to the new key"))
     assert probes.lmtp(system, account, account.sent[-1]) == 250
     return account
@@ -231,6 +233,31 @@ def test_two_at_once(system, alice):
     os.close(fd)
     assert p.returncode == 75 and b"another run is at work" in p.stderr
     assert reseal(system, alice)["resealed"] == 7
+
+
+def test_works_as_the_owner_of_the_folder(system, alice):
+    """Root's command is the mail user's from the first file on: what root alone can read it can't either, and root's folders it refuses."""
+    new = active(system, alice)
+    hidden = next(m.path for m in sealedfiles.messages(system, alice) if m.path.stat().st_nlink == 1 and m.read()[KEY_ID].hex() != new)
+    owner = hidden.stat().st_uid
+    assert owner != 0
+    os.chown(hidden, 0, 0)
+    hidden.chmod(0o600)
+    before = hidden.read_bytes()
+    p = reseal(system, alice, check=False)
+    told = json.loads(p.stdout)
+    assert p.returncode == 1 and told["errors"] == 1 and told["resealed"] == 6 and b"Permission denied" in p.stderr, told
+    assert hidden.read_bytes() == before
+    assert {f.stat().st_uid for f in system.mail_files(alice)} == {0, owner}
+    os.chown(hidden, owner, owner)
+    home = system.home(alice)
+    os.chown(home, 0, owner)
+    try:
+        p = reseal(system, alice, check=False)
+        assert p.returncode == 1 and b"is root's" in p.stderr and hidden.read_bytes() == before
+    finally:
+        os.chown(home, owner, owner)
+    assert reseal(system, alice)["resealed"] == 1
 
 
 def test_session_that_ends_under_it(system, alice):
