@@ -1,6 +1,5 @@
 /* basaltctl key reseal: old mail of an account moves to its active key, file by file, beside running servers. */
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,6 +22,8 @@
 #define SERVICE "reseal"
 #define PASSES 3 /* over what others renamed under our hands */
 #define PROGRESS_EVERY_MS 250
+#define STRANDED_TEXT "somebody put this file in a mail's place at the moment of its exchange, and it found no way back: look at it before Dovecot " \
+	"removes it as something unfinished, after a day or two"
 #define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot. Carry the account to sdbox " \
 	"(doveadm backup -u ADDRESS sdbox:FOLDER), reseal FOLDER, and take it into use or carry it back into an empty mdbox"
 
@@ -99,8 +100,11 @@ temp_path(struct run *run, const char *path, const char *name, char *out, size_t
 {
 	int folder = (int)(strlen(path) - strlen(name));
 	const char *in = is_maildir_file(path, name) ? "../tmp/" : "";
-	int n = snprintf(out, size, "%.*s%s" RESEAL_TEMP_NAME "%d.%u", folder, path, in, (int)getpid(), ++run->serial);
+	char own[64];
+	int n;
 
+	reseal_temp_name(++run->serial, own, sizeof(own));
+	n = snprintf(out, size, "%.*s%s%s", folder, path, in, own);
 	return n > 0 && (size_t)n < size;
 }
 
@@ -123,6 +127,9 @@ count(struct run *run, const char *path, enum bs_err err, enum reseal_done done)
 		c->moved++;
 	} else if (err == BS_OK) {
 		c->current++;
+	} else if (err == BS_ERR_CONFLICT && run->reseal.stranded[0] != '\0') {
+		c->errors++;
+		complain(run, run->reseal.stranded, STRANDED_TEXT);
 	} else if (err == BS_ERR_CONFLICT) {
 		c->changed++;
 	} else if (is_fatal(run, err)) {
@@ -158,33 +165,22 @@ take_file(struct run *run, const char *path, const char *name)
 
 /* --- the walk --- */
 
-static bool
-is_leftover(const char *name)
-{
-	return strncmp(name, RESEAL_TEMP_NAME, sizeof(RESEAL_TEMP_NAME) - 1) == 0;
-}
-
-/* What a killed run left in a Maildir's tmp: the lock says that no other one is at work. */
+/* Of a killed run; what another one is working at stays. */
 static void
-clean_tmp(const char *path)
+clean(struct run *run, const char *path)
 {
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		if (is_leftover(entry->d_name))
-			(void)unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	if (dir != NULL)
-		(void)closedir(dir);
+	if (reseal_temp_remove(path) != RESEAL_TEMP_FOREIGN)
+		return;
+	run->counts.errors++;
+	complain(run, path, STRANDED_TEXT);
 }
 
 static bool
 on_enter(void *ctx, const char *path, const char *name)
 {
 	(void)ctx;
-	if (strcmp(name, "tmp") == 0)
-		clean_tmp(path);
+	(void)path;
+	(void)name;
 	return true;
 }
 
@@ -194,8 +190,8 @@ on_file(void *ctx, size_t root, const char *path, const char *name)
 	struct run *run = ctx;
 
 	(void)root;
-	if (is_leftover(name)) {
-		(void)unlink(path);
+	if (reseal_temp_is(name)) {
+		clean(run, path);
 	} else if (is_dbox_name(name, "m.")) {
 		run->counts.mdbox++;
 	} else if (is_dbox_name(name, "u.") || is_maildir_file(path, name)) {
@@ -239,7 +235,7 @@ walk(struct run *run, char **roots, size_t n)
 
 /* --- before and after --- */
 
-/* One run a folder. The lock goes with the process. */
+/* One run a folder; one that is at work below it or above does no harm, but for the time. The lock goes with the process. */
 static int
 lock(char **roots, size_t n)
 {
@@ -350,6 +346,7 @@ key_reseal(struct ctl *ctl)
 	struct run run = {
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
+		.serial = (unsigned)bs_now_ms(), /* a killed run may have had our number: in a container each has the same */
 		.progress = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)),
 	};
 	char address[BS_ADDRESS_MAX + 1], home[4096], *roots[] = { home };

@@ -259,46 +259,6 @@ write_file(struct reseal *r, const struct message *m, const struct stat *st, con
 }
 
 static enum bs_err
-sync_folder_of(const char *path)
-{
-	char folder[4096];
-	const char *slash = strrchr(path, '/');
-	int fd, rc;
-
-	(void)snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path), slash == NULL ? "." : path);
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 ? -1 : fsync(fd);
-	if (fd >= 0)
-		(void)close(fd);
-	return rc < 0 ? BS_ERR_IO : BS_OK;
-}
-
-static bool
-is_unchanged(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* A rename that somebody else made first, a changed flag say, makes the exchange fail: a mail never gets two names. */
-static enum bs_err
-swap(const char *path, const char *temp, const struct stat *old)
-{
-	struct stat st;
-	enum bs_err err;
-
-	if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE) < 0)
-		return errno == ENOENT ? BS_ERR_CONFLICT : BS_ERR_IO;
-	/* temp is the old file now; were it another one, or written to meanwhile, it goes back. */
-	if (lstat(temp, &st) < 0 || !is_unchanged(&st, old)) {
-		(void)renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE);
-		return BS_ERR_CONFLICT;
-	}
-	err = sync_folder_of(path);
-	return err;
-}
-
-static enum bs_err
 replace(struct reseal *r, const struct message *m, const char *path, const char *temp, const uint8_t data_key[BS_KEY_LEN])
 {
 	struct stat st;
@@ -312,9 +272,9 @@ replace(struct reseal *r, const struct message *m, const char *path, const char 
 		return BS_ERR_IO;
 	err = write_file(r, m, &st, data_key, fd);
 	if (err == BS_OK)
-		err = swap(path, temp, &st);
+		err = reseal_temp_exchange(fd, temp, path, &st, r->stranded);
 	saved = errno;
-	(void)unlink(temp);
+	(void)unlink(temp); /* unless it has its second name by now */
 	(void)close(fd);
 	errno = saved;
 	return err;
@@ -369,6 +329,7 @@ reseal_file(struct reseal *reseal, const char *path, const char *temp, enum rese
 	enum bs_err err;
 	int saved;
 
+	reseal->stranded[0] = '\0';
 	if (m.fd < 0)
 		return errno == ENOENT ? BS_ERR_CONFLICT : BS_ERR_IO;
 	err = reseal_open(reseal, &m, path, temp, done);

@@ -235,6 +235,37 @@ def test_two_at_once(system, alice):
     assert reseal(system, alice)["resealed"] == 7
 
 
+def test_what_killed_runs_left(system, alice):
+    """Goes, unless a run is at work on it, or it is the only copy of what somebody put in a mail's place."""
+    mail = next(m.path for m in sealedfiles.messages(system, alice) if m.path.stat().st_nlink == 1)
+    folder, st = mail.parent.parent / "tmp" if mail.parent.name in ("cur", "new") else mail.parent, mail.stat()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+
+    def leave(name, text=b"half a mail"):
+        path = folder / f"temp.basalt-reseal.{name}"
+        path.write_bytes(text)
+        os.chown(path, st.st_uid, st.st_gid)
+        return path
+
+    def named(serial, **other):
+        path = leave(f"{dead.pid}.{serial}")
+        told = {"ino": path.stat().st_ino, "ns": path.stat().st_mtime_ns} | other
+        return path.rename(f"{path}.{told['ino']}-{st.st_ino}-{told['ns'] // 10**9}-{told['ns'] % 10**9}")
+
+    gone = [leave(f"{dead.pid}.1"), named(2)]
+    works = leave(f"{os.getpid()}.1")
+    stay = [named(3, ino=1), named(4, ns=5), leave("not a number")]
+    p = reseal(system, alice, check=False)
+    told = json.loads(p.stdout)
+    assert p.returncode == 1 and (told["errors"], told["resealed"]) == (3, 7), told
+    assert all(str(f).encode() in p.stderr for f in stay) and str(works).encode() not in p.stderr
+    assert set(leftovers(system, alice)) == {works, *stay} and not any(f.exists() for f in gone)
+    for f in works, *stay:
+        f.unlink()
+    assert reseal(system, alice)["complete"]
+
+
 def test_works_as_the_owner_of_the_folder(system, alice):
     """Root's command is the mail user's from the first file on: what root alone can read it can't either, and root's folders it refuses."""
     new = active(system, alice)

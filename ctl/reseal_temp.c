@@ -1,0 +1,162 @@
+#include "reseal_temp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PREFIX_LEN (sizeof(RESEAL_TEMP_NAME) - 1)
+#define BACK_TRIES 16 /* to give a file back whose name others take and leave */
+
+/* What a name says. */
+struct told {
+	int pid;
+	bool exchange; /* the rest is there */
+	unsigned long long old_ino, new_ino;
+	long long sec;
+	long nsec;
+};
+
+static bool
+parse(const char *path, struct told *out)
+{
+	const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+	unsigned serial;
+	int n = 0, end = 0;
+
+	*out = (struct told){ 0 };
+	if (!reseal_temp_is(name) || sscanf(name + PREFIX_LEN, "%d.%u%n", &out->pid, &serial, &n) != 2 || out->pid <= 0)
+		return false;
+	name += PREFIX_LEN + (size_t)n;
+	out->exchange = *name != '\0';
+	return !out->exchange || (sscanf(name, ".%llu-%llu-%lld-%ld%n", &out->old_ino, &out->new_ino, &out->sec, &out->nsec, &end) == 4 &&
+	    name[end] == '\0');
+}
+
+static bool
+is_one_of_both(const struct told *told, const struct stat *st)
+{
+	unsigned long long ino = st->st_ino;
+
+	return told->exchange && (ino == told->old_ino || ino == told->new_ino) && st->st_mtim.tv_sec == told->sec &&
+	    st->st_mtim.tv_nsec == told->nsec;
+}
+
+void
+reseal_temp_name(unsigned serial, char *out, size_t size)
+{
+	(void)snprintf(out, size, RESEAL_TEMP_NAME "%d.%u", (int)getpid(), serial);
+}
+
+bool
+reseal_temp_is(const char *name)
+{
+	return strncmp(name, RESEAL_TEMP_NAME, PREFIX_LEN) == 0;
+}
+
+enum reseal_temp
+reseal_temp_remove(const char *path)
+{
+	struct told told;
+	struct stat st;
+
+	if (!parse(path, &told))
+		return RESEAL_TEMP_FOREIGN;
+	/* Under our own number: from another process that had it before us, or done with. */
+	if (told.pid != (int)getpid() && (kill(told.pid, 0) == 0 || errno != ESRCH))
+		return RESEAL_TEMP_IN_USE;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? RESEAL_TEMP_GONE : RESEAL_TEMP_FOREIGN;
+	if (told.exchange && !is_one_of_both(&told, &st))
+		return RESEAL_TEMP_FOREIGN;
+	return unlink(path) == 0 || errno == ENOENT ? RESEAL_TEMP_GONE : RESEAL_TEMP_FOREIGN;
+}
+
+/* --- the exchange --- */
+
+static enum bs_err
+sync_folder_of(const char *path)
+{
+	char folder[RESEAL_TEMP_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int fd, rc;
+
+	(void)snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path), slash == NULL ? "." : path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fd < 0 ? -1 : fsync(fd);
+	if (fd >= 0)
+		(void)close(fd);
+	return rc < 0 ? BS_ERR_IO : BS_OK;
+}
+
+static bool
+is_unchanged(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	    a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* temp is what somebody else had put in the mail's place: it goes back, and what stands there by now is looked at in its turn. */
+static void
+put_back(const char *path, const char *temp, const struct stat *old, const struct stat *new)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < BACK_TRIES; i++) {
+		if (lstat(temp, &st) < 0 || is_unchanged(&st, new) || is_unchanged(&st, old))
+			return;
+		if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+			continue;
+		/* Ours was renamed or removed: the name is free. */
+		if (errno != ENOENT || renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+			return;
+	}
+}
+
+/* A rename that somebody else made first, a changed flag say, makes the exchange fail: a mail never gets two names. */
+static enum bs_err
+swap(const char *path, const char *temp, const struct stat *old, const struct stat *new)
+{
+	struct stat st;
+
+	if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_EXCHANGE) < 0)
+		return errno == ENOENT ? BS_ERR_CONFLICT : BS_ERR_IO;
+	/* temp is the old file now; were it another one, or written to meanwhile, it goes back. */
+	if (lstat(temp, &st) < 0 || !is_unchanged(&st, old)) {
+		put_back(path, temp, old, new);
+		return BS_ERR_CONFLICT;
+	}
+	return sync_folder_of(path);
+}
+
+static bool
+name_for_exchange(const char *temp, const struct stat *old, const struct stat *new, char out[RESEAL_TEMP_PATH_MAX])
+{
+	int n = snprintf(out, RESEAL_TEMP_PATH_MAX, "%s.%llu-%llu-%lld-%ld", temp, (unsigned long long)old->st_ino,
+	    (unsigned long long)new->st_ino, (long long)old->st_mtim.tv_sec, (long)old->st_mtim.tv_nsec);
+
+	errno = ENAMETOOLONG;
+	return n > 0 && n < RESEAL_TEMP_PATH_MAX;
+}
+
+enum bs_err
+reseal_temp_exchange(int fd, const char *temp, const char *path, const struct stat *old, char stranded[RESEAL_TEMP_PATH_MAX])
+{
+	char named[RESEAL_TEMP_PATH_MAX];
+	struct stat new;
+	int saved;
+	enum bs_err err;
+
+	if (fstat(fd, &new) < 0 || !name_for_exchange(temp, old, &new, named) || rename(temp, named) < 0)
+		return BS_ERR_IO;
+	err = swap(path, named, old, &new);
+	saved = errno;
+	if (reseal_temp_remove(named) != RESEAL_TEMP_GONE) {
+		memcpy(stranded, named, sizeof(named));
+		err = BS_ERR_CONFLICT;
+	}
+	errno = saved;
+	return err;
+}
