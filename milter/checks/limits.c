@@ -1,7 +1,7 @@
 /*
  * Size and rates. Size: of what MAIL FROM declares, and at the end of what came. Rates: messages to the account in an hour, in
- * all, from one envelope sender (its stem, sender.h: who numbers his return paths is one sender), from one client network
- * (strangers'); and recipients that a login of ours may send to, by the login's own account's limits.
+ * all, from one envelope sender, from one client network (strangers'); and recipients that a login of ours may send to, by the
+ * login's own account's limits.
  *
  * A message counts once for an account, when its first recipient is named, and a login's recipient when it is named. Nothing is
  * given back: what a later check refuses was asked of us all the same. What an earlier check refuses is not counted, so that
@@ -128,7 +128,7 @@ target(struct check_call *call)
 	if (call->services->ledger == NULL)
 		counting.err = BS_ERR_UNAVAIL;
 	bs_address_base(call->final->target->address, account);
-	sender_stem(session->msg.sender, sender);
+	sender_lower(session->msg.sender, sender);
 	add(call, &counting, policy->rate_account, "account", account, "");
 	add(call, &counting, policy->rate_sender, "sender", account, sender);
 	if (session_is_inbound(session) && !check_is_trusted(call) && network_addr(session->client_addr, &addr)) {

@@ -59,22 +59,16 @@ def test_rates_of_account_sender_and_network(site):
     ask = lambda sender, client: site.rcpt(to, sender, client)  # noqa: E731
     assert [ask("a@pass.example", "192.0.2.1")[0] for _ in range(4)] == [250] * 3 + [452]
     assert ask("A@Pass.Example", "192.0.9.1")[0] == 452, "the same sender from elsewhere"
-    assert [ask(f"b{'xyz'[i]}@pass.example", f"192.0.2.{i}")[0] for i in range(3)] == [250, 250, 452], "five of one /24"
-    assert [ask(f"c{'wxyz'[i]}@pass.example", f"198.51.{i}.1")[0] for i in range(4)] == [250] * 3 + [452], "eight in all"
-    code, text = ask("cc@pass.example", "198.51.9.1")
+    assert [ask(f"b{i}@pass.example", f"192.0.2.{i}")[0] for i in range(3)] == [250, 250, 452], "five of one /24"
+    assert [ask(f"c{i}@pass.example", f"198.51.{i}.1")[0] for i in range(4)] == [250] * 3 + [452], "eight in all"
+    code, text = ask("c9@pass.example", "198.51.9.1")
     assert code == 452 and text.startswith("4.7.1 ")
-    found, _ = site.finding("limits", **{"from": "cc@pass.example"})
+    found, _ = site.finding("limits", **{"from": "c9@pass.example"})
     assert found["reason"] == "account: more than 8 in an hour"
     site.forget_some(7200)
     assert ask("a@pass.example", "192.0.2.1")[0] == 250
-
-
-def test_a_sender_who_numbers_his_return_paths_is_one(site):
-    to = site.account(limits__sender=2)
-    senders = ("bounce-123-abc@pass.example", "bounce-99-abc@pass.example", "bounce-7-abc@pass.example")
-    assert [site.rcpt(to, s)[0] for s in senders] == [250, 250, 452]
-    assert site.rcpt(to, "prvs=0123abc=a@pass.example")[0] == 250
-    assert [site.rcpt(to, s)[0] for s in ("a@pass.example", "a+x@pass.example")] == [250, 452]
+    strangers = site.account(limits__sender=1)
+    assert [site.rcpt(strangers, f"{n}@pass.example")[0] for n in ("12345", "67890", "b0b", "12345")] == [250] * 3 + [452]
 
 
 def test_ipv6_counts_by_64(site):
