@@ -229,6 +229,15 @@ dnsbl_take_credit(struct dnsbl_score *score)
 	score->credit = score->silent_credit = 0;
 }
 
+void
+dnsbl_doubt_credit(struct dnsbl_score *score)
+{
+	score->sum -= score->credit;
+	score->highest -= score->credit;
+	append(score->down, "SPF");
+	score->credit = score->silent_credit = 0;
+}
+
 /* The weightiest of an answer's addresses. */
 static enum dnsbl_meaning
 weigh_all(const struct dnsbl_list *list, const struct dns_answer *answer, int64_t *weight, const uint8_t **which)

@@ -66,9 +66,13 @@ struct dnsbl_look *dnsbl_begin_domain(struct dnsbl *dnsbl, struct dns *dns, cons
 void dnsbl_finish(struct dnsbl_look *look, struct dnsbl_score *score);
 void dnsbl_drop(struct dnsbl_look *look); /* NULL is legal */
 void dnsbl_add(struct dnsbl_score *sum, const struct dnsbl_score *part);
-/* Whether allow lists gave anything, or could have; and the score without that: of a name that nobody has proven. */
+/*
+ * Whether allow lists gave anything, or could have; the score without that, of a name that is not the client's; and the score of a
+ * name of which nobody knows: sum and highest without it, lowest with it.
+ */
 bool dnsbl_has_credit(const struct dnsbl_score *score);
 void dnsbl_take_credit(struct dnsbl_score *score);
+void dnsbl_doubt_credit(struct dnsbl_score *score);
 
 /* Fills in one state for each list; how many. */
 size_t dnsbl_states(struct dnsbl *dnsbl, struct dnsbl_state out[DNSBL_LISTS_MAX]);

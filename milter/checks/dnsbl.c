@@ -3,7 +3,7 @@
  * sender's domain as they come), waited for when the first account wants to know. The sum of all weights against the
  * account's dnsbl.score: a hit if it reaches that, whatever those lists might have said that did not answer; down if it
  * depends on them. Block lists count against whoever names a domain; allow lists count for it only where SPF says that the client
- * may use the name: anybody can say HELO and MAIL FROM.
+ * may use the name: anybody can say HELO and MAIL FROM. SPF that can't be asked is silent as a list is.
  */
 #include "dnsbl.h"
 
@@ -92,29 +92,38 @@ mail(struct check_call *call)
 		memory->sender = dnsbl_begin_domain(call->services->dnsbl, call->services->dns, at + 1);
 }
 
-static bool
-is_proven_sender(struct check_call *call)
+static enum spf_result
+spf_of_sender(struct check_call *call)
 {
 	int64_t deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
 
-	return auth_spf_mailfrom(call->services, call->session, deadline_ms)->result == SPF_PASS;
+	return auth_spf_mailfrom(call->services, call->session, deadline_ms)->result;
 }
 
-static bool
-is_proven_helo(struct check_call *call)
+/* Where both are one name, either proves it. */
+static enum spf_result
+spf_of_helo(struct check_call *call)
 {
 	int64_t deadline_ms = check_until_ms(call, call->services->settings->spf_timeout_ms);
+	enum spf_result sender = SPF_NONE, helo;
 
-	if (strcasecmp(sender_domain(call->session->msg.sender), call->session->helo) == 0 && is_proven_sender(call))
-		return true;
-	return auth_spf_helo(call->services, call->session, deadline_ms)->result == SPF_PASS;
+	if (strcasecmp(sender_domain(call->session->msg.sender), call->session->helo) == 0)
+		sender = spf_of_sender(call);
+	if (sender == SPF_PASS)
+		return sender;
+	helo = auth_spf_helo(call->services, call->session, deadline_ms)->result;
+	return helo != SPF_PASS && sender == SPF_TEMPERROR ? sender : helo;
 }
 
 /* part is a copy: what counts of it is each message's. SPF is asked for where it makes a difference. */
 static void
-add_name(struct check_call *call, struct dnsbl_score part, bool (*is_proven)(struct check_call *call), struct dnsbl_score *sum)
+add_name(struct check_call *call, struct dnsbl_score part, enum spf_result (*spf)(struct check_call *call), struct dnsbl_score *sum)
 {
-	if (dnsbl_has_credit(&part) && !is_proven(call))
+	enum spf_result result = dnsbl_has_credit(&part) ? spf(call) : SPF_PASS;
+
+	if (result == SPF_TEMPERROR)
+		dnsbl_doubt_credit(&part);
+	else if (result != SPF_PASS)
 		dnsbl_take_credit(&part);
 	dnsbl_add(sum, &part);
 }
@@ -129,12 +138,12 @@ collect(struct check_call *call, struct dnsbl_score *out)
 	dnsbl_finish(memory->helo, &memory->of_helo);
 	memory->client = memory->helo = NULL;
 	*out = memory->score;
-	add_name(call, memory->of_helo, is_proven_helo, out);
+	add_name(call, memory->of_helo, spf_of_helo, out);
 	if (more == NULL)
 		return;
 	dnsbl_finish(more->sender, &more->score);
 	more->sender = NULL;
-	add_name(call, more->score, is_proven_sender, out);
+	add_name(call, more->score, spf_of_sender, out);
 }
 
 static void

@@ -317,7 +317,7 @@ what_allow_lists_gave_is_taken(void **state)
 {
 	struct zone zone = ZONE_INIT;
 	struct dnsbl *dnsbl = lists("domain dbl.example 10; domain good.example -6; domain fine.example -3");
-	struct dnsbl_score score = { 0 };
+	struct dnsbl_score score = { 0 }, doubted;
 
 	(void)state;
 	a(&zone, "test.dbl.example", "127.0.0.2");
@@ -331,6 +331,13 @@ what_allow_lists_gave_is_taken(void **state)
 	assert_int_equal(score.lowest, 1);
 	assert_int_equal(score.highest, 4);
 	assert_true(dnsbl_has_credit(&score));
+	doubted = score;
+	dnsbl_doubt_credit(&doubted);
+	assert_int_equal(doubted.sum, 10);
+	assert_int_equal(doubted.lowest, 1);
+	assert_int_equal(doubted.highest, 10);
+	assert_false(dnsbl_has_credit(&doubted));
+	assert_string_equal(doubted.down, "fine.example, SPF");
 	dnsbl_take_credit(&score);
 	assert_int_equal(score.sum, 10);
 	assert_int_equal(score.lowest, 10);
