@@ -91,6 +91,7 @@ target(struct check_call *call)
 	}
 	call->finding->outcome = CHECK_DOWN;
 	finding_reason(call->finding, "ledger: %s", bs_err_text(err));
+	finding_reply(call->finding, "451", "4.3.0", "Greylist can't be asked now, try again later");
 }
 
 const struct check check_greylist = {

@@ -38,6 +38,15 @@ add(struct check_call *call, struct counting *counting, int64_t limit, const cha
 	counting->n++;
 }
 
+/* Who takes it for a hit defers, as for a rate that is passed: nobody has passed any. */
+static void
+set_down(struct finding *finding, const char *source, enum bs_err err)
+{
+	finding->outcome = CHECK_DOWN;
+	finding_reason(finding, "%s: %s", source, bs_err_text(err));
+	finding_reply(finding, "451", "4.3.0", "Messages can't be counted now, try again later");
+}
+
 static void
 count(struct check_call *call, struct counting *counting)
 {
@@ -50,8 +59,7 @@ count(struct check_call *call, struct counting *counting)
 		err = ledger_count(call->services->ledger, counting->limits, counting->n, session->msg.now_s, session->dry,
 		    call->deadline_ms, &over);
 	if (err != BS_OK) {
-		finding->outcome = CHECK_DOWN;
-		finding_reason(finding, "ledger: %s", bs_err_text(err));
+		set_down(finding, "ledger", err);
 	} else if (over < counting->n) {
 		finding->outcome = CHECK_HIT;
 		finding_reason(finding, "%s: more than %" PRId64 " in an hour", counting->what[over], counting->limits[over].limit);
@@ -99,8 +107,7 @@ rcpt(struct check_call *call)
 	if (msg->login == NULL)
 		err = resolver_get(call->services->resolver, session->auth_login, call->deadline_ms, &msg->login);
 	if (err != BS_OK) {
-		call->finding->outcome = CHECK_DOWN;
-		finding_reason(call->finding, "login: %s", bs_err_text(err));
+		set_down(call->finding, "login", err);
 		return;
 	}
 	if (msg->login->policy->check[BS_CHECK_LIMITS].hit == BS_HIT_OFF || msg->login->policy->rate_login == 0)

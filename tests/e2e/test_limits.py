@@ -283,8 +283,14 @@ def test_without_a_trace_key_they_cannot_be_asked():
     box.start()
     try:
         assert asks(box.socket, "a@example.org", 1, 1) == ["+"]
-        box.prefer("a@example.org", "greylist.down", "defer")
-        assert asks(box.socket, "a@example.org", 1, 1) == ["451"]
+        for down in ("defer", "hit"):
+            box.prefer("a@example.org", "greylist.down", down)
+            assert asks(box.socket, "a@example.org", 1, 1) == ["451"]
+        box.prefer("a@example.org", "greylist", "off")
+        box.prefer("a@example.org", "limits.account", "1")
+        for down, said in (("skip", "+"), ("defer", "451"), ("hit", "451")):
+            box.prefer("a@example.org", "limits.down", down)
+            assert asks(box.socket, "a@example.org", 1, 1) == [said]
         box.stop_milter()
         box.settings["trace_key_file"] = str(box.trace_key)
         box.trace_key.chmod(0o644)
