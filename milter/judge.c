@@ -1,6 +1,7 @@
 #include "judge.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "sock.h"
 
@@ -73,26 +74,44 @@ judge_targets(const struct check_services *services, struct session *session, st
 	return BS_OK;
 }
 
-/* Whether some account can't take any mail, as its mailbox is. */
 static bool
-has_no_room(const struct recipient *recipient)
+is_full_now(const struct verdict *refusal)
 {
-	for (size_t i = 0; i < recipient->n_finals; i++)
-		if (verdict_is_mailbox_refusal(&recipient->finals[i]->verdict))
-			return true;
-	return false;
+	return strcmp(refusal->reply.status, "5.2.2") == 0;
+}
+
+/*
+ * What an account says that can't take the mail, as its mailbox is: one that never can (x.2.3, it is too large for that mailbox)
+ * before one that is full now. NULL: none says so.
+ */
+static const struct verdict *
+no_room(const struct recipient *recipient)
+{
+	const struct verdict *full = NULL;
+
+	for (size_t i = 0; i < recipient->n_finals; i++) {
+		const struct verdict *verdict = &recipient->finals[i]->verdict;
+
+		if (!verdict_is_mailbox_refusal(verdict))
+			continue;
+		if (!is_full_now(verdict))
+			return verdict;
+		full = verdict;
+	}
+	return full;
 }
 
 /*
  * Some accounts behind an alias refuse, others do not, or some are elsewhere: RCPT is accepted, each gets his own. But a mailbox
  * that can't take it would bounce it later, and neither a folder nor throwing it away is what its owner wants: it is not ours yet
- * then, unless the bounce gets to who sent.
+ * then, unless the bounce gets to who sent. What waiting does not mend is refused, so that his own server tells him.
  */
 static enum bs_err
 answer_targets(const struct check_services *services, struct session *session, struct recipient *recipient)
 {
 	struct check_call call = { .services = services, .session = session };
 	bool others = recipient->res != NULL && recipient->n_finals < recipient->res->n;
+	const struct verdict *refusal = no_room(recipient);
 	struct verdict all;
 	enum bs_err err = together(recipient->finals, recipient->n_finals, &all);
 
@@ -100,8 +119,8 @@ answer_targets(const struct check_services *services, struct session *session, s
 		return err;
 	if (all.action == VERDICT_DEFER || (all.action == VERDICT_REJECT && !others))
 		recipient->verdict = all;
-	else if (has_no_room(recipient) && !check_may_bounce(&call))
-		recipient->verdict = (struct verdict){ .action = VERDICT_DEFER, .reply = someone_is_full };
+	else if (refusal != NULL && !check_may_bounce(&call))
+		recipient->verdict = is_full_now(refusal) ? (struct verdict){ .action = VERDICT_DEFER, .reply = someone_is_full } : *refusal;
 	return BS_OK;
 }
 
