@@ -112,8 +112,9 @@ void checks_forget_session(struct session *session);
 /* For checks: whether the client stands in one of the trusted networks, or has no address: it is not asked about. */
 bool check_is_trusted(const struct check_call *call);
 /*
- * Whether mail that is refused after RCPT does harm to nobody: SPF passes for its sender (who is asked for, where nobody has), it is
- * our own user's, or has no sender and so no bounce. Mail that a trusted host relays: no, its address says nothing of the sender.
+ * Whether mail that is refused after RCPT comes back to who sent it: SPF passes for its sender (who is asked for, where nobody has),
+ * or it is our own user's. Mail that a trusted host relays: no, its address says nothing of the sender. Mail without a sender: no,
+ * there is no bounce, and what is refused would be gone.
  */
 bool check_may_bounce(const struct check_call *call);
 /* So long from now on, but not beyond what RCPT may take with all accounts behind the address. */

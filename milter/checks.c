@@ -32,7 +32,9 @@ check_may_bounce(const struct check_call *call)
 {
 	struct session *session = call->session;
 
-	if (session->msg.sender[0] == '\0' || !session_is_inbound(session))
+	if (session->msg.sender[0] == '\0')
+		return false;
+	if (!session_is_inbound(session))
 		return true;
 	if (check_is_trusted(call))
 		return false;
