@@ -6,6 +6,8 @@
 #include "newgen.h"
 #include "unlock.h"
 
+#define OPEN_SERVICE "reseal" /* of OPEN alone, and the only one that it gives tokens for */
+
 /* A job that nobody waits for: deletes what the new generation superseded, now that it is known to open. */
 static void
 on_pruned(struct vault *v, struct job *job, enum bs_err err)
@@ -120,13 +122,19 @@ static void
 note_login(struct vault *v, const struct job *job)
 {
 	const struct bs_slot *slot = &job->ks.slots[job->slot];
-	static const char *const kinds[] = { [BS_SLOT_APP] = ", by an app password", [BS_SLOT_MEMBER] = ", by member " };
+	static const char *const kinds[] = {
+		[BS_SLOT_PASSWORD] = "",
+		[BS_SLOT_APP] = ", by an app password",
+		[BS_SLOT_RECOVERY] = ", by a recovery code",
+		[BS_SLOT_MEMBER] = ", by member ",
+		[BS_SLOT_ESCROW] = ", by the escrow key",
+	};
 
 	v->stats.logins++;
 	v->stats.warm_logins += job->was_warm;
 	lastuse_note(v->uses, slot->id, (uint64_t)time(NULL));
 	bs_log(BS_LOG_INFO, "login of %s for %s%s%s%s", job->user, job->service, job->was_warm ? ", warm" : "",
-	    slot->kind == BS_SLOT_APP || slot->kind == BS_SLOT_MEMBER ? kinds[slot->kind] : "",
+	    slot->kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[slot->kind] != NULL ? kinds[slot->kind] : "",
 	    slot->kind == BS_SLOT_MEMBER ? slot->label : "");
 }
 
@@ -176,6 +184,11 @@ start_login(struct vault *v, struct job *job, struct bs_rd *rd, unsigned may, jo
 	if (!bs_rd_done(rd) || len > BS_PASSWORD_MAX || (job->login_flags & ~BS_LOGIN_NO_SESSION) != 0) {
 		job_drop(v, job);
 		return BS_ERR_FORMAT;
+	}
+	/* A token by a secret that may not log in is of no use to a mail server, and one that the mail server got is of none to basaltctl. */
+	if ((strcmp(job->service, OPEN_SERVICE) == 0) != (may == UNLOCK_CHANGE)) {
+		job_drop(v, job);
+		return BS_ERR_ARG;
 	}
 	memcpy(job->sec->password, password, len);
 	job->sec->password_len = len;
