@@ -143,9 +143,9 @@ open_stored_first(struct mail *mail, struct cache_mail *cm, const struct bs_cach
 	items.item[BS_CACHE_MESSAGE_ID] = (struct bs_cache_bytes){ cm->message_id, BS_ID_LEN };
 	items.item[BS_CACHE_DATA_KEY] = (struct bs_cache_bytes){ cm->data_key, BS_KEY_LEN };
 	items.item[BS_CACHE_BLOB_KEY] = (struct bs_cache_bytes){ cm->blob_key, BS_KEY_LEN };
-	if (!data_of(mail)->no_caching &&
-	    basalt_cache_add(mail->transaction, mail->seq, BS_CACHE_ACCOUNT, subkey, place, NULL, &items))
-		cm->kept = bits_of(&items);
+	cm->kept = bits_of(&items); /* known from now on, written down or not */
+	if (!data_of(mail)->no_caching)
+		(void)basalt_cache_add(mail->transaction, mail->seq, BS_CACHE_ACCOUNT, subkey, place, NULL, &items);
 }
 
 static void
