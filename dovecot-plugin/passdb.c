@@ -33,7 +33,8 @@
 #define RIGHTS_FIELD "userdb_acl_user"
 #define LOCKED_FIELD "userdb_basalt_locked"
 #define LOCKED_TEXT "Message is encrypted, and this password does not open it: set it once more, with the old password or a recovery code"
-#define REFUSED_TEXT "This password does not open the encrypted mailbox: set it once more, with the old password or a recovery code"
+/* Of a plain account, too: it has keys like any other. */
+#define REFUSED_TEXT "This password does not open the mailbox's keys: set it once more, with the old password or a recovery code"
 
 void authdb_basalt_init(void);
 void authdb_basalt_deinit(void);

@@ -129,8 +129,8 @@ def test_changed_behind_our_back(site, policy):
         assert set(system.suites(alice)) == {systems.SUITE_SEALED} and {m.read() for m in sealedfiles.messages(system, alice)} & set(before)
         inbox, elsewhere = [alice.sent[2], late], [alice.sent[0]]
     else:
-        assert "does not open the encrypted mailbox" in told(site, alice, NEW)
-        with pytest.raises(poplib.error_proto, match="does not open the encrypted mailbox"):
+        assert "does not open the mailbox's keys" in told(site, alice, NEW)
+        with pytest.raises(poplib.error_proto, match="does not open the mailbox's keys"):
             clients.pop3(system.port("pop3"), alice.address, NEW)
         inbox, elsewhere = alice.sent, []
     assert "no key slot opens" in system.log("dovecot")
