@@ -22,6 +22,9 @@
 #define SERVICE "reseal"
 #define PASSES 3 /* over what others renamed under our hands */
 #define PROGRESS_EVERY_MS 250
+#define INDEX_CACHE "dovecot.index.cache"
+#define CACHES_TEXT "index caches (" INDEX_CACHE ") may hold keys of these messages for the old key to open: end the account's sessions and remove " \
+	"them, Dovecot makes them anew"
 #define STRANDED_TEXT "somebody put this file in a mail's place at the moment of its exchange, and it found no way back: look at it before Dovecot " \
 	"removes it as something unfinished, after a day or two"
 #define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot. Carry the account to sdbox " \
@@ -34,6 +37,7 @@ struct counts {
 	json_int_t damaged;
 	json_int_t changed;   /* renamed or removed under our hands */
 	json_int_t mdbox;     /* files */
+	json_int_t caches;    /* of Dovecot's indexes, met on the way */
 	json_int_t errors;
 };
 
@@ -194,6 +198,8 @@ on_file(void *ctx, size_t root, const char *path, const char *name)
 		clean(run, path);
 	} else if (is_dbox_name(name, "m.")) {
 		run->counts.mdbox++;
+	} else if (strcmp(name, INDEX_CACHE) == 0) {
+		run->counts.caches++;
 	} else if (is_dbox_name(name, "u.") || is_maildir_file(path, name)) {
 		take_file(run, path, name);
 	}
@@ -329,13 +335,15 @@ report(const struct run *run)
 	int rc = status_of(run);
 
 	if (run->json)
-		return ctl_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "resealed", c->moved, "current", c->current,
+		return ctl_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "resealed", c->moved, "current", c->current,
 		    "not_opened", c->closed, "damaged", c->damaged, "changed", c->changed, "mdbox_files", c->mdbox, "errors", c->errors,
-		    "complete", rc == CTL_OK)) == CTL_OK ? rc : CTL_FAILED;
+		    "index_caches", c->caches, "complete", rc == CTL_OK)) == CTL_OK ? rc : CTL_FAILED;
 	if (!run->quiet)
 		printf("%lld messages sealed anew, %lld needed nothing; %lld not to be opened, %lld damaged, %lld renamed meanwhile, %lld errors\n",
 		    (long long)c->moved, (long long)c->current, (long long)c->closed, (long long)c->damaged, (long long)c->changed,
 		    (long long)c->errors);
+	if (!run->quiet && c->caches > 0)
+		printf("%lld " CACHES_TEXT "\n", (long long)c->caches);
 	return rc;
 }
 

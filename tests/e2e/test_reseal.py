@@ -105,6 +105,7 @@ def test_moves_all_and_changes_nothing(system, alice):
         open_since.select()
         assert open_since.part(4)
         told = reseal(system, alice)
+        assert told["index_caches"] == len(list(system.home(alice).rglob("dovecot.index.cache"))) > 0
         assert (told["resealed"], told["current"], told["complete"]) == (7, 1, True) and not told["damaged"] + told["errors"] + told["not_opened"]
         assert [probes.word(open_since.part(uid)) for uid in open_since.uids()] == [probes.word(m) for m in alice.sent]
     assert set(key_ids(system, alice)) == {new} and on_disk(system, alice) == files and not leftovers(system, alice)
