@@ -30,6 +30,12 @@ passdb {{
   skip = unauthenticated
 }}
 """
+DENY = """passdb {{
+  driver = passwd-file
+  args = username_format=%s/%u {denied}
+  deny = yes
+}}
+"""
 
 
 class Site:
@@ -39,10 +45,10 @@ class Site:
         self.system, self.users, self.conf = system, users, system.path("etc", "dovecot.conf")
         self.original, self.passwords = self.conf.read_text(), {}
 
-    def policy(self, words=""):
+    def policy(self, words="", first=""):
         socket = f"{self.system.env['KEYD_RUN']}/auth"
         before = set(self.system.pids("dovecot", "auth"))
-        chain = CHAIN.format(users=self.users, socket=socket, policy=words)
+        chain = first + CHAIN.format(users=self.users, socket=socket, policy=words)
         text, n = re.subn(r"passdb \{\n  driver = basalt\n[^}]*\}\n", lambda _m: chain, self.original)
         assert n == 1
         self.conf.write_text(text)
@@ -157,6 +163,23 @@ def test_app_passwords_come_before_the_site(site):
     (slot,) = [s["id"] for s in slots if s["kind"] == "app-password"]
     system.ctl("key", "remove", alice.address, slot, "--password-stdin", stdin=alice.password.encode() + b"\n")
     assert "AUTHENTICATIONFAILED" in told(site, alice, code)
+
+
+def test_a_denied_user_has_no_app_password(site):
+    """The site's own database is not asked about those: a passdb that denies stands before, and his mail comes in."""
+    system, alice, bob = site.system, site.account(), site.account()
+    code = system.ctl("key", "add-app-password", alice.address, "--password-stdin", "--stdout",
+                      stdin=alice.password.encode() + b"\n").stdout.decode().strip()
+    denied = system.path("etc", "denied")
+    denied.write_text("".join(f"{service}/{alice.address}\n" for service in ("imap", "pop3", "smtp")))
+    denied.chmod(0o644)
+    site.policy(first=DENY.format(denied=denied))
+    for password in code, alice.password:
+        told(site, alice, password)
+    assert probes.shown(system, bob) == [probes.word(m) for m in bob.sent]
+    assert probes.lmtp(system, alice, probes.marked("for whom may not log in")) == 250
+    site.policy()
+    assert len(probes.shown(system, alice, code)) == 4
 
 
 def test_keyd_away_is_no_locked_mailbox(site):
