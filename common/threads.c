@@ -13,7 +13,7 @@ struct job {
 
 struct bs_threads {
 	size_t stack_bytes;
-	unsigned idle_max;
+	unsigned idle_max, idle_ms;
 	pthread_mutex_t lock; /* of the rest */
 	pthread_cond_t wanted;
 	struct job *jobs; /* each has a waiting thread that is not counted as idle any more */
@@ -29,7 +29,7 @@ struct start {
 };
 
 struct bs_threads *
-bs_threads_new(size_t stack_bytes, unsigned idle_max)
+bs_threads_new(size_t stack_bytes, unsigned idle_max, unsigned idle_ms)
 {
 	struct bs_threads *threads = calloc(1, sizeof(*threads));
 	pthread_condattr_t attr;
@@ -38,6 +38,7 @@ bs_threads_new(size_t stack_bytes, unsigned idle_max)
 		return NULL;
 	threads->stack_bytes = stack_bytes;
 	threads->idle_max = idle_max;
+	threads->idle_ms = idle_ms;
 	(void)pthread_mutex_init(&threads->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -64,7 +65,12 @@ wait_for_job(struct bs_threads *threads)
 	if (threads->ending || threads->idle >= threads->idle_max)
 		return NULL;
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += BS_THREADS_IDLE_S;
+	until.tv_sec += threads->idle_ms / 1000;
+	until.tv_nsec += threads->idle_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
 	threads->idle++;
 	while (threads->jobs == NULL && !threads->ending)
 		if (pthread_cond_timedwait(&threads->wanted, &threads->lock, &until) == ETIMEDOUT)

@@ -5,7 +5,7 @@
  * Any thread may call, but for _free(), which is the last call. What a function leaves on its stack stays there until the
  * stack is used again: secrets are wiped by whom they belong to, as ever.
  *
- *     threads = bs_threads_new(STACK_BYTES, IDLE_MAX);
+ *     threads = bs_threads_new(STACK_BYTES, IDLE_MAX, BS_THREADS_IDLE_MS);
  *     if (!bs_threads_run(threads, serve, client)) ...       // serve(client) has not been called and will not be
  *     bs_threads_free(threads);                              // does not wait for functions that run
  */
@@ -15,12 +15,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define BS_THREADS_IDLE_S 10 /* how long one waits for work */
+#define BS_THREADS_IDLE_MS 10000 /* a good idle_ms */
 
 struct bs_threads;
 
-/* idle_max: how many wait at most. NULL: out of memory. */
-struct bs_threads *bs_threads_new(size_t stack_bytes, unsigned idle_max);
+/* idle_max: how many wait at most; idle_ms: how long one waits. NULL: out of memory. */
+struct bs_threads *bs_threads_new(size_t stack_bytes, unsigned idle_max, unsigned idle_ms);
 /* False: no thread can be had. */
 bool bs_threads_run(struct bs_threads *threads, void (*function)(void *arg), void *arg);
 /* Ends those that wait; the others end with their function. NULL is legal. */

@@ -194,7 +194,7 @@ proxy_run(const struct proxyconf *conf, int listen_fd, int control_fd, pid_t par
 	char why[512] = "";
 	enum bs_err err;
 
-	p.threads = bs_threads_new(STACK, IDLE_MAX);
+	p.threads = bs_threads_new(STACK, IDLE_MAX, BS_THREADS_IDLE_MS);
 	if (p.threads == NULL || !prepare_end(&p))
 		return EXIT_TEMPORARY;
 	if (bs_crypto_init() != BS_OK)

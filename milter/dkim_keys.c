@@ -22,7 +22,7 @@ static struct {
 	struct place places[DKIM_KEYS_MAX];
 } keys = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* FNV-1a. Who makes keys that meet in one place costs himself and his like the memory, no more. */
+/* FNV-1a. Who makes a key that meets another domain's costs us the decoding of both, as if there was no memory. */
 static struct place *
 place_of(const uint8_t *der, size_t len)
 {
@@ -65,14 +65,20 @@ remember(const uint8_t *der, size_t len, EVP_PKEY *key)
 	EVP_PKEY_free(old);
 }
 
-/* In place of libcrypto's, for libopendkim, which gives all bytes of one key at once. */
+/*
+ * In place of libcrypto's, for libopendkim, which gives all bytes of one key at once, in memory. Whoever else in the process
+ * may call it with a BIO of another kind gets what libcrypto would give, unremembered.
+ */
 __attribute__((visibility("default"))) EVP_PKEY *
 d2i_PUBKEY_bio(BIO *bio, EVP_PKEY **out)
 {
 	const unsigned char *at = NULL, *der;
-	const long len = BIO_get_mem_data(bio, &at);
 	EVP_PKEY *key;
+	long len;
 
+	if (BIO_method_type(bio) != BIO_TYPE_MEM)
+		return ASN1_d2i_bio_of(EVP_PKEY, EVP_PKEY_new, d2i_PUBKEY, bio, out);
+	len = BIO_get_mem_data(bio, &at);
 	if (len <= 0)
 		return NULL;
 	if (len > DKIM_KEY_BYTES_MAX)

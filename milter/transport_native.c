@@ -504,7 +504,7 @@ native_listen(const struct transport_settings *settings, struct transport_engine
 	(void)pthread_mutex_init(&engine->lock, NULL);
 	(void)pthread_cond_init(&engine->left, NULL);
 	engine->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	engine->threads = bs_threads_new(STACK_SIZE, IDLE_MAX);
+	engine->threads = bs_threads_new(STACK_SIZE, IDLE_MAX, BS_THREADS_IDLE_MS);
 	err = engine->wake_fd < 0 || engine->threads == NULL ? BS_ERR_IO : transport_listen(settings, &engine->listen_fd);
 	if (err != BS_OK) {
 		if (engine->wake_fd >= 0)

@@ -4,7 +4,8 @@
  *   smtp_load PORT CONNECTIONS COUNT FOLDER RECIPIENT...
  *
  * FOLDER holds messages with CRLF whose first line is "X-Envelope: ADDR SENDER": the client's address (by XCLIENT) and the
- * envelope sender; that line is not sent. Recipients take turns. Prints "SENT REFUSED SECONDS".
+ * envelope sender; that line is not sent. ADDR "10.*": an address of 10/8 that is another one for each message sent.
+ * Recipients take turns. Prints "SENT REFUSED SECONDS".
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -35,6 +36,7 @@ static struct {
 	char **recipients;
 	unsigned n_recipients;
 	unsigned count;
+	unsigned first; /* client below 10/8 */
 	atomic_uint next, sent, refused;
 } load;
 
@@ -67,13 +69,17 @@ say(FILE *in, FILE *out, const char *text)
 }
 
 static bool
-deliver(FILE *in, FILE *out, const struct message *m, const char *recipient)
+deliver(FILE *in, FILE *out, const struct message *m, unsigned number, const char *recipient)
 {
-	char line[700];
+	char line[700], client[64];
 
 	if (reply(in) != 220 || say(in, out, "EHLO load.example\r\n") != 250)
 		return false;
-	(void)snprintf(line, sizeof(line), "XCLIENT ADDR=%s NAME=mx.%s HELO=mx.%s\r\n", m->client, strchr(m->sender, '@') + 1,
+	if (strcmp(m->client, "10.*") == 0)
+		(void)snprintf(client, sizeof(client), "10.%u.%u.%u", number >> 16 & 255, number >> 8 & 255, number & 255);
+	else
+		(void)snprintf(client, sizeof(client), "%s", m->client);
+	(void)snprintf(line, sizeof(line), "XCLIENT ADDR=%s NAME=mx.%s HELO=mx.%s\r\n", client, strchr(m->sender, '@') + 1,
 	    strchr(m->sender, '@') + 1);
 	if (say(in, out, line) != 220)
 		return false;
@@ -95,7 +101,7 @@ deliver(FILE *in, FILE *out, const struct message *m, const char *recipient)
 }
 
 static bool
-session(const struct message *m, const char *recipient)
+session(const struct message *m, unsigned number, const char *recipient)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 	FILE *in, *out;
@@ -107,7 +113,7 @@ session(const struct message *m, const char *recipient)
 	in = fdopen(fd, "r");
 	out = fdopen(dup(fd), "w");
 	if (in != NULL && out != NULL)
-		ok = deliver(in, out, m, recipient);
+		ok = deliver(in, out, m, number, recipient);
 	if (in != NULL)
 		(void)fclose(in);
 	if (out != NULL)
@@ -122,7 +128,7 @@ worker(void *arg)
 
 	(void)arg;
 	while ((i = atomic_fetch_add(&load.next, 1)) < load.count) {
-		if (session(&load.messages[i % load.n_messages], load.recipients[i % load.n_recipients]))
+		if (session(&load.messages[i % load.n_messages], load.first + i, load.recipients[i % load.n_recipients]))
 			atomic_fetch_add(&load.sent, 1);
 		else
 			atomic_fetch_add(&load.refused, 1);
@@ -181,6 +187,8 @@ main(int argc, char **argv)
 	load.server = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	load.count = (unsigned)atoi(argv[3]);
+	(void)clock_gettime(CLOCK_REALTIME, &a);
+	load.first = (unsigned)a.tv_nsec ^ (unsigned)a.tv_sec << 16;
 	read_folder(argv[4]);
 	load.recipients = argv + 5;
 	load.n_recipients = (unsigned)(argc - 5);

@@ -18,6 +18,7 @@
 #define STACK 65536
 #define CALLERS 4
 #define RUNS 2000
+#define LONG_MS 60000
 
 static atomic_uint calls[CALLERS * RUNS];
 static sem_t done, gate;
@@ -86,7 +87,7 @@ call_often(void *arg)
 static void
 test_each_function_runs_once(void **state)
 {
-	struct bs_threads *threads = bs_threads_new(STACK, 3);
+	struct bs_threads *threads = bs_threads_new(STACK, 3, LONG_MS);
 	pthread_t ids[CALLERS];
 	struct caller callers[CALLERS];
 
@@ -108,7 +109,7 @@ test_each_function_runs_once(void **state)
 static void
 test_a_thread_that_waits_is_taken(void **state)
 {
-	struct bs_threads *threads = bs_threads_new(STACK, 1);
+	struct bs_threads *threads = bs_threads_new(STACK, 1, LONG_MS);
 	pid_t id = 0;
 	unsigned same = 0;
 
@@ -130,7 +131,7 @@ test_a_thread_that_waits_is_taken(void **state)
 static void
 test_functions_outlive_the_end(void **state)
 {
-	struct bs_threads *threads = bs_threads_new(STACK, 8);
+	struct bs_threads *threads = bs_threads_new(STACK, 8, LONG_MS);
 	pid_t ids[5];
 
 	(void)state;
@@ -144,10 +145,32 @@ test_functions_outlive_the_end(void **state)
 	assert_int_equal(threads_settle(1), 1);
 }
 
+/* Work comes about when those who wait give up: none is lost, and in the end nobody waits. */
+static void
+test_who_waits_in_vain_ends(void **state)
+{
+	struct bs_threads *threads = bs_threads_new(STACK, 8, 2);
+	atomic_uint n = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 400; i++) {
+		assert_true(bs_threads_run(threads, count, &n));
+		assert_true(bs_threads_run(threads, count, &n));
+		wait_done(2);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 1500000 + i % 10 * 100000 }, NULL);
+	}
+	assert_int_equal(n, 800);
+	assert_int_equal(threads_settle(1), 1);
+	assert_true(bs_threads_run(threads, count, &n));
+	wait_done(1);
+	bs_threads_free(threads);
+	assert_int_equal(threads_settle(1), 1);
+}
+
 static void
 test_none_waits_where_none_may(void **state)
 {
-	struct bs_threads *threads = bs_threads_new(STACK, 0);
+	struct bs_threads *threads = bs_threads_new(STACK, 0, LONG_MS);
 	atomic_uint n = 0;
 
 	(void)state;
@@ -157,7 +180,7 @@ test_none_waits_where_none_may(void **state)
 	assert_int_equal(threads_settle(1), 1);
 	assert_int_equal(n, 10);
 	bs_threads_free(threads);
-	bs_threads_free(bs_threads_new(STACK, 4));
+	bs_threads_free(bs_threads_new(STACK, 4, LONG_MS));
 	bs_threads_free(NULL);
 }
 
@@ -168,6 +191,7 @@ main(void)
 		cmocka_unit_test(test_each_function_runs_once),
 		cmocka_unit_test(test_a_thread_that_waits_is_taken),
 		cmocka_unit_test(test_functions_outlive_the_end),
+		cmocka_unit_test(test_who_waits_in_vain_ends),
 		cmocka_unit_test(test_none_waits_where_none_may),
 	};
 

@@ -63,6 +63,7 @@ class Contender:
     """Postfix without a filter, and the base of all others."""
 
     title = "no filter"
+    takes_strangers = True
 
     def __init__(self, name, root, sink, witness):
         self.name, self.dir, self.sink, self.kept = name, root / name, sink, witness.port
@@ -219,7 +220,7 @@ class Rspamd(Contender):
 
     def check(self, mail, listed_refused):
         self.check_results(mail)
-        self.check_log(self.dir / "log/rspamd.log", r"(?s)\bL0\b.*\bL1\b.*\bL2\b")
+        self.check_log(self.dir / "log/rspamd.log", r"(?m)^(?=.*rspamd_task_write_log)(?=.*\bL0\b)(?=.*\bL1\b)(?=.*\bL2\b)")
 
     def settings(self):
         return {"smtpd_milters": f"unix:{self.dir}/run/rspamd.sock"}
@@ -227,6 +228,7 @@ class Rspamd(Contender):
 
 class Classic(Contender):
     title = "opendkim + policyd-spf + opendmarc + postgrey, block lists by Postfix"
+    takes_strangers = False  # postgrey puts them off
 
     def start_filter(self):
         d = self.dir

@@ -21,7 +21,8 @@ DOMAINS = [f"s{i}.example" for i in range(20)]
 LISTS = ["bl1.example", "bl2.example", "bl3.example"]
 LISTED = "192.0.2.250"
 MESSAGES = 60
-SIZES = {"4 KB": 4096, "50 KB": 51200}
+# name of a set of messages: (bytes of one, the client's address: of sixty, or, "10.*", another one for each message sent)
+SETS = {"4 KB": (4096, "192.0.2.{}"), "50 KB": (51200, "192.0.2.{}"), "4 KB, new clients": (4096, "10.*")}
 
 
 def wait_for(what, seconds=30):
@@ -45,12 +46,12 @@ def txt(text):
 
 
 def zone(public):
-    """Local data of unbound."""
-    key = "v=DKIM1; k=rsa; p=" + base64.b64encode(public).decode()
+    """Local data of unbound. public: of each domain."""
     records = []
     for n, d in enumerate(DOMAINS):
+        key = "v=DKIM1; k=rsa; p=" + base64.b64encode(public[d]).decode()
         records += [f"{d}. 300 IN MX 10 mx.{d}.", f"mx.{d}. 300 IN A 192.0.2.{n + 1}", f"{d}. 300 IN A 192.0.2.{n + 1}",
-                    f"{d}. 300 IN TXT {txt('v=spf1 ip4:192.0.2.0/24 -all')}", f"k1._domainkey.{d}. 300 IN TXT {txt(key)}",
+                    f"{d}. 300 IN TXT {txt('v=spf1 ip4:192.0.2.0/24 ip4:10.0.0.0/8 -all')}", f"k1._domainkey.{d}. 300 IN TXT {txt(key)}",
                     f"_dmarc.{d}. 300 IN TXT {txt(f'v=DMARC1; p=quarantine; rua=mailto:r@{d}')}"]
     for bl in LISTS:
         records += [f"{bl}. 300 IN SOA ns.{bl}. hostmaster.{bl}. 1 3600 600 86400 300", f"2.0.0.127.{bl}. 300 IN A 127.0.0.2",
@@ -62,7 +63,8 @@ class Dns:
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
-        self.private, public = make_key()
+        keys = {d: make_key() for d in DOMAINS}
+        self.private, public = ({d: pair[i] for d, pair in keys.items()} for i in (0, 1))
         zones = "".join(f'local-zone: "{z}." static\n' for z in [*DOMAINS, *LISTS, "2.0.192.in-addr.arpa"])
         local = "\n".join(zone(public))
         (folder / "unbound.conf").write_text(f"""server:
@@ -98,8 +100,8 @@ class Dns:
         self.proc.wait()
 
 
-def messages(folder, private, size):
-    """Signed messages of about size bytes, in a form that smtp_load reads."""
+def messages(folder, private, size, client):
+    """Signed messages of about size bytes, in a form that smtp_load reads. private: of each domain."""
     folder.mkdir()
     rng = random.Random(size)
     vocabulary = words.FREQUENT * 4 + words.STEMS
@@ -111,9 +113,9 @@ def messages(folder, private, size):
         head = (f"From: Sender {n} <u{n}@{d}>\r\nTo: Someone <u1@bench.example>\r\nSubject: Number {n} of these\r\n"
                 f"Date: Sat, 28 Nov 2026 10:00:{n % 60:02d} +0000\r\nMessage-ID: <m{n}.{size}@{d}>\r\nMIME-Version: 1.0\r\n"
                 "Content-Type: text/plain; charset=utf-8\r\n").encode()
-        signature = dkim.sign(head + b"\r\n" + body, b"k1", d.encode(), private, canonicalize=(b"relaxed", b"relaxed"),
+        signature = dkim.sign(head + b"\r\n" + body, b"k1", d.encode(), private[d], canonicalize=(b"relaxed", b"relaxed"),
                               include_headers=[b"from", b"to", b"subject", b"date", b"message-id"])
-        (folder / f"m{n}").write_bytes(f"X-Envelope: 192.0.2.{n % 200 + 1} u{n}@{d}\r\n".encode() + signature + head + b"\r\n" + body)
+        (folder / f"m{n}").write_bytes(f"X-Envelope: {client.format(n % 200 + 1)} u{n}@{d}\r\n".encode() + signature + head + b"\r\n" + body)
     return folder
 
 
