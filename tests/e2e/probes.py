@@ -101,10 +101,15 @@ def alarms(system, account):
     return [line for line in lines if "alarm" in line.lower() and account.address in line]
 
 
+AUTH_KEEPS_S = 0.6
+
+
 def keyd_noticed(system, account):
-    """Waits until deliveries are refused: for a second keyd may answer them with a record that it has verified."""
+    """Waits until deliveries are refused: for half a second keyd may answer them with a record that it has verified, and for
+    as long auth with what keyd answered."""
     with keyproto.Client(system.env["KEYD_RUN"] + "/delivery") as keyd:
         wait_for(lambda: keyd.call(keyproto.RECORD, keyproto.str16(account.address))[0] != keyproto.OK)
+    time.sleep(AUTH_KEEPS_S)
 
 
 def restart_keyd(system):

@@ -3,8 +3,6 @@
 Each storage is one system, with a sealed account, a plain one, and settings that are not the usual ones; what Dovecot says
 of both accounts' mail has to be the same, all the time.
 """
-import contextlib
-import imaplib
 import re
 import shutil
 
@@ -274,27 +272,16 @@ def test_lost_indexes(site, lost):
 
 
 def test_a_shared_folder(site):
-    """What a visitor puts into a folder is its owner's, sealed for him; the visitor can't read it, nor the owner's mail."""
+    """What a visitor puts into a folder is its owner's, sealed for him; the visitor can't open it."""
     (alice, _), (bob, _) = site.pair(), site.pair()
     fill(site, alice, 1)
     fill(site, bob, 1)
     shared = f"shared/{alice.local}"
     with site.system.imap(bob) as mail:
         mail.select()
-        for folder in (shared, f"{shared}/INBOX"):
-            with contextlib.suppress(imaplib.IMAP4.error, AssertionError):
-                mail.select(folder)
-                break
-        else:
-            pytest.fail("no shared folder")
-        assert mail.c.uid("FETCH", "1", "(BODY.PEEK[])")[0] == "NO"
-        mail.append(number(3), folder)
-        mail.select()
+        folder = next(f for f in (shared, f"{shared}/INBOX") if mail.c.append(f, None, None, number(3))[0] == "OK")
         mail.copy(1, folder)
-    with site.system.imap(bob) as mail:  # the process that wrote a mail can read it, none after it
-        mail.select(folder)
-        assert mail.uids() == [1, 2, 3]
-        assert [mail.c.uid("FETCH", n, "(BODY.PEEK[])")[0] for n in "123"] == ["NO"] * 3
+        assert mail.c.select(folder)[0] == "NO" and mail.c.status(folder, "(MESSAGES)")[0] == "NO"
     got = site.mails(alice)["INBOX"]
     assert [m[2] for m in got] == [m[2] for m in (got[0], *[(0, 0, number(n).split(b"\r\n\r\n", 1)[1]) for n in (3, 0)])]
     ids = {m.read()[12:28] for m in sealedfiles.in_files(site.files(alice))}

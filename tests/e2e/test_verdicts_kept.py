@@ -13,6 +13,7 @@ import pytest
 import chaos
 import inbound
 import messages
+import probes
 
 AUTHOR = "boss@strict.example"  # DMARC fails for all of it: nothing vouches for STRANGER
 STRANGER = "203.0.113.9"
@@ -50,7 +51,8 @@ def victims(system, part, who):
     """A daemon's worker has the newest id; 'all' is its supervisor, too."""
     if part == "lmtp":
         return chaos.lmtp_processes(min(system.pids("dovecot", "dovecot")))
-    return [max(system.pids(part))] if who == "worker" else system.pids(part)
+    there = probes.wait_for(lambda: system.pids(part))  # one that was just killed is on its way back
+    return [max(there)] if who == "worker" else there
 
 
 def hit(site, strike, senders):
