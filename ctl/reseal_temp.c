@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,20 +21,43 @@ struct told {
 	long nsec;
 };
 
+/* A number behind the character before, none if that is NUL. False: there is none, or it is too large. */
+static bool
+take_number(const char **at, char before, unsigned long long max, unsigned long long *out)
+{
+	char *end;
+
+	if (before != '\0' && *(*at)++ != before)
+		return false;
+	if (**at < '0' || **at > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(*at, &end, 10);
+	*at = end;
+	return errno == 0 && *out <= max;
+}
+
 static bool
 parse(const char *path, struct told *out)
 {
-	const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
-	unsigned serial;
-	int n = 0, end = 0;
+	const char *slash = strrchr(path, '/'), *at = slash == NULL ? path : slash + 1;
+	unsigned long long pid = 0, serial, sec = 0, nsec = 0;
+	bool ok;
 
 	*out = (struct told){ 0 };
-	if (!reseal_temp_is(name) || sscanf(name + PREFIX_LEN, "%d.%u%n", &out->pid, &serial, &n) != 2 || out->pid <= 0)
+	if (!reseal_temp_is(at))
 		return false;
-	name += PREFIX_LEN + (size_t)n;
-	out->exchange = *name != '\0';
-	return !out->exchange || (sscanf(name, ".%llu-%llu-%lld-%ld%n", &out->old_ino, &out->new_ino, &out->sec, &out->nsec, &end) == 4 &&
-	    name[end] == '\0');
+	at += PREFIX_LEN;
+	ok = take_number(&at, '\0', INT_MAX, &pid) && pid > 0 && take_number(&at, '.', UINT_MAX, &serial);
+	out->pid = (int)pid;
+	out->exchange = ok && *at != '\0';
+	if (!out->exchange)
+		return ok;
+	ok = take_number(&at, '.', ULLONG_MAX, &out->old_ino) && take_number(&at, '-', ULLONG_MAX, &out->new_ino) &&
+	    take_number(&at, '-', LLONG_MAX, &sec) && take_number(&at, '-', 999999999, &nsec);
+	out->sec = (long long)sec;
+	out->nsec = (long)nsec;
+	return ok && *at == '\0';
 }
 
 static bool
