@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "cond.h"
+#include "sock.h"
 
 struct job {
+	struct bs_threads *threads;
 	struct job *next;
 	void (*function)(void *arg);
 	void *arg;
@@ -22,17 +25,10 @@ struct bs_threads {
 	bool ending;
 };
 
-/* What a new thread begins with. */
-struct start {
-	struct bs_threads *threads;
-	struct job job;
-};
-
 struct bs_threads *
 bs_threads_new(size_t stack_bytes, unsigned idle_max, unsigned idle_ms)
 {
 	struct bs_threads *threads = calloc(1, sizeof(*threads));
-	pthread_condattr_t attr;
 
 	if (threads == NULL)
 		return NULL;
@@ -40,10 +36,7 @@ bs_threads_new(size_t stack_bytes, unsigned idle_max, unsigned idle_ms)
 	threads->idle_max = idle_max;
 	threads->idle_ms = idle_ms;
 	(void)pthread_mutex_init(&threads->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&threads->wanted, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	bs_cond_init(&threads->wanted);
 	return threads;
 }
 
@@ -59,21 +52,14 @@ free_all(struct bs_threads *threads)
 static struct job *
 wait_for_job(struct bs_threads *threads)
 {
-	struct timespec until;
+	int64_t until_ms = bs_now_ms() + threads->idle_ms;
 	struct job *job;
 
 	if (threads->ending || threads->idle >= threads->idle_max)
 		return NULL;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += threads->idle_ms / 1000;
-	until.tv_nsec += threads->idle_ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	threads->idle++;
 	while (threads->jobs == NULL && !threads->ending)
-		if (pthread_cond_timedwait(&threads->wanted, &threads->lock, &until) == ETIMEDOUT)
+		if (bs_cond_wait_until(&threads->wanted, &threads->lock, until_ms) == ETIMEDOUT)
 			break;
 	job = threads->jobs;
 	if (job != NULL)
@@ -83,39 +69,35 @@ wait_for_job(struct bs_threads *threads)
 	return job;
 }
 
-/* False: the thread ends. */
-static bool
-next_job(struct bs_threads *threads, struct job *job)
+/* NULL: the thread ends; threads may be gone. */
+static struct job *
+next_job(struct bs_threads *threads)
 {
-	struct job *found;
+	struct job *job;
 	bool last;
 
 	(void)pthread_mutex_lock(&threads->lock);
-	found = wait_for_job(threads);
-	if (found == NULL)
+	job = wait_for_job(threads);
+	if (job == NULL)
 		threads->count--;
 	last = threads->ending && threads->count == 0;
 	(void)pthread_mutex_unlock(&threads->lock);
-	if (found != NULL) {
-		*job = *found;
-		free(found);
-	} else if (last) {
+	if (last)
 		free_all(threads);
-	}
-	return found != NULL;
+	return job;
 }
 
 static void *
 work(void *arg)
 {
-	struct start *start = arg;
-	struct bs_threads *threads = start->threads;
-	struct job job = start->job;
+	struct job *job = arg;
+	struct bs_threads *threads = job->threads;
 
-	free(start);
-	do
-		job.function(job.arg);
-	while (next_job(threads, &job));
+	do {
+		job->function(job->arg);
+		free(job);
+		job = next_job(threads);
+	} while (job != NULL);
 	return NULL;
 }
 
@@ -134,29 +116,25 @@ bs_thread_start(size_t stack_bytes, void *(*function)(void *), void *arg)
 	return ok;
 }
 
+/* False: none can be had. In both: job's memory is the taker's. */
 static bool
-run_on_new(struct bs_threads *threads, const struct job *job)
+run_on_new(struct bs_threads *threads, struct job *job)
 {
-	struct start *start = malloc(sizeof(*start));
 	bool ok;
 
-	if (start == NULL)
-		return false;
-	*start = (struct start){ .threads = threads, .job = *job };
 	(void)pthread_mutex_lock(&threads->lock);
 	threads->count++;
 	(void)pthread_mutex_unlock(&threads->lock);
-	ok = bs_thread_start(threads->stack_bytes, work, start);
+	ok = bs_thread_start(threads->stack_bytes, work, job);
 	if (!ok) {
 		(void)pthread_mutex_lock(&threads->lock);
 		threads->count--;
 		(void)pthread_mutex_unlock(&threads->lock);
-		free(start);
 	}
 	return ok;
 }
 
-/* False: none waits. job's memory is the taker's. */
+/* False: none waits. */
 static bool
 run_on_idle(struct bs_threads *threads, struct job *job)
 {
@@ -179,16 +157,14 @@ bool
 bs_threads_run(struct bs_threads *threads, void (*function)(void *), void *arg)
 {
 	struct job *job = malloc(sizeof(*job));
-	bool ok;
 
 	if (job == NULL)
 		return false;
-	*job = (struct job){ .function = function, .arg = arg };
-	if (run_on_idle(threads, job))
+	*job = (struct job){ .threads = threads, .function = function, .arg = arg };
+	if (run_on_idle(threads, job) || run_on_new(threads, job))
 		return true;
-	ok = run_on_new(threads, job);
 	free(job);
-	return ok;
+	return false;
 }
 
 void

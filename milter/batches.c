@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cond.h"
 #include "log.h"
 #include "sock.h"
 
@@ -116,11 +117,10 @@ static void
 wait_for_more(struct batches *batches)
 {
 	int64_t until_ms = bs_now_ms() + BATCHES_MS;
-	struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000 };
 	int rc = 0;
 
 	while (!batches->stop && (batches->failed || batches->n < batches->kind->batch) && rc == 0)
-		rc = pthread_cond_timedwait(&batches->more, &batches->lock, &until);
+		rc = bs_cond_wait_until(&batches->more, &batches->lock, until_ms);
 }
 
 static void *
@@ -154,7 +154,6 @@ enum bs_err
 batches_new(struct pool *pool, const struct batches_kind *kind, int64_t keep_s, struct batches **out)
 {
 	struct batches *batches = calloc(1, sizeof(*batches) + kind->rows_max * kind->row_size);
-	pthread_condattr_t attr;
 
 	if (batches == NULL)
 		return BS_ERR_NOMEM;
@@ -162,10 +161,7 @@ batches_new(struct pool *pool, const struct batches_kind *kind, int64_t keep_s, 
 	batches->kind = kind;
 	batches->keep_s = keep_s;
 	pthread_mutex_init(&batches->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&batches->more, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&batches->more);
 	if (pthread_create(&batches->thread, NULL, thread_main, batches) != 0) {
 		destroy(batches);
 		return BS_ERR_NOMEM;

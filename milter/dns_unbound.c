@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <time.h>
 #include <unbound.h>
 #include <unistd.h>
 
 #include "cache.h"
+#include "cond.h"
 #include "dns_wire.h"
 #include "sock.h"
 
@@ -95,15 +95,11 @@ static struct dns_query *
 query_new(struct dns_unbound *resolver, const char *name, enum dns_type type, int64_t deadline_ms)
 {
 	struct dns_query *query = calloc(1, sizeof(*query));
-	pthread_condattr_t attr;
 	size_t len;
 
 	if (query == NULL)
 		return NULL;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&query->answered, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&query->answered);
 	query->resolver = resolver;
 	query->deadline_ms = deadline_ms;
 	len = (size_t)snprintf(query->key, sizeof(query->key), "%d %s", (int)type, name);
@@ -258,12 +254,10 @@ begin(struct dns *dns, const char *name, enum dns_type type, int64_t deadline_ms
 static bool
 await(struct dns_unbound *resolver, struct dns_query *query)
 {
-	struct timespec until = { .tv_sec = query->deadline_ms / 1000,
-		.tv_nsec = (query->deadline_ms % 1000) * 1000000 };
 	int rc = 0;
 
 	while (!query->done && rc == 0)
-		rc = pthread_cond_timedwait(&query->answered, &resolver->lock, &until);
+		rc = bs_cond_wait_until(&query->answered, &resolver->lock, query->deadline_ms);
 	return query->done;
 }
 

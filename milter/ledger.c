@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cond.h"
 #include "ledger_rules.h"
 #include "log.h"
 #include "pool.h"
@@ -65,7 +66,6 @@ struct ledger *
 ledger_new(struct pool *pool, const uint8_t key[BS_KEY_LEN])
 {
 	struct ledger *ledger = calloc(1, sizeof(*ledger));
-	pthread_condattr_t attr;
 
 	if (ledger == NULL)
 		return NULL;
@@ -73,10 +73,7 @@ ledger_new(struct pool *pool, const uint8_t key[BS_KEY_LEN])
 	ledger->key = key;
 	ledger->last = &ledger->first;
 	pthread_mutex_init(&ledger->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ledger->done, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&ledger->done);
 	return ledger;
 }
 
@@ -405,11 +402,10 @@ enqueue(struct ledger *ledger, struct question *question, bool *start)
 static enum bs_err
 await(struct ledger *ledger, const struct question *question, int64_t deadline_ms)
 {
-	struct timespec until = { .tv_sec = deadline_ms / 1000, .tv_nsec = (deadline_ms % 1000) * 1000000 };
 	int rc = 0;
 
 	while (!question->done && rc == 0)
-		rc = pthread_cond_timedwait(&ledger->done, &ledger->lock, &until);
+		rc = bs_cond_wait_until(&ledger->done, &ledger->lock, deadline_ms);
 	return question->done ? question->err : BS_ERR_TIMEOUT;
 }
 

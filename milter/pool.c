@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cond.h"
 #include "log.h"
 #include "sock.h"
 
@@ -161,14 +162,9 @@ thread_main(void *arg)
 static void
 init_locks(struct pool *pool)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->work, &attr);
-	pthread_cond_init(&pool->done, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&pool->work);
+	bs_cond_init(&pool->done);
 }
 
 enum bs_err
@@ -281,14 +277,13 @@ out:
 enum bs_err
 pool_wait(struct pool *pool, struct pool_job *job)
 {
-	struct timespec until = { .tv_sec = job->deadline_ms / 1000, .tv_nsec = (job->deadline_ms % 1000) * 1000000 };
 	enum bs_err err = BS_ERR_TIMEOUT;
 	bool done;
 	int rc = 0;
 
 	pthread_mutex_lock(&pool->lock);
 	while (!job->done && rc == 0)
-		rc = pthread_cond_timedwait(&pool->done, &pool->lock, &until);
+		rc = bs_cond_wait_until(&pool->done, &pool->lock, job->deadline_ms);
 	done = job->done;
 	if (done)
 		err = job->err;

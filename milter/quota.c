@@ -13,6 +13,7 @@
 
 #include "address.h"
 #include "cache.h"
+#include "cond.h"
 #include "log.h"
 #include "sock.h"
 #include "transport_listen.h"
@@ -57,7 +58,6 @@ struct quota *
 quota_new(const struct quota_settings *settings)
 {
 	struct quota *quota = calloc(1, sizeof(*quota));
-	pthread_condattr_t attr;
 
 	if (quota == NULL)
 		return NULL;
@@ -68,10 +68,7 @@ quota_new(const struct quota_settings *settings)
 		return NULL;
 	}
 	pthread_mutex_init(&quota->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&quota->given_back, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&quota->given_back);
 	return quota;
 }
 
@@ -148,13 +145,12 @@ quota_read_answer(const char *text, struct quota_answer *out)
 static enum bs_err
 take_connection(struct quota *quota, int64_t deadline_ms, int *fd)
 {
-	struct timespec until = { .tv_sec = deadline_ms / 1000, .tv_nsec = (deadline_ms % 1000) * 1000000 };
 	enum bs_err err = BS_OK;
 	int rc = 0;
 
 	pthread_mutex_lock(&quota->lock);
 	while (quota->n_busy == CONNECTIONS && rc == 0)
-		rc = pthread_cond_timedwait(&quota->given_back, &quota->lock, &until);
+		rc = bs_cond_wait_until(&quota->given_back, &quota->lock, deadline_ms);
 	if (quota->n_busy == CONNECTIONS)
 		err = BS_ERR_TIMEOUT;
 	else if (bs_now_ms() < quota->down_until_ms)

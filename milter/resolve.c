@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cond.h"
 #include "expand.h"
 #include "log.h"
 #include "policies.h"
@@ -82,17 +83,13 @@ struct resolver *
 resolver_new(struct pool *pool, const struct resolver_settings *settings)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
-	pthread_condattr_t attr;
 
 	if (resolver == NULL)
 		return NULL;
 	resolver->pool = pool;
 	resolver->settings = *settings;
 	pthread_mutex_init(&resolver->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&resolver->landed, &attr);
-	pthread_condattr_destroy(&attr);
+	bs_cond_init(&resolver->landed);
 	resolver->known = cache_new(settings->entries_max, ref_cb, unref_cb);
 	resolver->unknown = cache_new(settings->entries_max, ref_cb, unref_cb);
 	resolver->policies = policies_new();
@@ -160,13 +157,12 @@ take_off(struct look *look)
 {
 	struct resolver *resolver = look->resolver;
 	int64_t deadline_ms = look->job.deadline_ms;
-	struct timespec until = { .tv_sec = deadline_ms / 1000, .tv_nsec = (deadline_ms % 1000) * 1000000 };
 	enum bs_err err = BS_OK;
 	int rc = 0;
 
 	pthread_mutex_lock(&resolver->lock);
 	while (is_in_flight(resolver, look->key) && rc == 0)
-		rc = pthread_cond_timedwait(&resolver->landed, &resolver->lock, &until);
+		rc = bs_cond_wait_until(&resolver->landed, &resolver->lock, deadline_ms);
 	if (is_in_flight(resolver, look->key)) {
 		err = BS_ERR_TIMEOUT;
 	} else {

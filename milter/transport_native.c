@@ -3,6 +3,7 @@
  * life for messages that take long, and ends all. A socket blocks, and the kernel keeps its deadlines (SO_RCVTIMEO,
  * SO_SNDTIMEO): a packet costs one recv(2) or less, an answer one send(2).
  */
+#include "cond.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -478,13 +479,9 @@ wait_for_all(struct transport_engine *engine, int64_t ms)
 	bool empty = false;
 
 	while (!empty && bs_now_ms() < deadline) {
-		struct timespec until;
-
-		(void)clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += PROGRESS_MS / 1000;
 		pthread_mutex_lock(&engine->lock);
 		if (engine->count > 0)
-			(void)pthread_cond_timedwait(&engine->left, &engine->lock, &until);
+			(void)bs_cond_wait_until(&engine->left, &engine->lock, bs_now_ms() + PROGRESS_MS);
 		empty = engine->count == 0;
 		pthread_mutex_unlock(&engine->lock);
 		give_signs(engine);
@@ -502,7 +499,7 @@ native_listen(const struct transport_settings *settings, struct transport_engine
 		return BS_ERR_NOMEM;
 	engine->settings = settings;
 	(void)pthread_mutex_init(&engine->lock, NULL);
-	(void)pthread_cond_init(&engine->left, NULL);
+	bs_cond_init(&engine->left);
 	engine->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	engine->threads = bs_threads_new(STACK_SIZE, IDLE_MAX, BS_THREADS_IDLE_MS);
 	err = engine->wake_fd < 0 || engine->threads == NULL ? BS_ERR_IO : transport_listen(settings, &engine->listen_fd);
