@@ -282,10 +282,8 @@ bs_sql_rollback(struct bs_sql *db)
 		drop_connection(db);
 }
 
-/* --- migrations --- */
-
-static enum bs_err
-take_int(void *ctx, const struct bs_sql_col *cols, size_t n)
+enum bs_err
+bs_sql_take_int(void *ctx, const struct bs_sql_col *cols, size_t n)
 {
 	if (n != 1)
 		return BS_ERR_INTERNAL;
@@ -293,13 +291,15 @@ take_int(void *ctx, const struct bs_sql_col *cols, size_t n)
 	return BS_OK;
 }
 
+/* --- migrations --- */
+
 /* 0: no schema yet. */
 static enum bs_err
 schema_number(struct bs_sql *db, int64_t *out)
 {
 	struct bs_sql_outcome outcome;
 	int64_t number = 0;
-	enum bs_err err = run(db, "SELECT MAX(number) FROM schema_version", NULL, 0, take_int, &number, &outcome);
+	enum bs_err err = run(db, "SELECT MAX(number) FROM schema_version", NULL, 0, bs_sql_take_int, &number, &outcome);
 
 	if (err != BS_OK && !outcome.no_table)
 		return err;

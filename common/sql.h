@@ -62,6 +62,8 @@ void bs_sql_keep_errmsg(const struct bs_sql *db);
 /* Runs one statement; row may be NULL, and must not use db. At most 16 parameters and 16 columns. */
 enum bs_err bs_sql_run(struct bs_sql *db, const char *sql, const struct bs_sql_arg *args, size_t n, bs_sql_row_fn row,
     void *ctx) BS_MUST_USE;
+/* bs_sql_row_fn of one number: ctx is its int64_t *. BS_ERR_INTERNAL: more than one column. */
+enum bs_err bs_sql_take_int(void *ctx, const struct bs_sql_col *cols, size_t n) BS_MUST_USE;
 /* Rows that the last INSERT, UPDATE or DELETE changed. */
 uint64_t bs_sql_changes(const struct bs_sql *db);
 enum bs_err bs_sql_begin(struct bs_sql *db) BS_MUST_USE;

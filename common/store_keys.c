@@ -36,15 +36,6 @@ take_row(void *ctx, const struct bs_sql_col *cols, size_t n)
 	return BS_OK;
 }
 
-static enum bs_err
-take_int(void *ctx, const struct bs_sql_col *cols, size_t n)
-{
-	if (n != 1)
-		return BS_ERR_INTERNAL;
-	*(int64_t *)ctx = cols[0].i;
-	return BS_OK;
-}
-
 enum bs_err
 bs_store_keys_open(const char *url, const char *password_file, int timeout_ms, struct bs_store_keys **out)
 {
@@ -120,7 +111,7 @@ insert_next(struct bs_store_keys *store, const char *account, uint64_t generatio
 	};
 	int64_t newest = 0;
 	enum bs_err err =
-	    bs_sql_run(store->db, "SELECT MAX(generation) FROM keysets WHERE account = ?", args, 1, take_int, &newest);
+	    bs_sql_run(store->db, "SELECT MAX(generation) FROM keysets WHERE account = ?", args, 1, bs_sql_take_int, &newest);
 
 	if (err == BS_OK && (gap ? generation <= (uint64_t)newest : generation != (uint64_t)newest + 1))
 		err = BS_ERR_CONFLICT;
@@ -195,7 +186,7 @@ bs_store_keys_prune(struct bs_store_keys *store, const char *account, uint64_t k
 	};
 	int64_t newest = 0;
 	enum bs_err err =
-	    bs_sql_run(store->db, "SELECT MAX(generation) FROM keysets WHERE account = ?", args, 1, take_int, &newest);
+	    bs_sql_run(store->db, "SELECT MAX(generation) FROM keysets WHERE account = ?", args, 1, bs_sql_take_int, &newest);
 
 	if (err == BS_OK && args[1].i > newest) /* the newest stays, whatever the caller believes */
 		args[1].i = newest;
@@ -220,7 +211,7 @@ bs_store_keys_count(struct bs_store_keys *store, uint64_t *accounts)
 {
 	int64_t count = 0;
 	enum bs_err err =
-	    bs_sql_run(store->db, "SELECT COUNT(DISTINCT account) FROM keysets", NULL, 0, take_int, &count);
+	    bs_sql_run(store->db, "SELECT COUNT(DISTINCT account) FROM keysets", NULL, 0, bs_sql_take_int, &count);
 
 	if (err == BS_OK)
 		*accounts = (uint64_t)count;

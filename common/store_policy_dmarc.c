@@ -43,15 +43,6 @@ struct room {
 	int64_t full_day;
 };
 
-static enum bs_err
-take_count(void *ctx, const struct bs_sql_col *cols, size_t n)
-{
-	if (n != 1)
-		return BS_ERR_INTERNAL;
-	*(int64_t *)ctx = cols[0].i;
-	return BS_OK;
-}
-
 /* *left: whether a new row of that day may come. */
 static enum bs_err
 look_for_room(struct bs_store_policy *store, struct room *room, int64_t day, bool *left)
@@ -60,7 +51,7 @@ look_for_room(struct bs_store_policy *store, struct room *room, int64_t day, boo
 	enum bs_err err = BS_OK;
 
 	if (room->max > 0 && room->day != day)
-		err = bs_store_policy_run(store, "SELECT COUNT(*) FROM dmarc_results WHERE day = ?", args, 1, take_count, &room->rows);
+		err = bs_store_policy_run(store, "SELECT COUNT(*) FROM dmarc_results WHERE day = ?", args, 1, bs_sql_take_int, &room->rows);
 	if (err != BS_OK)
 		return err;
 	room->day = day;
