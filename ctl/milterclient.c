@@ -54,14 +54,15 @@ milterclient_send(struct milterclient *client, const void *data, size_t len)
 enum bs_err
 milterclient_say(struct milterclient *client, json_t *take)
 {
-	char *text = take != NULL ? json_dumps(take, JSON_COMPACT) : NULL, *line = NULL;
-	int len = text != NULL ? asprintf(&line, "%s\n", text) : -1;
-	enum bs_err err = len > 0 ? milterclient_send(client, line, (size_t)len) : BS_ERR_NOMEM;
+	char *line = take != NULL ? json_dumps(take, JSON_COMPACT) : NULL;
+	size_t len = line != NULL ? strlen(line) : 0;
+	enum bs_err err = BS_ERR_NOMEM;
 
-	if (len < 0)
-		line = NULL;
+	if (line != NULL) {
+		line[len] = '\n';
+		err = milterclient_send(client, line, len + 1);
+	}
 	free(line);
-	free(text);
 	json_decref(take);
 	return err;
 }

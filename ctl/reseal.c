@@ -14,6 +14,7 @@
 #include "key.h"
 #include "owner.h"
 #include "password.h"
+#include "progress.h"
 #include "reseal_file.h"
 #include "sock.h"
 #include "verbs.h"
@@ -21,7 +22,6 @@
 
 #define SERVICE "reseal"
 #define PASSES 3 /* over what others renamed under our hands */
-#define PROGRESS_EVERY_MS 250
 #define INDEX_CACHE "dovecot.index.cache"
 #define CACHES_TEXT "index caches (" INDEX_CACHE ") may hold keys of these messages for the old key to open: end the account's sessions and remove " \
 	"them, Dovecot makes them anew"
@@ -46,39 +46,24 @@ struct run {
 	struct counts counts;
 	enum bs_err fatal; /* what ended it */
 	int error;         /* errno of fatal */
-	bool json, quiet, progress;
-	int64_t shown_ms;
+	bool json, quiet;
+	struct ctl_progress progress;
 	unsigned serial;   /* of temporary names */
 };
 
 /* --- what is said --- */
 
 static void
-clear_progress(const struct run *run)
-{
-	if (run->progress)
-		fprintf(stderr, "\r\033[K");
-}
-
-static void
 show_progress(struct run *run)
 {
-	int64_t now = bs_now_ms();
-
-	if (!run->progress || now - run->shown_ms < PROGRESS_EVERY_MS)
-		return;
-	run->shown_ms = now;
-	fprintf(stderr, "\r%lld messages sealed anew, %lld needed nothing", (long long)run->counts.moved, (long long)run->counts.current);
-	fflush(stderr);
+	if (ctl_progress_begin(&run->progress))
+		fprintf(stderr, "%lld messages sealed anew, %lld needed nothing", (long long)run->counts.moved, (long long)run->counts.current);
 }
 
 static void
 complain(const struct run *run, const char *path, const char *text)
 {
-	clear_progress(run);
-	fprintf(stderr, "basaltctl: ");
-	ctl_print_path(stderr, path);
-	fprintf(stderr, ": %s\n", text);
+	ctl_progress_complain(&run->progress, path, text);
 }
 
 /* --- one file --- */
@@ -112,13 +97,19 @@ temp_path(struct run *run, const char *path, const char *name, char *out, size_t
 	return n > 0 && (size_t)n < size;
 }
 
+/* Of RENAME_EXCHANGE. */
+static bool
+can_not_exchange(enum bs_err err, int error)
+{
+	return err == BS_ERR_IO && (error == EINVAL || error == ENOSYS || error == EOPNOTSUPP);
+}
+
 static bool
 is_fatal(const struct run *run, enum bs_err err)
 {
-	bool no_exchange = err == BS_ERR_IO && (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP);
 	bool no_room = err == BS_ERR_IO && (errno == ENOSPC || errno == EDQUOT || errno == EROFS);
 
-	return bs_keyclient_is_dead(run->reseal.session) || no_exchange || no_room || err == BS_ERR_NOMEM || err == BS_ERR_BUSY ||
+	return bs_keyclient_is_dead(run->reseal.session) || can_not_exchange(err, errno) || no_room || err == BS_ERR_NOMEM || err == BS_ERR_BUSY ||
 	    err == BS_ERR_INTERNAL;
 }
 
@@ -154,7 +145,7 @@ count(struct run *run, const char *path, enum bs_err err, enum reseal_done done)
 static void
 take_file(struct run *run, const char *path, const char *name)
 {
-	char temp[4096];
+	char temp[RESEAL_TEMP_PATH_MAX];
 	enum reseal_done done = RESEAL_NOTHING;
 	enum bs_err err;
 
@@ -177,15 +168,6 @@ clean(struct run *run, const char *path)
 		return;
 	run->counts.errors++;
 	complain(run, path, STRANDED_TEXT);
-}
-
-static bool
-on_enter(void *ctx, const char *path, const char *name)
-{
-	(void)ctx;
-	(void)path;
-	(void)name;
-	return true;
 }
 
 static bool
@@ -220,7 +202,7 @@ on_failed(void *ctx, const char *path, int error)
 static int
 walk(struct run *run, char **roots, size_t n)
 {
-	struct ctl_walk_ops ops = { .ctx = run, .enter = on_enter, .file = on_file, .failed = on_failed };
+	struct ctl_walk_ops ops = { .ctx = run, .file = on_file, .failed = on_failed };
 
 	for (unsigned i = 0; i < PASSES && (i == 0 || run->counts.changed > 0); i++) {
 		json_int_t before = run->counts.moved;
@@ -235,7 +217,7 @@ walk(struct run *run, char **roots, size_t n)
 		if (err != BS_OK)
 			return ctl_fail(err, "walking the tree: %s", bs_err_text(err));
 	}
-	clear_progress(run);
+	ctl_progress_clear(&run->progress);
 	return CTL_OK;
 }
 
@@ -305,7 +287,7 @@ fail_early(const struct run *run)
 {
 	if (bs_keyclient_is_dead(run->reseal.session))
 		return ctl_fail(BS_ERR_UNAVAIL, "the session with basalt-keyd ended: the same command goes on where this one stopped");
-	if (run->fatal == BS_ERR_IO && (run->error == EINVAL || run->error == ENOSYS || run->error == EOPNOTSUPP))
+	if (can_not_exchange(run->fatal, run->error))
 		return ctl_fail(BS_ERR_ARG, "this file system can't exchange two files (NFS can't): run it where the disk is");
 	return ctl_fail(run->fatal, "stopped: %s", run->fatal == BS_ERR_IO ? strerror(run->error) : bs_err_text(run->fatal));
 }
@@ -355,7 +337,7 @@ key_reseal(struct ctl *ctl)
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
 		.serial = (unsigned)bs_now_ms(), /* a killed run may have had our number: in a container each has the same */
-		.progress = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)),
+		.progress = ctl_progress_init(given),
 	};
 	char address[BS_ADDRESS_MAX + 1], home[4096], *roots[] = { home };
 	size_t n = (size_t)ctl->args.n - 1;

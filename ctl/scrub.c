@@ -8,13 +8,13 @@
 
 #include "background.h"
 #include "ctl.h"
+#include "progress.h"
 #include "scrub_state.h"
 #include "sealed.h"
 #include "sock.h"
 #include "verbs.h"
 #include "walk.h"
 
-#define PROGRESS_EVERY_MS 250
 #define SAVE_EVERY_MS 2000
 #define RETRIES 3 /* of an mdbox file that may be being appended to */
 #define RETRY_AFTER_US 200000
@@ -26,10 +26,9 @@ struct scrub {
 	int rc;                 /* of writing it */
 	bool json;
 	bool quiet;
-	bool progress;
+	struct ctl_progress progress;
 	double before_s; /* what earlier runs took */
 	int64_t start_ms;
-	int64_t shown_ms;
 	int64_t saved_ms;
 };
 
@@ -44,23 +43,11 @@ struct file {
 };
 
 static void
-clear_progress(const struct scrub *s)
-{
-	if (s->progress)
-		fprintf(stderr, "\r\033[K");
-}
-
-static void
 show_progress(struct scrub *s)
 {
-	int64_t now = bs_now_ms();
-
-	if (!s->progress || now - s->shown_ms < PROGRESS_EVERY_MS)
-		return;
-	s->shown_ms = now;
-	fprintf(stderr, "\r%lld files, %.1f MB, %lld damaged", (long long)s->state.counts.files, (double)s->state.counts.bytes / 1e6,
-	    (long long)s->state.counts.damaged);
-	fflush(stderr);
+	if (ctl_progress_begin(&s->progress))
+		fprintf(stderr, "%lld files, %.1f MB, %lld damaged", (long long)s->state.counts.files, (double)s->state.counts.bytes / 1e6,
+		    (long long)s->state.counts.damaged);
 }
 
 static void
@@ -68,12 +55,8 @@ add_error(struct scrub *s, const char *path, const char *text)
 {
 	s->state.counts.errors++;
 	scrub_state_list(s->state.errors, json_pack("{s:o, s:s}", "path", ctl_json_path(path), "error", text));
-	if (s->json)
-		return;
-	clear_progress(s);
-	fprintf(stderr, "basaltctl: ");
-	ctl_print_path(stderr, path);
-	fprintf(stderr, ": %s\n", text);
+	if (!s->json)
+		ctl_progress_complain(&s->progress, path, text);
 }
 
 static void
@@ -129,7 +112,7 @@ take_file(struct scrub *s, const struct file *file)
 	if (s->json)
 		return;
 	json_array_foreach(file->damaged, i, row) {
-		clear_progress(s);
+		ctl_progress_clear(&s->progress);
 		ctl_print_path(stdout, file->path);
 		printf(": message at offset %lld: %s\n", (long long)json_integer_value(json_object_get(row, "offset")),
 		    json_string_value(json_object_get(row, "reason")));
@@ -263,7 +246,7 @@ walk(struct scrub *s)
 	enum bs_err err = ctl_walk(s->state.paths, s->state.n, s->state.root, after, &ops);
 
 	free(after);
-	clear_progress(s);
+	ctl_progress_clear(&s->progress);
 	if (s->rc != CTL_OK)
 		return s->rc;
 	if (err != BS_OK && err != BS_ERR_BUSY)
@@ -322,7 +305,7 @@ scrub_run(struct ctl *ctl)
 		.state_file = ctl_arg(&ctl->args, CTL_STATE),
 		.json = (given & CTL_JSON) != 0,
 		.quiet = (given & CTL_QUIET) != 0,
-		.progress = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)),
+		.progress = ctl_progress_init(given),
 	};
 	int rc = CTL_OK;
 

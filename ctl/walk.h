@@ -21,7 +21,7 @@
 
 struct ctl_walk_ops {
 	void *ctx;
-	/* Whether to go into this folder; name is the last part of path. */
+	/* Whether to go into this folder; name is the last part of path. NULL: into all. */
 	bool (*enter)(void *ctx, const char *path, const char *name);
 	/* False ends the walk. root is the number of the path that led here. */
 	bool (*file)(void *ctx, size_t root, const char *path, const char *name);
