@@ -54,6 +54,8 @@ remember(const uint8_t *der, size_t len, EVP_PKEY *key)
 	struct place *place = place_of(der, len);
 	EVP_PKEY *old = NULL;
 
+	if (len > sizeof(place->der))
+		return;
 	(void)pthread_mutex_lock(&keys.lock);
 	if (EVP_PKEY_up_ref(key) == 1) {
 		old = place->key;
@@ -81,8 +83,6 @@ d2i_PUBKEY_bio(BIO *bio, EVP_PKEY **out)
 	len = BIO_get_mem_data(bio, &at);
 	if (len <= 0)
 		return NULL;
-	if (len > DKIM_KEY_BYTES_MAX)
-		return d2i_PUBKEY(out, &at, len);
 	der = at;
 	key = recall(der, (size_t)len);
 	if (key == NULL) {
