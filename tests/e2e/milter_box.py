@@ -208,10 +208,11 @@ class MilterBox:
         found = re.findall(r"info: message (\{.*\})$", self.log.read_text(), re.M)
         return [json.loads(m) for m in found]
 
-    def message(self, **wanted):
-        """The newest message line that has these values; waits for it."""
+    def message(self, to=None, **wanted):
+        """The newest message line that has these values, and this recipient; waits for it."""
         def newest():
-            fits = [m for m in self.messages() if all(m.get(k) == v for k, v in wanted.items())]
+            fits = [m for m in self.messages() if all(m.get(k) == v for k, v in wanted.items())
+                    and (to is None or any(r.get("to") == to for r in m["rcpt"]))]
             return fits[-1:]
         return wait_for(newest, 5)[0]
 

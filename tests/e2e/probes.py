@@ -101,7 +101,9 @@ def alarms(system, account):
     return [line for line in lines if "alarm" in line.lower() and account.address in line]
 
 
+# Of a sealed account's record deliveries hear from memory: for half a second of auth's, and before that as long of keyd's.
 AUTH_KEEPS_S = 0.6
+RECORD_KEPT_S = 1.1
 
 
 def keyd_noticed(system, account):

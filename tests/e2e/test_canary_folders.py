@@ -36,16 +36,19 @@ FOLDERS = {"sdbox": "mail", "maildir": "Maildir"}
 LISTING = "(FLAGS ENVELOPE BODYSTRUCTURE PREVIEW RFC822.SIZE BODY.PEEK[HEADER.FIELDS (SUBJECT FROM MESSAGE-ID REFERENCES)])"
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
-def system(request, tmp_path_factory, pool):
-    more = tmp_path_factory.mktemp("folders") / "more.conf"
+def folders_of_others(storage, more, conf=""):
+    """A running system with the acl plugin and folders of others, shared and virtual. more: a file to be written; conf: what else it says."""
     more.write_text("")
-    system = systems.System([*systems.CHEAP_KDF, "--plugins", "basalt acl virtual", "--set", f"dovecot.include={more}"],
-                            storage=request.param)
-    more.write_text(CONF.format(kind=request.param, root=system.path("mail"), folder=FOLDERS[request.param]))
+    system = systems.System([*systems.CHEAP_KDF, "--plugins", "basalt acl virtual", "--set", f"dovecot.include={more}"], storage=storage)
+    more.write_text(CONF.format(kind=storage, root=system.path("mail"), folder=FOLDERS[storage]) + conf)
     yield system.start()
     reports = system.remove()
     assert not reports, reports
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def system(request, tmp_path_factory, pool):
+    yield from folders_of_others(request.param, tmp_path_factory.mktemp("folders") / "more.conf")
 
 
 def told(mail, *command):

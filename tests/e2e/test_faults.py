@@ -16,7 +16,6 @@ import probes
 import systems
 
 MAIL_ROOT_SIZE = "12m"
-RECORD_KEPT_S = 1.1  # keyd gives deliveries a record from memory for a second
 
 
 class Small(systems.System):
@@ -156,7 +155,7 @@ def test_keyd_away(old_session, system, alice, bob, fault):
     mail, plain = system.imap(alice), system.imap(bob)
     mail.select(), plain.select()
     with fault(system):
-        time.sleep(0.6)  # what auth remembers of a keyd that only hangs, not a wait for something
+        time.sleep(probes.AUTH_KEEPS_S)  # of a keyd that only hangs
         start = time.monotonic()
         assert system.send(probes.STRANGER, [alice.address, bob.address], queued) == {}
         code, status, imap, pop3 = at_once(
@@ -222,7 +221,7 @@ def test_mariadb_hangs_when_mail_is_queued(system, alice):
         c.ehlo()
         assert c.mail(probes.STRANGER)[0] == 250 and c.rcpt(alice.address)[0] == 250
         with stopped([databases.mariadb_pid(system)]):
-            time.sleep(RECORD_KEPT_S)
+            time.sleep(probes.RECORD_KEPT_S)
             code = c.data(sent)[0]
             time.sleep(3)
             assert probes.sealed_only(system, alice) == 1

@@ -196,7 +196,7 @@ def test_results_in_log_and_header(site, sender, outcome):
     to = site.account(spf="header")
     tag = sender.split("@")[-1].split(".")[0] or "null"
     assert site.send(to, sender, tag=tag)[0] == 250
-    found, _ = site.finding("spf", outcome="accepted", **{"from": sender})
+    found, _ = site.finding("spf", to=to, outcome="accepted", **{"from": sender})
     assert found["outcome"] == outcome, found
     want = {"pass": "pass", "hard": "fail", "soft": "softfail", "neutral": "neutral", "broken": "permerror"}.get(tag, "none")
     head = site.postfix.sink.mail_with(f"<{tag}@example.net>")[1].split(b"\r\n\r\n")[0]
@@ -215,7 +215,7 @@ def test_every_action_and_softfail_labels_at_the_most(site, action, hard, soft):
             assert code == (550 if want == "reject" else 250)
             if code == 250:
                 assert c.data(MAIL.replace(b"%s", b"action"))[0] == 250
-        _, account = site.finding("spf", **{"from": sender})
+        _, account = site.finding("spf", to=to, **{"from": sender})
         assert (account and account["verdict"]) == want, account
 
 
@@ -231,7 +231,7 @@ def test_a_helo_that_fails_counts_unless_the_sender_passes(site):
 def test_trusted_networks_are_not_asked_about(site):
     to = site.account(spf="reject", dnsbl="reject", dnsbl__score=1)
     assert site.rcpt(to, "a@hard.example", client="127.0.0.9")[0] == 250
-    found, _ = site.finding("spf", client="127.0.0.9")
+    found, _ = site.finding("spf", to=to, client="127.0.0.9")
     assert found is None
 
 

@@ -18,7 +18,6 @@ KEY_ID = slice(44, 60)
 ITEMS = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
 LISTING = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
 ONE = ("--password-stdin",)
-RECENT_S = 1.1  # a record is a second old at most: from then on mail is sealed to the new key
 
 
 @pytest.fixture(scope="module", params=["sdbox", "maildir"])
@@ -40,7 +39,7 @@ def alice(system):
         for uid in (1, 3):
             mail.copy(uid, "elsewhere")  # a link
     rotate(system, account)
-    time.sleep(RECENT_S)
+    time.sleep(probes.RECORD_KEPT_S)  # from then on mail is sealed to the new key
     account.sent.append(probes.marked("to the new key"))
     assert probes.lmtp(system, account, account.sent[-1]) == 250
     return account

@@ -3,7 +3,7 @@ import pytest
 
 import probes
 import systems
-from test_canary_folders import CONF, FOLDERS, seal
+from test_canary_folders import FOLDERS, folders_of_others, seal
 
 IMAP_ACL = "protocol imap {\n  mail_plugins = $mail_plugins imap_acl\n}\n"
 WAY_OUT = "a shared mailbox with members can"
@@ -12,14 +12,7 @@ RIGHTS = ("lookup", "read", "write", "insert", "post")
 
 @pytest.fixture(scope="module", params=FOLDERS)
 def system(request, tmp_path_factory, pool):
-    more = tmp_path_factory.mktemp("sharing") / "more.conf"
-    more.write_text("")
-    system = systems.System([*systems.CHEAP_KDF, "--plugins", "basalt acl virtual", "--set", f"dovecot.include={more}"],
-                            storage=request.param)
-    more.write_text(CONF.format(kind=request.param, root=system.path("mail"), folder=FOLDERS[request.param]) + IMAP_ACL)
-    yield system.start()
-    reports = system.remove()
-    assert not reports, reports
+    yield from folders_of_others(request.param, tmp_path_factory.mktemp("sharing") / "more.conf", IMAP_ACL)
 
 
 def share(system, owner, visitor, *rights, verb="set"):
