@@ -68,6 +68,9 @@ health(enum bs_err err)
 {
 	if (err == BS_ERR_BUSY || err == BS_ERR_NOMEM)
 		return DB_UNTOUCHED;
+	/* It is there and says what it can't do. On a full disk that is to write, and look-ups go on. */
+	if (err == BS_ERR_IO)
+		return DB_ANSWERED;
 	return bs_err_is_transient(err) && err != BS_ERR_CONFLICT ? DB_FAILED : DB_ANSWERED;
 }
 
@@ -101,7 +104,7 @@ finish(struct pool *pool, struct pool_job *job, enum bs_err err)
 
 	pthread_mutex_lock(&pool->lock);
 	pool->stats.jobs++;
-	pool->stats.failures += down ? 1 : 0;
+	pool->stats.failures += down || err == BS_ERR_IO ? 1 : 0;
 	if (health(err) == DB_UNTOUCHED)
 		pool->probing = false;
 	else
