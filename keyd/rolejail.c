@@ -35,11 +35,11 @@ rolejail_lock_memory(void)
 }
 
 static enum bs_err
-filter_calls(enum keyd_role role)
+filter_calls(enum keyd_role role, bool syslog)
 {
 	const char *const *const allowed[] = { bs_jail_calls_base, calls_role[role], NULL };
 
-	return bs_jail_calls(allowed, role == ROLE_KEYSTORE ? NULL : calls_refused);
+	return bs_jail_calls(allowed, role != ROLE_KEYSTORE && syslog ? calls_refused : NULL);
 }
 
 enum bs_err
@@ -57,5 +57,5 @@ rolejail_enter(const struct rolejail *jail)
 	/* No role ever forks. */
 	if (err == BS_OK && drop && !bs_jail_sanitized())
 		err = bs_jail_limit(RLIMIT_NPROC, 0);
-	return err == BS_OK ? filter_calls(jail->role) : err;
+	return err == BS_OK ? filter_calls(jail->role, jail->syslog) : err;
 }

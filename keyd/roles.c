@@ -98,7 +98,8 @@ keep(int *fd)
 static void
 enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent, int ready_fd)
 {
-	const struct rolejail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent };
+	const struct rolejail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent,
+		.syslog = strcmp(conf->log, "syslog") == 0 };
 	enum bs_err err = rolejail_enter(&jail);
 
 	if (err != BS_OK)
