@@ -106,6 +106,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    "new one has logged in. Exit status 0 changed, 10 the old password is wrong, 11 the new one is too weak, 75 try again later.\n",
 	    panel_passwd },
 	{ "doctor", NULL, "", 0, 0, CTL_JSON, "accounts whose keys need somebody", "Exit status 1: there are some.\n", doctor_run },
+	{ "probe", NULL, "ADDRESS", 1, 1, CTL_JSON, "sends a mail and looks whether it lies sealed on the disk",
+	    "By the program of ctl.notify, to a sealed account that is there for this; waits for a minute. Once a day says whether Dovecot\n"
+	    "still loads the plugin for deliveries. Exit status 1: it lies in clear, or did not arrive.\n",
+	    probe_run },
 	{ "verdict-key", "new", "FILE", 1, 1, 0, "makes the file of keys for verdict headers",
 	    "basalt-milter seals each recipient's verdict, basalt-lmtp opens it. All nodes need the same file. It is readable by\n"
 	    "the group basalt-verdict, where there is one. A file that exists is kept.\n",

@@ -52,6 +52,7 @@ int key_restore(struct ctl *ctl);
 int key_reseal(struct ctl *ctl);
 int escrow_key_new(struct ctl *ctl);
 int doctor_run(struct ctl *ctl);
+int probe_run(struct ctl *ctl);
 int panel_passwd(struct ctl *ctl);
 
 int verdict_key_new(struct ctl *ctl);
