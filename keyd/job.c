@@ -269,8 +269,8 @@ pump_kdf(struct vault *v, unsigned worker)
 		enum bs_err err;
 
 		unqueue(jobs, job);
-		/* Who hung up does not cost 100 ms; what changes an account is finished all the same. */
-		if (is_login(job) && !job_is_wanted(v, job)) {
+		/* Who hung up does not cost 100 ms; what changes an account is finished all the same, a login's work behind its answer too. */
+		if (is_login(job) && job->conn != 0 && !job_is_wanted(v, job)) {
 			job_drop(v, job);
 			continue;
 		}

@@ -2,8 +2,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "change.h"
 #include "lastuse.h"
-#include "newgen.h"
 #include "unlock.h"
 
 #define OPEN_SERVICE "reseal" /* of OPEN alone, and the only one that it gives tokens for */
@@ -118,6 +118,61 @@ settle(struct vault *v, struct job *job)
 	newgen_write(v, job, &gen, on_settled);
 }
 
+/* --- a password whose Argon2id is cheaper than what is configured today --- */
+
+static void
+on_strengthened(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK) {
+		newgen_refresh_ring(v, job, job->slot, job->sec->password, job->sec->password_len);
+		bs_log(BS_LOG_INFO, "%s: the password's Argon2id was raised to %u KiB, %u passes", job->user, job->ks.slots[job->slot].memory_kib,
+		    job->ks.slots[job->slot].passes);
+	} else {
+		bs_log(BS_LOG_WARNING, "%s: raising the password's Argon2id failed, the next login tries again: %s", job->user, bs_err_text(err));
+	}
+	job_finish(v, job, err, NULL, 0);
+}
+
+static void
+on_strong_seed(struct vault *v, struct job *job, enum bs_err err)
+{
+	struct newgen gen;
+
+	if (err == BS_OK)
+		err = bs_keyset_make_slot(job->ks.record.account_id, &job->new_slot, job->sec->seed, job->sec->amk);
+	if (err != BS_OK) {
+		on_strengthened(v, job, err);
+		return;
+	}
+	job->ks.slots[job->slot] = job->new_slot;
+	gen = newgen_next(job);
+	newgen_write(v, job, &gen, on_strengthened);
+}
+
+/* One that is dearer in either way stays as it is. */
+static bool
+is_cheap(const struct vault *v, const struct bs_slot *slot)
+{
+	int64_t memory_kib = v->conf->kdf_memory_kib, passes = v->conf->kdf_passes;
+
+	return slot->kind == BS_SLOT_PASSWORD && slot->memory_kib <= memory_kib && slot->passes <= passes &&
+	    (slot->memory_kib < memory_kib || slot->passes < passes);
+}
+
+/* The same slot, the same password, another salt. */
+static void
+strengthen(struct vault *v, struct job *job)
+{
+	const struct bs_slot *old = &job->ks.slots[job->slot];
+	struct bs_slot *new = &job->new_slot;
+
+	change_prepare_slot(v, new, BS_SLOT_PASSWORD, job->ks.record.generation + 1);
+	memcpy(new->id, old->id, BS_ID_LEN);
+	memcpy(new->label, old->label, sizeof(new->label));
+	new->created = old->created;
+	job_kdf(v, job, job->sec->password, job->sec->password_len, new->salt, new->memory_kib, new->passes, on_strong_seed);
+}
+
 static void
 note_login(struct vault *v, const struct job *job)
 {
@@ -167,6 +222,8 @@ on_unlocked(struct vault *v, struct job *job, enum bs_err err)
 	bs_wipe(token, sizeof(token));
 	if (err == BS_OK && !job->was_warm && job->ks.slots[job->slot].flags != 0)
 		settle(v, job);
+	else if (err == BS_OK && !job->was_warm && is_cheap(v, &job->ks.slots[job->slot]))
+		strengthen(v, job);
 	else
 		job_finish(v, job, err, NULL, 0);
 }

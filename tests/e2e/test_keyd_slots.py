@@ -1,12 +1,13 @@
 """Slots of basalt-keyd: every kind opens the account it was made for, and is gone when it was removed."""
 import os
+import re
 import struct
 import time
 
 import keyproto as kp
 import nacl.bindings as sodium
 import pytest
-from keydserver import Keyd, record_fields, sealed_prefix
+from keydserver import Keyd, record_fields, sealed_prefix, wait_for
 
 PASSWORD = "correct horse battery staple"
 ESCROW_SECRET = bytes(range(32))
@@ -311,3 +312,48 @@ def test_arguments(keyd, alice):
     assert keyd.change("slots", "nobody@example.org") == kp.NOENT
     assert alice.do("change_password", "two at once, no", 3) == kp.ARG
     assert alice.do("change_password", "a new one for nothing", kp.UNDO) == kp.ARG
+
+
+# --- Argon2id ---
+
+def reconfigure(keyd, **kdf):
+    """Another start of the daemon, with these values of kdf."""
+    keyd.stop()
+    text = keyd.conf.read_text()
+    for name, value in kdf.items():
+        text = re.sub(rf"(?m)^(\s*{name} = )\d+$", rf"\g<1>{value}", text)
+    keyd.conf.write_text(text)
+    keyd.start()
+
+
+def cost(account):
+    (slot,) = account.slots(kp.SLOT_PASSWORD)
+    return slot["memory"], slot["passes"]
+
+
+def is_raised(account, to):
+    return wait_for(lambda: cost(account) == to, 10)
+
+
+def test_argon2id_is_raised_at_a_login():
+    """By what is configured today, under the same slot; everything else of the account stays as it is."""
+    with Keyd() as keyd:
+        alice, bob = Account(keyd), Account(keyd)
+        _slot, code = alice.do("add_slot", kp.SLOT_APP)
+        (before,), key_id = alice.slots(kp.SLOT_PASSWORD), alice.key_id()
+        reconfigure(keyd, memory_kib=16384, passes=2)
+        assert alice.login(code) == kp.OK and alice.login("not it at all") == kp.DENIED
+        assert cost(alice) == (8192, 1), "nobody gave the password"
+        assert alice.login(PASSWORD) == kp.OK and is_raised(alice, (16384, 2))
+        (after,) = alice.slots(kp.SLOT_PASSWORD)
+        assert all(after[k] == before[k] for k in ("id", "created", "label", "flags"))
+        assert after["public"] != before["public"] and after["generation"] > before["generation"]
+        generation = record_fields(alice.record())[3]
+        assert alice.key_id() == key_id and alice.reads_all() and alice.reads_all(code)
+        assert record_fields(alice.record())[3] == generation, "once"
+        assert cost(bob) == (8192, 1)
+        # Never to less, not even where one of the two is more.
+        for kdf in ({"memory_kib": 8192, "passes": 1}, {"memory_kib": 8192, "passes": 3}, {"memory_kib": 32768, "passes": 1}):
+            reconfigure(keyd, **kdf)
+            assert alice.reads_all() and record_fields(alice.record())[3] == generation, kdf
+        assert alice.login("not it at all") == kp.DENIED and bob.reads_all() and not keyd.alarms()
