@@ -16,6 +16,7 @@ static const uint8_t permitted[] = {
 	[BS_OP_KEYSET] = M,
 	[BS_OP_CLOSE] = M,
 	[BS_OP_LOGIN_MEMBER] = A,
+	[BS_OP_ENROL_LOGIN] = A,
 	[BS_OP_ENROL] = C,
 	[BS_OP_PASSWD] = C,
 	[BS_OP_REMOVE] = C,

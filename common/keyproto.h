@@ -49,6 +49,9 @@ enum bs_op {
 	BS_OP_CLOSE = 8,
 	/* A: str16 shared mailbox, str16 member, str16 member's password, str16 service, u8 flags -> as LOGIN, of the shared one */
 	BS_OP_LOGIN_MEMBER = 9,
+	/* A: str16 user, str16 password that the site's own passdb just found right -> nothing. Makes an account, if keyd's
+	 *    configuration lets auth do that. BS_ERR_CONF: not; BS_ERR_EXISTS, BS_ERR_WEAK: empty, or a code. */
+	BS_OP_ENROL_LOGIN = 10,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */

@@ -7,6 +7,7 @@
 #include "secretcode.h"
 
 #define POLICY "no_slot="
+#define ENROL "enrol="
 #define CODES_ONLY "app_passwords=only"
 
 /* A policy server is asked about each login, by default with twelve bits of a quick hash of the password. */
@@ -51,13 +52,17 @@ parse_word(const char *word, struct passdb_settings *out)
 {
 	if (strcmp(word, CODES_ONLY) == 0)
 		out->codes_only = true;
+	else if (strcmp(word, ENROL "yes") == 0)
+		out->enrols = true;
+	else if (strcmp(word, ENROL "no") == 0)
+		out->enrols = false;
 	else if (strcmp(word, POLICY "refuse") == 0)
 		out->locks = false;
 	else if (strcmp(word, POLICY "locked") == 0)
 		out->locks = true;
 	else
 		return t_strdup_printf("args: what is \"%s\"? After the socket's path may stand " POLICY "refuse, " POLICY
-		    "locked or " CODES_ONLY, word);
+		    "locked, " ENROL "yes or " CODES_ONLY, word);
 	return NULL;
 }
 
@@ -70,7 +75,7 @@ passdb_settings_parse(pool_t pool, const char *args, struct passdb_settings *out
 	if (words[0] == NULL || words[0][0] != '/')
 		return "args has to be the path of basalt-keyd's auth socket (run_dir/" BS_SOCKET_AUTH ")";
 	out->socket = p_strdup(pool, words[0]);
-	out->locks = out->codes_only = false;
+	out->locks = out->enrols = out->codes_only = false;
 	for (words++; *words != NULL && problem == NULL; words++)
 		problem = parse_word(*words, out);
 	return problem;

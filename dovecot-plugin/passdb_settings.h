@@ -16,6 +16,7 @@ struct auth_settings;
 struct passdb_settings {
 	const char *socket;
 	bool locks; /* who has the site's password but no slot comes into a locked mailbox; else he is refused */
+	bool enrols; /* who has the site's password and no keys at all gets some, if keyd permits it */
 	bool codes_only; /* judges app passwords and nothing else, for a place before the site's own passdb */
 };
 

@@ -7,6 +7,8 @@
 #include "address.h"
 #include "escrow.h"
 
+#define KNOWN_FLAGS (BS_RECORD_FLAG_SEALED | BS_RECORD_FLAG_NOCOMPRESS)
+
 bool
 change_is_account_name(const char *name)
 {
@@ -27,6 +29,13 @@ change_read_secret(struct bs_rd *rd, uint8_t out[BS_PASSWORD_MAX], size_t *len)
 	}
 	memcpy(out, text, got);
 	*len = got;
+}
+
+enum bs_err
+change_read_flags(struct job *job, struct bs_rd *rd)
+{
+	job->record_flags = bs_rd_u32(rd);
+	return (job->record_flags & ~KNOWN_FLAGS) == 0 ? BS_OK : BS_ERR_ARG;
 }
 
 struct job *

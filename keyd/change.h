@@ -29,6 +29,9 @@ enum bs_err change_go(struct vault *v, struct job *job, const struct bs_rd *rd, 
 /* As all parts of Basalt spell it: there are no two names for one account. */
 bool change_is_account_name(const char *name);
 
+/* The last field of ENROL and SET_FLAGS, into job->record_flags. BS_ERR_ARG: a flag that there is not. */
+enum bs_err change_read_flags(struct job *job, struct bs_rd *rd) BS_MUST_USE;
+
 /* A password slot that waits for its seed: salt and parameters of today. */
 void change_prepare_slot(const struct vault *v, struct bs_slot *slot, enum bs_slot_kind kind, uint64_t generation);
 /* Adds one to job->ks: BS_ERR_LIMIT, BS_ERR_NOMEM. */

@@ -19,6 +19,7 @@ static const struct {
 	{ BS_OP_KEYSET, SESSION, op_keyset },
 	{ BS_OP_CLOSE, SESSION, op_close },
 	{ BS_OP_LOGIN_MEMBER, ANY, op_login_member },
+	{ BS_OP_ENROL_LOGIN, ANY, op_enrol_login },
 	{ BS_OP_ENROL, ANY, op_enrol },
 	{ BS_OP_PASSWD, ANY, op_passwd },
 	{ BS_OP_REMOVE, ANY, op_remove },

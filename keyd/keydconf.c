@@ -26,6 +26,8 @@ static const struct bs_conf_item items[] = {
 	    "Ed25519 secret that signs the public records: basalt-keyd --make-site-key FILE" },
 	{ "keyd", "escrow", BS_CONF_STRING, AT(escrow), "", 0, 0,
 	    "file of the domains whose accounts an organisation's offline key opens as well; root alone may write it" },
+	{ "keyd", "enrol_at_login", BS_CONF_STRING, AT(enrol_at_login), "no", 0, 0,
+	    "keys for users without any at their first login, by a password that another passdb judged: no, plain or sealed" },
 	{ "keyd", "log", BS_CONF_STRING, AT(log), "stderr", 0, 0, "stderr, syslog, or a file" },
 	{ "keyd", "log_level", BS_CONF_STRING, AT(log_level), "info", 0, 0, "debug, info, warning or error" },
 	{ "roles", "vault_user", BS_CONF_STRING, AT(role_user[ROLE_VAULT]), "basalt-vault", 0, 0,
@@ -103,6 +105,22 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 	return BS_OK;
 }
 
+static bool
+read_at_login(const char *text, enum keyd_at_login *out)
+{
+	static const char *const names[] = {
+		[KEYD_AT_LOGIN_NO] = "no", [KEYD_AT_LOGIN_PLAIN] = "plain", [KEYD_AT_LOGIN_SEALED] = "sealed",
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) != 0)
+			continue;
+		*out = (enum keyd_at_login)i;
+		return true;
+	}
+	return false;
+}
+
 static enum bs_err
 work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 {
@@ -110,6 +128,9 @@ work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 
 	if (!bs_conf_level(conf->log_level, &conf->level))
 		return bs_conf_complain(path, "keyd.log_level", conf->log_level, "is none of debug, info, warning, error", errbuf,
+		    size);
+	if (!read_at_login(conf->enrol_at_login, &conf->at_login))
+		return bs_conf_complain(path, "keyd.enrol_at_login", conf->enrol_at_login, "is none of no, plain, sealed", errbuf,
 		    size);
 	if (conf->run_dir[0] != '/')
 		return bs_conf_complain(path, "keyd.run_dir", conf->run_dir, "is not an absolute path", errbuf, size);

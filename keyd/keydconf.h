@@ -21,6 +21,9 @@
 #define KEYDCONF_PATH "/etc/basalt/keyd.conf"
 #define KEYD_KDF_WORKERS_MAX 4
 
+/* May Dovecot's auth have accounts made for users whom the site's own passdb lets in, and what are they? */
+enum keyd_at_login { KEYD_AT_LOGIN_NO, KEYD_AT_LOGIN_PLAIN, KEYD_AT_LOGIN_SEALED };
+
 enum keyd_role { ROLE_KEYSTORE, ROLE_KDF, ROLE_FRONT, ROLE_VAULT, ROLE_COUNT };
 
 struct keyd_ids {
@@ -41,7 +44,7 @@ struct keyd_socket {
 
 struct keydconf {
 	/* as in the file */
-	char *run_dir, *database, *database_password_file, *site_key, *escrow, *log, *log_level;
+	char *run_dir, *database, *database_password_file, *site_key, *escrow, *enrol_at_login, *log, *log_level;
 	int64_t database_timeout_ms;
 	char *role_user[ROLE_COUNT];
 	char *socket_group[KEYD_SOCKETS];
@@ -49,6 +52,7 @@ struct keydconf {
 	int64_t linger_s, token_s, per_account_max, sessions_max;
 	/* worked out */
 	enum bs_log_level level;
+	enum keyd_at_login at_login;
 	struct keyd_ids ids[ROLE_COUNT];
 	struct keyd_socket sockets[KEYD_SOCKETS];
 };

@@ -25,16 +25,23 @@ is_text(const char *text, size_t text_len, const uint8_t *password, size_t len)
 }
 
 bool
+newpass_is_password(const uint8_t *password, size_t len)
+{
+	struct bs_code code;
+	unsigned group;
+	bool is_code = bs_code_read((const char *)password, len, &code, &group) != BS_ERR_FORMAT; /* mistyped ones, too */
+
+	bs_wipe(&code, sizeof(code));
+	return len > 0 && !is_code;
+}
+
+bool
 newpass_is_good(const char *user, const uint8_t *password, size_t len)
 {
 	const char *at = strrchr(user, '@');
-	struct bs_code code;
-	unsigned group;
 
-	if (bs_code_read((const char *)password, len, &code, &group) == BS_OK) {
-		bs_wipe(&code, sizeof(code));
-		return false; /* what keyd makes up is never taken for a password */
-	}
+	if (!newpass_is_password(password, len))
+		return false;
 	if (len < NEWPASS_MIN || !bs_utf8_is_text((const char *)password, len))
 		return false;
 	if (is_text(user, strlen(user), password, len) || (at != NULL && is_text(user, (size_t)(at - user), password, len)))

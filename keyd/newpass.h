@@ -17,6 +17,9 @@
 
 #define NEWPASS_MIN 8
 
+/* Not empty, and nothing that keyd makes up itself: app passwords, recovery codes, escrow keys. All that is asked of one that the site's
+ * own passdb has judged. */
+bool newpass_is_password(const uint8_t *password, size_t len);
 bool newpass_is_good(const char *user, const uint8_t *password, size_t len);
 
 #endif

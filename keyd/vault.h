@@ -104,6 +104,7 @@ enum bs_err op_record(struct vault *v, struct conn *conn, const struct bs_frame 
 enum bs_err op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_close(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_enrol(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_enrol_login(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_passwd(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_remove(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_set_flags(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;

@@ -9,10 +9,10 @@ import socket
 import struct
 
 VERSION = 1
-LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER = range(1, 10)
+LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENROL_LOGIN = range(1, 11)
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
 SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN = range(21, 31)
-ALL_OPCODES = (*range(1, 10), *range(16, 31))
+ALL_OPCODES = (*range(1, 11), *range(16, 31))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -201,6 +201,9 @@ class Client(contextlib.AbstractContextManager):
         result = f.take(16), f.number(8)
         f.done()
         return result
+
+    def enrol_login(self, user, password):
+        self.ask(ENROL_LOGIN, str16(user) + str16(password)).done()
 
     def passwd(self, user, old, new):
         f = self.ask(PASSWD, str16(user) + str16(old) + str16(new))

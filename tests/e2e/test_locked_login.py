@@ -46,10 +46,11 @@ class Site:
         self.original, self.passwords = self.conf.read_text(), {}
 
     def policy(self, words="", first=""):
-        socket = f"{self.system.env['KEYD_RUN']}/auth"
+        self.chain(first + CHAIN.format(users=self.users, socket=f"{self.system.env['KEYD_RUN']}/auth", policy=words))
+
+    def chain(self, passdbs):
         before = set(self.system.pids("dovecot", "auth"))
-        chain = first + CHAIN.format(users=self.users, socket=socket, policy=words)
-        text, n = re.subn(r"passdb \{\n  driver = basalt\n[^}]*\}\n", lambda _m: chain, self.original)
+        text, n = re.subn(r"passdb \{\n  driver = basalt\n[^}]*\}\n", lambda _m: passdbs, self.original)
         assert n == 1
         self.conf.write_text(text)
         assert self.system.doveadm("reload")[0] == 0

@@ -112,7 +112,7 @@ test_permitted(void **state)
 	unsigned want[256] = { 0 };
 
 	(void)state;
-	want[BS_OP_LOGIN] = want[BS_OP_LOGIN_MEMBER] = BS_PEER_AUTH;
+	want[BS_OP_LOGIN] = want[BS_OP_LOGIN_MEMBER] = want[BS_OP_ENROL_LOGIN] = BS_PEER_AUTH;
 	for (unsigned op = BS_OP_SLOTS; op <= BS_OP_OPEN; op++)
 		want[op] = BS_PEER_CONTROL;
 	want[BS_OP_EXISTS] = BS_PEER_AUTH | BS_PEER_DELIVERY;

@@ -175,7 +175,7 @@ static void
 test_permission_is_the_vaults_to_give(void **state)
 {
 	static const uint8_t may[KEYD_SOCKETS][32] = {
-		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_LOGIN_MEMBER] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
+		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_LOGIN_MEMBER] = 1, [BS_OP_ENROL_LOGIN] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[MAIL] = { [BS_OP_ATTACH] = 1, [BS_OP_RECORD] = 1 }, /* the others need a session */
 		[DELIVERY] = { [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[CONTROL] = { [BS_OP_RECORD] = 1, [BS_OP_ENROL] = 1, [BS_OP_PASSWD] = 1, [BS_OP_REMOVE] = 1,
