@@ -8,7 +8,7 @@
 
 static const struct option {
 	const char *name;
-	unsigned bit;
+	uint64_t bit;
 	const char *value; /* what it takes, or NULL */
 	const char *help;
 } options[] = {
@@ -43,6 +43,8 @@ static const struct option {
 	{ "--stdout", CTL_STDOUT, NULL, "prints the new secret even where standard output is no terminal" },
 	{ "--label", CTL_LABEL, "TEXT", "what its owner calls it: at most 64 bytes" },
 	{ "--compromised", CTL_COMPROMISED, NULL, "somebody else may know it: new keys as well, all sessions end" },
+	{ "--all", CTL_ALL, NULL, "all accounts" },
+	{ "--accept-loss", CTL_ACCEPT_LOSS, NULL, "even of an account whose mail is lost with its password" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -91,15 +93,15 @@ ctl_args_seconds(const char *text, uint32_t *out)
 }
 
 static const char **
-place_of(struct ctl_args *args, unsigned option)
+place_of(struct ctl_args *args, uint64_t option)
 {
-	return &args->values[__builtin_ctz(option)];
+	return &args->values[__builtin_ctzll(option)];
 }
 
 const char *
-ctl_arg(const struct ctl_args *args, unsigned option)
+ctl_arg(const struct ctl_args *args, uint64_t option)
 {
-	return args->values[__builtin_ctz(option)];
+	return args->values[__builtin_ctzll(option)];
 }
 
 /* False: too often. */

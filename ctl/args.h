@@ -49,15 +49,17 @@ enum {
 	CTL_EMAIL = 268435456,
 	CTL_STDOUT = 536870912,
 	CTL_LABEL = 1073741824,
-	CTL_COMPROMISED = 2147483648, /* the last one that fits */
+	CTL_COMPROMISED = 2147483648,
+	CTL_ALL = 4294967296,
+	CTL_ACCEPT_LOSS = 8589934592,
 	CTL_OF_ANY = CTL_OF_SITE | CTL_OF_PLAN | CTL_OF_DOMAIN | CTL_OF_ACCOUNT,
 };
 
 #define CTL_REPEAT_MAX 20 /* how often --rcpt may stand */
 
 struct ctl_args {
-	unsigned given;
-	const char *values[32]; /* by number of the option's bit: what ctl_arg() gives */
+	uint64_t given;
+	const char *values[64]; /* by number of the option's bit: what ctl_arg() gives */
 	const char *rcpt[CTL_REPEAT_MAX];
 	int n_rcpt;
 	char **words;
@@ -69,7 +71,7 @@ struct ctl_verb {
 	const char *verb;  /* NULL: the noun stands alone */
 	const char *words; /* for the help */
 	int min, max;      /* words; max < 0: any number */
-	unsigned options;
+	uint64_t options;
 	const char *summary; /* half a line */
 	const char *text;    /* more for --help, or NULL */
 	int (*run)(struct ctl *ctl);
@@ -83,7 +85,7 @@ bool ctl_args_parse(const struct ctl_verb *verb, int argc, char **argv, struct c
 /* A whole number of seconds. */
 bool ctl_args_seconds(const char *text, uint32_t *out);
 /* What was given with an option that takes a value; NULL: it was not. */
-const char *ctl_arg(const struct ctl_args *args, unsigned option);
+const char *ctl_arg(const struct ctl_args *args, uint64_t option);
 void ctl_help(FILE *fp);
 void ctl_help_noun(FILE *fp, const char *noun);
 void ctl_help_verb(FILE *fp, const struct ctl_verb *verb);

@@ -75,7 +75,7 @@ ask(int tty, const char *prompt, bool confirm)
 }
 
 int
-ctl_read_password(unsigned given, unsigned option, const char *prompt, bool confirm, char **out)
+ctl_read_password(uint64_t given, uint64_t option, const char *prompt, bool confirm, char **out)
 {
 	bool from_stdin = (given & option) != 0;
 	int tty = -1;
@@ -99,7 +99,7 @@ ctl_read_password(unsigned given, unsigned option, const char *prompt, bool conf
 }
 
 int
-ctl_read_secret(unsigned given, const char *address, char **out)
+ctl_read_secret(uint64_t given, const char *address, char **out)
 {
 	char prompt[BS_ADDRESS_MAX + 64];
 

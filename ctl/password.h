@@ -9,12 +9,13 @@
 #define CTL_PASSWORD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* With option (CTL_PASSWORD or CTL_OLD_PASSWORD) in given: the next line of standard input; else the terminal is asked,
  * twice if confirm. An exit status. */
-int ctl_read_password(unsigned given, unsigned option, const char *prompt, bool confirm, char **out);
+int ctl_read_password(uint64_t given, uint64_t option, const char *prompt, bool confirm, char **out);
 /* The same, by CTL_PASSWORD, for what opens an account for a change: its password, a recovery code or an escrow key. */
-int ctl_read_secret(unsigned given, const char *address, char **out);
+int ctl_read_secret(uint64_t given, const char *address, char **out);
 /* Says that keyd refused a secret, and which group of it, if it is a code, is mistyped. An exit status. */
 int ctl_refused_secret(const char *address, const char *secret);
 

@@ -78,7 +78,7 @@ begin(struct ctl *ctl, struct whose *out)
 		{ CTL_OF_DOMAIN, BS_SCOPE_DOMAIN, whose_domain },
 		{ CTL_OF_ACCOUNT, BS_SCOPE_ACCOUNT, whose_account },
 	};
-	unsigned given = ctl->args.given & CTL_OF_ANY;
+	uint64_t given = ctl->args.given & CTL_OF_ANY;
 
 	*out = (struct whose){ 0 };
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -9,7 +9,7 @@
 #define EVERY_MS 250
 
 struct ctl_progress
-ctl_progress_init(unsigned given)
+ctl_progress_init(uint64_t given)
 {
 	return (struct ctl_progress){ .shown = (given & CTL_PROGRESS) != 0 || ((given & CTL_QUIET) == 0 && isatty(STDERR_FILENO)) };
 }

@@ -19,7 +19,7 @@ struct ctl_progress {
 };
 
 /* given: CTL_PROGRESS, CTL_QUIET; with neither there is progress where standard error is a terminal. */
-struct ctl_progress ctl_progress_init(unsigned given);
+struct ctl_progress ctl_progress_init(uint64_t given);
 /* True: it is time for a line; the cursor is where it begins. */
 bool ctl_progress_begin(struct ctl_progress *progress);
 void ctl_progress_clear(const struct ctl_progress *progress);

@@ -285,7 +285,7 @@ report(struct scrub *s)
 }
 
 static void
-prepare(struct scrub *s, unsigned given)
+prepare(struct scrub *s, uint64_t given)
 {
 	ctl_background_begin((given & CTL_FULL_SPEED) != 0);
 	s->start_ms = s->saved_ms = bs_now_ms();
@@ -300,7 +300,7 @@ prepare(struct scrub *s, unsigned given)
 int
 scrub_run(struct ctl *ctl)
 {
-	unsigned given = ctl->args.given;
+	uint64_t given = ctl->args.given;
 	struct scrub s = {
 		.state_file = ctl_arg(&ctl->args, CTL_STATE),
 		.json = (given & CTL_JSON) != 0,

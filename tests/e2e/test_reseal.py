@@ -86,7 +86,7 @@ def on_disk(system, account):
 
 
 def leftovers(system, account):
-    return [f for f in system.home(account).rglob("*reseal*")]
+    return [f for f in system.home(account).rglob("*basalt-swap*")]
 
 
 def uidls(system, account):
@@ -245,7 +245,7 @@ def test_what_killed_runs_left(system, alice):
     dead.wait()
 
     def leave(name, text=b"half a mail"):
-        path = folder / f"temp.basalt-reseal.{name}"
+        path = folder / f"temp.basalt-swap.{name}"
         path.write_bytes(text)
         os.chown(path, st.st_uid, st.st_gid)
         return path

@@ -1,4 +1,4 @@
-#include "reseal_temp.h"
+#include "swap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PREFIX_LEN (sizeof(RESEAL_TEMP_NAME) - 1)
+#include "ctl.h"
+#include "mailfile.h"
+
+#define PREFIX_LEN (sizeof(SWAP_TEMP_NAME) - 1)
+#define COPY_LEN (64u * 1024)
 #define BACK_TRIES 16 /* to give a file back whose name others take and leave */
 
 /* What a name says. */
@@ -45,7 +49,7 @@ parse(const char *path, struct told *out)
 	bool ok;
 
 	*out = (struct told){ 0 };
-	if (!reseal_temp_is(at))
+	if (!swap_temp_is(at))
 		return false;
 	at += PREFIX_LEN;
 	ok = take_number(&at, '\0', INT_MAX, &pid) && pid > 0 && take_number(&at, '.', UINT_MAX, &serial);
@@ -70,33 +74,33 @@ is_one_of_both(const struct told *told, const struct stat *st)
 }
 
 void
-reseal_temp_name(unsigned serial, char *out, size_t size)
+swap_temp_name(unsigned serial, char *out, size_t size)
 {
-	(void)snprintf(out, size, RESEAL_TEMP_NAME "%d.%u", (int)getpid(), serial);
+	(void)snprintf(out, size, SWAP_TEMP_NAME "%d.%u", (int)getpid(), serial);
 }
 
 bool
-reseal_temp_is(const char *name)
+swap_temp_is(const char *name)
 {
-	return strncmp(name, RESEAL_TEMP_NAME, PREFIX_LEN) == 0;
+	return strncmp(name, SWAP_TEMP_NAME, PREFIX_LEN) == 0;
 }
 
-enum reseal_temp
-reseal_temp_remove(const char *path)
+enum swap_temp
+swap_temp_remove(const char *path)
 {
 	struct told told;
 	struct stat st;
 
 	if (!parse(path, &told))
-		return RESEAL_TEMP_FOREIGN;
+		return SWAP_TEMP_FOREIGN;
 	/* Under our own number: from another process that had it before us, or done with. */
 	if (told.pid != (int)getpid() && (kill(told.pid, 0) == 0 || errno != ESRCH))
-		return RESEAL_TEMP_IN_USE;
+		return SWAP_TEMP_IN_USE;
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? RESEAL_TEMP_GONE : RESEAL_TEMP_FOREIGN;
+		return errno == ENOENT ? SWAP_TEMP_GONE : SWAP_TEMP_FOREIGN;
 	if (told.exchange && !is_one_of_both(&told, &st))
-		return RESEAL_TEMP_FOREIGN;
-	return unlink(path) == 0 || errno == ENOENT ? RESEAL_TEMP_GONE : RESEAL_TEMP_FOREIGN;
+		return SWAP_TEMP_FOREIGN;
+	return unlink(path) == 0 || errno == ENOENT ? SWAP_TEMP_GONE : SWAP_TEMP_FOREIGN;
 }
 
 /* --- the exchange --- */
@@ -104,7 +108,7 @@ reseal_temp_remove(const char *path)
 static enum bs_err
 sync_folder_of(const char *path)
 {
-	char folder[RESEAL_TEMP_PATH_MAX];
+	char folder[SWAP_PATH_MAX];
 	const char *slash = strrchr(path, '/');
 	int fd, rc;
 
@@ -157,31 +161,92 @@ swap(const char *path, const char *temp, const struct stat *old, const struct st
 }
 
 static bool
-name_for_exchange(const char *temp, const struct stat *old, const struct stat *new, char out[RESEAL_TEMP_PATH_MAX])
+name_for_exchange(const char *temp, const struct stat *old, const struct stat *new, char out[SWAP_PATH_MAX])
 {
-	int n = snprintf(out, RESEAL_TEMP_PATH_MAX, "%s.%llu-%llu-%lld-%ld", temp, (unsigned long long)old->st_ino,
+	int n = snprintf(out, SWAP_PATH_MAX, "%s.%llu-%llu-%lld-%ld", temp, (unsigned long long)old->st_ino,
 	    (unsigned long long)new->st_ino, (long long)old->st_mtim.tv_sec, (long)old->st_mtim.tv_nsec);
 
 	errno = ENAMETOOLONG;
-	return n > 0 && n < RESEAL_TEMP_PATH_MAX;
+	return n > 0 && n < SWAP_PATH_MAX;
 }
 
-enum bs_err
-reseal_temp_exchange(int fd, const char *temp, const char *path, const struct stat *old, char stranded[RESEAL_TEMP_PATH_MAX])
+static enum bs_err
+exchange(int fd, struct swap_file *file, const struct stat *old)
 {
-	char named[RESEAL_TEMP_PATH_MAX];
+	char named[SWAP_PATH_MAX];
 	struct stat new;
 	int saved;
 	enum bs_err err;
 
-	if (fstat(fd, &new) < 0 || !name_for_exchange(temp, old, &new, named) || rename(temp, named) < 0)
+	if (fstat(fd, &new) < 0 || !name_for_exchange(file->temp, old, &new, named) || rename(file->temp, named) < 0)
 		return BS_ERR_IO;
-	err = swap(path, named, old, &new);
+	err = swap(file->path, named, old, &new);
 	saved = errno;
-	if (reseal_temp_remove(named) != RESEAL_TEMP_GONE) {
-		memcpy(stranded, named, sizeof(named));
+	if (swap_temp_remove(named) != SWAP_TEMP_GONE) {
+		memcpy(file->stranded, named, sizeof(named));
 		err = BS_ERR_CONFLICT;
 	}
+	errno = saved;
+	return err;
+}
+
+/* --- the new file --- */
+
+enum bs_err
+swap_write(int fd, const void *data, size_t len)
+{
+	return ctl_write_all(fd, data, len) ? BS_OK : BS_ERR_IO;
+}
+
+enum bs_err
+swap_copy(int from, int to, uint64_t off, uint64_t end)
+{
+	uint8_t block[COPY_LEN];
+	enum bs_err err = BS_OK;
+
+	while (err == BS_OK && off < end) {
+		size_t n = end - off < sizeof(block) ? (size_t)(end - off) : sizeof(block), got;
+
+		err = ctl_pread(from, off, block, n, &got);
+		if (err == BS_OK)
+			err = got < n ? BS_ERR_SHORT : swap_write(to, block, n);
+		off += n;
+	}
+	return err;
+}
+
+static enum bs_err
+write_file(int fd, const struct stat *old, const struct swap_ops *ops)
+{
+	struct timespec times[2] = { old->st_atim, old->st_mtim };
+	enum bs_err err = ops->write(ops->ctx, fd);
+
+	if (err != BS_OK)
+		return err;
+	if (fchown(fd, old->st_uid, old->st_gid) < 0 || fchmod(fd, old->st_mode & 07777) < 0 || futimens(fd, times) < 0 || fsync(fd) < 0)
+		return BS_ERR_IO;
+	return ops->check(ops->ctx, fd);
+}
+
+enum bs_err
+swap_file(int old_fd, struct swap_file *file, const struct swap_ops *ops)
+{
+	struct stat old;
+	int fd, saved;
+	enum bs_err err;
+
+	if (fstat(old_fd, &old) < 0)
+		return BS_ERR_IO;
+	fd = open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return BS_ERR_IO;
+	err = write_file(fd, &old, ops);
+	if (err == BS_OK)
+		err = exchange(fd, file, &old);
+	file->done = err == BS_OK;
+	saved = errno;
+	(void)unlink(file->temp); /* unless it has its second name by now */
+	(void)close(fd);
 	errno = saved;
 	return err;
 }
