@@ -6,7 +6,6 @@
 #include "lastuse.h"
 #include "unlock.h"
 
-#define OPEN_SERVICE "reseal" /* of OPEN alone, and the only one that it gives tokens for */
 
 /* A job that nobody waits for: deletes what the new generation superseded, now that it is known to open. */
 static void
@@ -27,6 +26,13 @@ prune(struct vault *v, struct ring *ring)
 	ring->pruned = ring->generation;
 	memcpy(job->user, ring->name, sizeof(job->user));
 	job_store(v, job, LINK_PRUNE, ring->generation, on_pruned);
+}
+
+/* Of OPEN alone, and the only ones that it gives tokens for. */
+static bool
+is_of_open(const char *service)
+{
+	return strcmp(service, "reseal") == 0 || strcmp(service, "convert") == 0;
 }
 
 /* Makes the account's keys ready in the arena. */
@@ -243,7 +249,7 @@ start_login(struct vault *v, struct job *job, struct bs_rd *rd, unsigned may, jo
 		return BS_ERR_FORMAT;
 	}
 	/* A token by a secret that may not log in is of no use to a mail server, and one that the mail server got is of none to basaltctl. */
-	if ((strcmp(job->service, OPEN_SERVICE) == 0) != (may == UNLOCK_CHANGE)) {
+	if (is_of_open(job->service) != (may == UNLOCK_CHANGE)) {
 		job_drop(v, job);
 		return BS_ERR_ARG;
 	}

@@ -142,7 +142,7 @@ def test_a_recovery_code_opens_without_a_login(keyd, alice):
     assert keyd.change("open", "nobody@example.org", code) == kp.DENIED
     assert keyd.change("open", alice.name, code, "imap") == kp.ARG, "no mail server's session by a recovery code"
     with keyd.client("auth") as a:
-        for ask in (lambda: a.login(alice.name, PASSWORD, "reseal"), lambda: a.login_member(alice.name, alice.name, PASSWORD, "reseal")):
+        for ask in (lambda: a.login(alice.name, PASSWORD, "convert"), lambda: a.login(alice.name, PASSWORD, "reseal"), lambda: a.login_member(alice.name, alice.name, PASSWORD, "reseal")):
             with pytest.raises(kp.KeydError) as refused:
                 ask()
             assert refused.value.status == kp.ARG
