@@ -30,6 +30,10 @@ static const struct bs_conf_item items[] = {
 	    "program that mails an account what was changed of its keys: \"/usr/sbin/sendmail -i\"; empty: nobody is told" },
 	{ "ctl", "mail_home", BS_CONF_STRING, AT(mail_home), "/var/vmail/%d/%n", 0, 0,
 	    "home of a mail user, where the copies of keys lie: %d domain, %n local part" },
+	{ "ctl", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key.pub", 0, 0,
+	    "public half of keyd's site key: what `convert` seals to has to be signed by it" },
+	{ "ctl", "convert_accept_loss", BS_CONF_BOOL, AT(convert_accept_loss), "no", 0, 0,
+	    "`convert` takes accounts, too, that have neither a recovery code nor an escrow key: a forgotten password loses their mail" },
 	{ "ctl", "timeout_ms", BS_CONF_INT, AT(timeout_ms), "15000", 100, 600000, "longest wait for an answer of a daemon" },
 };
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
@@ -52,6 +56,8 @@ check_settings(const struct ctl *ctl)
 		return complain(ctl, "notify", s->notify, "an absolute path and its arguments, or empty");
 	if (s->mail_home[0] != '/')
 		return complain(ctl, "mail_home", s->mail_home, "an absolute path");
+	if (s->site_key[0] != '/')
+		return complain(ctl, "site_key", s->site_key, "an absolute path");
 	if (s->keyd[0] != '/')
 		return complain(ctl, "keyd", s->keyd, "an absolute path: run_dir of basalt-keyd");
 	if (s->milter_control[0] != '/' && s->milter_control[0] != '\0')

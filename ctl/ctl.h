@@ -41,6 +41,8 @@ struct ctl_settings {
 	int64_t timeout_ms;
 	char *notify;
 	char *mail_home;
+	char *site_key;
+	bool convert_accept_loss;
 };
 
 struct ctl {

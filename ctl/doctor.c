@@ -1,5 +1,6 @@
 /* basaltctl doctor: which accounts' keys need a person. */
 #include "home.h"
+#include "key.h"
 #include "keyclient_slots.h"
 #include "verbs.h"
 
@@ -17,15 +18,6 @@ finding(struct doctor *d, const char *address, const char *what, const char *tex
 		json_array_append_new(d->list, json_pack("{s:s, s:s, s:s}", "account", address, "finding", what, "text", text));
 	else
 		printf("%-40s %s\n", address, text);
-}
-
-static bool
-has_kind(const struct bs_slot_list *list, enum bs_slot_kind kind)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (list->slots[i].kind == kind)
-			return true;
-	return false;
 }
 
 static enum bs_err
@@ -46,7 +38,7 @@ examine(void *ctx, const struct bs_account *account)
 		finding(d, address, "older-than-mail", "the mail home knows newer keys than the database: `basaltctl key restore`");
 	if (list.kept > 0)
 		finding(d, address, "shut", "mail from before a reset is shut: `basaltctl key heal`");
-	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !has_kind(&list, BS_SLOT_RECOVERY) && !has_kind(&list, BS_SLOT_ESCROW))
+	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !ctl_has_slot(&list, BS_SLOT_RECOVERY) && !ctl_has_slot(&list, BS_SLOT_ESCROW))
 		finding(d, address, "no-recovery", "has no recovery code: a forgotten password loses its mail");
 	bs_slot_list_clear(&list);
 	return BS_OK;

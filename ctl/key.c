@@ -34,6 +34,15 @@ ctl_begin_change(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], char **secre
 	return rc == CTL_OK ? ctl_read_secret(ctl->args.given, address, secret) : rc;
 }
 
+bool
+ctl_has_slot(const struct bs_slot_list *list, enum bs_slot_kind kind)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->slots[i].kind == kind)
+			return true;
+	return false;
+}
+
 int
 ctl_key_failed(enum bs_err err, const char *address, const char *secret, const char *what)
 {

@@ -13,6 +13,7 @@
 /* The address of word 0, and keyd; _change also what opens the account, to be freed. An exit status. */
 int ctl_begin_key(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1]);
 int ctl_begin_change(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], char **secret);
+bool ctl_has_slot(const struct bs_slot_list *list, enum bs_slot_kind kind);
 /* An exit status. */
 int ctl_key_failed(enum bs_err err, const char *address, const char *secret, const char *what);
 

@@ -1,6 +1,7 @@
 #include "mailfile.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,11 +100,21 @@ message_header(const struct dbox *dbox, uint64_t off, struct ctl_mail *out)
 	    !parse_hex(head + SIZE_AT, SIZE_DIGITS, &used, &len) || used != SIZE_DIGITS)
 		return BS_ERR_FORMAT;
 	out->kind = CTL_MAILFILE_DBOX;
+	out->head = off;
 	out->off = off + got;
 	if (len > dbox->size - out->off)
 		return BS_ERR_FORMAT;
 	out->len = len;
 	return BS_OK;
+}
+
+enum bs_err
+ctl_mailfile_set_len(int fd, const struct ctl_mail *mail, uint64_t len)
+{
+	char digits[SIZE_DIGITS + 1];
+
+	(void)snprintf(digits, sizeof(digits), "%016llX", (unsigned long long)len);
+	return pwrite(fd, digits, SIZE_DIGITS, (off_t)(mail->head + SIZE_AT)) == SIZE_DIGITS ? BS_OK : BS_ERR_IO;
 }
 
 /* The metadata behind a message: lines up to an empty one. */

@@ -20,7 +20,8 @@ enum ctl_mailfile_kind { CTL_MAILFILE_SINGLE, CTL_MAILFILE_DBOX };
 
 struct ctl_mail {
 	enum ctl_mailfile_kind kind;
-	uint64_t off; /* in the file */
+	uint64_t head; /* where dbox's own header of it begins */
+	uint64_t off;  /* in the file */
 	uint64_t len;
 };
 
@@ -28,6 +29,8 @@ struct ctl_mail {
 typedef enum bs_err (*ctl_mail_fn)(void *ctx, const struct ctl_mail *mail);
 
 enum bs_err ctl_mailfile_each(int fd, uint64_t size, ctl_mail_fn fn, void *ctx, uint64_t *bad_off) BS_MUST_USE;
+/* Says in the header of a dbox message that it is len bytes long. BS_ERR_IO. */
+enum bs_err ctl_mailfile_set_len(int fd, const struct ctl_mail *mail, uint64_t len) BS_MUST_USE;
 /* Reads up to len bytes at off; short only at the end of the file. */
 enum bs_err ctl_pread(int fd, uint64_t off, void *out, size_t len, size_t *got) BS_MUST_USE;
 

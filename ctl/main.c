@@ -100,6 +100,18 @@ const struct ctl_verb ctl_verbs[] = {
 	    "moves old mail to the active key",
 	    "Needs the password or a recovery code, and goes through the mail home, or the FOLDERs. May be ended and started again at any time.\n",
 	    key_reseal },
+	{ "convert", "status", "[ADDRESS]", 0, 1, CTL_ALL | CTL_JSON, "how much of the mail of accounts is sealed",
+	    "Of one, or with --all of every account. Looks at the beginning of each mail.\n", convert_status },
+	{ "convert", "undo", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
+	    "puts the text of sealed mail back in its place",
+	    "Needs the password or a recovery code, and a plan that does not seal (`account plan`), or new mail would be sealed again.\n"
+	    "May be ended and started again at any time.\n",
+	    convert_undo },
+	{ "convert", NULL, "[ADDRESS [FOLDER]...]", 0, -1, CTL_ALL | CTL_ACCEPT_LOSS | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
+	    "seals mail that came before the account was sealed",
+	    "Goes through the mail home, or the FOLDERs; with --all through every sealed account's. Accounts without recovery code\n"
+	    "and escrow key are refused without --accept-loss. May be ended and started again at any time.\n",
+	    convert_run },
 	{ "escrow-key", "new", "FILE", 1, 1, 0, "makes an organisation's escrow key, to be kept offline", NULL, escrow_key_new },
 	{ "passwd", NULL, "ADDRESS [pending | undo]", 1, 2, 0, "for panels: changes a password, two lines on standard input",
 	    "The old password, then the new one; for undo the old one alone. Also called basalt-passwd. pending: both are right until the\n"

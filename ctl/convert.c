@@ -1,0 +1,287 @@
+/* basaltctl convert: mail from before an account was sealed is sealed in its place, beside running servers; and undo. */
+#include "convert.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "convert_file.h"
+#include "hex.h"
+#include "home.h"
+#include "indexcache.h"
+#include "key.h"
+#include "session.h"
+#include "sweep.h"
+#include "verbs.h"
+
+#define SITE_KEY_FILE_MAX 256
+#define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot: carry the account over by `doveadm backup`, which " \
+	"seals it on the way (KEYS.md, \"Mail from before\")"
+
+/* One account's run. */
+struct run {
+	struct convert convert;
+	enum bs_err (*take)(struct convert *convert, struct swap_file *file);
+	char folder[SWAP_PATH_MAX]; /* where the last file's index lies; "": there was none */
+	bool foreign;               /* that folder is another account's */
+	bool touched;               /* a mail of it was replaced */
+	bool purges;                /* index caches that may hold text */
+	json_int_t purged;          /* how many */
+	struct sweep *sweep;
+};
+
+/* --- index caches --- */
+
+/* The index of an sdbox lies beside the mails, a Maildir's above cur and new. */
+static void
+index_folder(const char *path, char out[SWAP_PATH_MAX])
+{
+	const char *name = strrchr(path, '/') + 1;
+	size_t len = (size_t)(name - path) - 1;
+
+	if (sweep_is_maildir(path, name))
+		len -= strlen("/cur");
+	snprintf(out, SWAP_PATH_MAX, "%.*s", (int)len, path);
+}
+
+static void
+purge(struct run *run, const char *path)
+{
+	int error = 0;
+
+	run->purged += indexcache_purge(path, &error);
+	if (error == 0)
+		return;
+	run->sweep->counts.errors++;
+	ctl_progress_complain(&run->sweep->progress, path, strerror(error));
+}
+
+/* Once more behind the last mail of a folder: a session from before the account was sealed may have written meanwhile. */
+static void
+leave_folder(struct run *run)
+{
+	char path[SWAP_PATH_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/" INDEXCACHE_NAME, run->folder);
+	if (run->touched)
+		purge(run, path);
+	run->touched = false;
+}
+
+/* --- whose mail it is --- */
+
+/* The nearest mail home above says whose. */
+static bool
+is_foreign(const char *folder, const struct bs_record *own)
+{
+	char path[PATH_MAX + 32], real[PATH_MAX];
+	struct bs_record record;
+	uint8_t *bytes = NULL;
+	size_t len = 0;
+	bool found = false;
+
+	if (realpath(folder, real) == NULL)
+		return true;
+	for (char *slash = real + strlen(real); slash != NULL && !found; slash = strrchr(real, '/')) {
+		*slash = '\0';
+		snprintf(path, sizeof(path), "%s/basalt/record", real);
+		found = home_read_file(path, BS_RECORD_MAX, &bytes, &len) == BS_OK && bs_record_parse(bytes, len, &record) == BS_OK;
+		free(bytes);
+		bytes = NULL;
+	}
+	return found && memcmp(record.account_id, own->account_id, BS_ID_LEN) != 0;
+}
+
+static void
+enter_folder(struct run *run, const char *path)
+{
+	char folder[SWAP_PATH_MAX];
+
+	index_folder(path, folder);
+	if (strcmp(folder, run->folder) == 0)
+		return;
+	leave_folder(run);
+	memcpy(run->folder, folder, sizeof(folder));
+	run->foreign = is_foreign(folder, &run->convert.record);
+}
+
+/* Of sweep: each that there is, so that nothing depends on what a killed run had done. */
+static void
+on_index(void *ctx, const char *path)
+{
+	struct run *run = ctx;
+
+	enter_folder(run, path);
+	if (!run->foreign)
+		purge(run, path);
+}
+
+/* sweep_fn */
+static enum bs_err
+take_file(void *ctx, struct swap_file *file)
+{
+	struct run *run = ctx;
+	enum bs_err err;
+
+	enter_folder(run, file->path);
+	if (run->foreign)
+		return BS_ERR_ACCOUNT;
+	err = run->take(&run->convert, file);
+	run->touched |= run->purges && file->done;
+	return err;
+}
+
+/* --- may it be? --- */
+
+static int
+site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN])
+{
+	const char *path = ctl->settings.site_key;
+	uint8_t *text = NULL;
+	size_t len = 0;
+	enum bs_err err = home_read_file(path, SITE_KEY_FILE_MAX, &text, &len);
+	bool ok = err == BS_OK && len >= (size_t)2 * BS_SIGN_PUB_LEN && bs_hex_decode((const char *)text, out, BS_SIGN_PUB_LEN);
+
+	free(text);
+	return ok ? CTL_OK : ctl_fail(BS_ERR_CONF, "%s: %s (setting ctl.site_key in %s: what is sealed is sealed by records that this key signed)", path,
+	    err != BS_OK ? bs_err_text(err) : "it does not hold a public key", ctl->conf_path);
+}
+
+/* The account's public record, believed as the mail server believes it. */
+static int
+get_record(const struct convert_task *task, struct bs_record *out)
+{
+	struct ctl *ctl = task->ctl;
+	uint8_t site_pub[BS_SIGN_PUB_LEN], bytes[BS_RECORD_MAX];
+	size_t len = 0;
+	int rc = site_key(ctl, site_pub);
+	enum bs_err err;
+
+	if (rc == CTL_OK)
+		rc = ctl_open_keyd(ctl);
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_keyclient_record(ctl->keyd, task->address, bytes, &len);
+	if (err != BS_OK)
+		return ctl_fail(err, "keys of %s: %s", task->address, ctl_keyd_text(err));
+	err = bs_record_open(bytes, len, site_pub, task->address, out);
+	if (err != BS_OK)
+		return ctl_fail(err, "the public record of %s is not to be trusted: %s (ctl.site_key may also be the wrong one)", task->address,
+		    bs_err_text(err));
+	if (home_generation(ctl, task->address) > out->generation)
+		return ctl_fail(BS_ERR_ROLLBACK, "%s: the mail home knows newer keys than the database: `basaltctl key restore` first", task->address);
+	return CTL_OK;
+}
+
+/* Nobody's mail is sealed that one forgotten password loses, unless that is meant. */
+static int
+check_recovery(const struct convert_task *task)
+{
+	const struct ctl *ctl = task->ctl;
+	struct bs_slot_list list;
+	enum bs_err err;
+	bool safe;
+
+	if ((ctl->args.given & CTL_ACCEPT_LOSS) != 0 || ctl->settings.convert_accept_loss)
+		return CTL_OK;
+	err = bs_keyclient_slots(ctl->keyd, task->address, &list);
+	if (err != BS_OK)
+		return ctl_fail(err, "keys of %s: %s", task->address, ctl_keyd_text(err));
+	safe = ctl_has_slot(&list, BS_SLOT_RECOVERY) || ctl_has_slot(&list, BS_SLOT_ESCROW);
+	bs_slot_list_clear(&list);
+	return safe ? CTL_OK : ctl_fail(BS_ERR_DENIED, "%s has neither a recovery code nor an escrow key: a forgotten password would lose the mail that "
+	    "can still be read now. `basaltctl key add-recovery %s` first, or accept that by --accept-loss (for all: ctl.convert_accept_loss)",
+	    task->address, task->address);
+}
+
+/* --- the run --- */
+
+static int
+report(const struct convert_task *task, const struct sweep *sweep, const struct run *run, const char *done)
+{
+	uint64_t given = task->ctl->args.given;
+	int rc = sweep_status(sweep, MDBOX_TEXT);
+	json_t *json;
+
+	if ((given & CTL_JSON) != 0) {
+		json = sweep_json(sweep, done, rc == CTL_OK);
+		json_object_set_new(json, "account", json_string(task->address));
+		json_object_set_new(json, "caches_removed", json_integer(run->purged));
+		return convert_print(json) == CTL_OK ? rc : CTL_FAILED;
+	}
+	if ((given & CTL_QUIET) != 0)
+		return rc;
+	printf("%s: ", task->address);
+	sweep_print(sweep);
+	if (run->purged > 0)
+		printf("%s: %lld files of indexes removed that held text of mails\n", task->address, (long long)run->purged);
+	return rc;
+}
+
+static int
+work(struct convert_task *task, struct run *run, const char *done)
+{
+	uint64_t given = task->ctl->args.given;
+	struct sweep sweep = sweep_init(given, done, take_file, run);
+	int rc;
+
+	sweep.session = run->convert.session;
+	sweep.index = run->purges ? on_index : NULL;
+	run->sweep = &sweep;
+	/* keyd's sockets are open: root alone may. */
+	rc = sweep_begin(task->folders, task->n, given);
+	if (rc == CTL_OK)
+		rc = sweep_run(&sweep, task->folders, task->n);
+	leave_folder(run);
+	return rc == CTL_OK ? report(task, &sweep, run, done) : rc;
+}
+
+/* convert_fn */
+static int
+seal(struct convert_task *task)
+{
+	struct run run = { .take = convert_seal, .purges = true };
+	int rc = get_record(task, &run.convert.record);
+
+	if (rc != CTL_OK)
+		return rc;
+	if ((run.convert.record.flags & BS_RECORD_FLAG_SEALED) == 0)
+		return task->all ? CTL_OK : ctl_fail(BS_ERR_ARG, "%s is not sealed: `basaltctl account plan %s PLAN` with a plan that seals (sealed=yes) "
+		    "comes first", task->address, task->address);
+	rc = check_recovery(task);
+	return rc == CTL_OK ? work(task, &run, "sealed") : rc;
+}
+
+int
+convert_run(struct ctl *ctl)
+{
+	return convert_each(ctl, seal);
+}
+
+/* convert_fn */
+static int
+undo(struct convert_task *task)
+{
+	struct run run = { .take = convert_open };
+	struct bs_record record;
+	char address[BS_ADDRESS_MAX + 1];
+	int rc = get_record(task, &record);
+
+	if (rc != CTL_OK)
+		return rc;
+	if ((record.flags & BS_RECORD_FLAG_SEALED) != 0)
+		return ctl_fail(BS_ERR_ARG, "%s is sealed, and so is what arrives meanwhile: `basaltctl account plan %s PLAN` with a plan that does not "
+		    "seal (sealed=no) comes first", task->address, task->address);
+	rc = ctl_open_session(task->ctl, address, "convert", &run.convert.session, &run.convert.record);
+	if (rc == CTL_OK)
+		rc = work(task, &run, "opened");
+	bs_keyclient_free(run.convert.session);
+	return rc;
+}
+
+int
+convert_undo(struct ctl *ctl)
+{
+	return convert_each(ctl, undo);
+}
