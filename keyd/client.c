@@ -4,7 +4,7 @@
 
 #include "front.h"
 
-#define OUT_MAX (8u << 20)     /* REQUESTS_MAX of the largest replies fit */
+#define OUT_MAX (8u << 20)     /* requests_max of the largest replies fit */
 #define OUT_MARK (256u * 1024) /* no more is read from who has so much waiting for it */
 
 void
@@ -64,11 +64,11 @@ client_overdue(const struct client *cl, const struct keyd_socket *sock, int64_t 
 }
 
 uint32_t
-client_events(const struct client *cl, bool vault_is_full)
+client_events(const struct client *cl, const struct keyd_socket *sock, bool vault_is_full)
 {
 	uint32_t events = 0;
 
-	if (!cl->ending && !vault_is_full && cl->requests < FRONT_REQUESTS_MAX && chan_queued(&cl->ch) < OUT_MARK)
+	if (!cl->ending && !vault_is_full && cl->requests < sock->requests_max && chan_queued(&cl->ch) < OUT_MARK)
 		events |= EPOLLIN;
 	if (chan_queued(&cl->ch) > 0)
 		events |= EPOLLOUT;

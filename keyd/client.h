@@ -33,6 +33,6 @@ enum bs_err client_flush(struct client *cl, int64_t now) BS_MUST_USE;
 /* A word for the log when a deadline has passed; NULL: none has. */
 const char *client_overdue(const struct client *cl, const struct keyd_socket *sock, int64_t now);
 /* What epoll should watch for: EPOLLIN unless it has too much under way, EPOLLOUT while replies wait. */
-uint32_t client_events(const struct client *cl, bool vault_is_full);
+uint32_t client_events(const struct client *cl, const struct keyd_socket *sock, bool vault_is_full);
 
 #endif

@@ -91,7 +91,7 @@ pump(struct front *f, struct client *cl, int64_t now)
 	struct bs_frame frame;
 	enum bs_err err;
 
-	while (!cl->ending && cl->requests < FRONT_REQUESTS_MAX && !f->vault_is_full) {
+	while (!cl->ending && cl->requests < f->sock->requests_max && !f->vault_is_full) {
 		err = client_next_frame(cl, f->sock->frame_max, now, &frame);
 		if (err == BS_ERR_SHORT)
 			return;
@@ -116,7 +116,7 @@ settle(struct front *f, struct client *cl, int64_t now)
 		drop(f, cl, NULL);
 		return;
 	}
-	events = client_events(cl, f->vault_is_full);
+	events = client_events(cl, f->sock, f->vault_is_full);
 	if (events != cl->epoll_mask) {
 		cl->epoll_mask = events;
 		watch(f, EPOLL_CTL_MOD, cl->ch.fd, events, cl->id);

@@ -2,7 +2,7 @@
  * front: the role behind one of the four sockets. It cuts the bytes of many clients into frames for the vault, and brings
  * the replies back; it understands no request, and what is permitted is the vault's to say.
  *
- * What a client may cost: a number of clients, one frame's size, REQUESTS_MAX requests without a reply (then it is not
+ * What a client may cost: a number of clients, one frame's size, a number of requests without a reply (then it is not
  * read further), FRAME_MS to send a frame it has begun, FIRST_MS to send its first one, STALL_MS to take its replies.
  *
  *     exit_status = front_run(listen_fd, link_fd, &conf->sockets[i]);   // after rolejail_enter()
@@ -12,7 +12,6 @@
 
 #include "keydconf.h"
 
-#define FRONT_REQUESTS_MAX 16
 #define FRONT_FIRST_MS 10000
 #define FRONT_FRAME_MS 10000
 #define FRONT_STALL_MS 10000

@@ -62,6 +62,7 @@ unqueue(struct jobs *jobs, struct job *job)
 		break;
 	case JOB_KDF_QUEUED:
 		TAILQ_REMOVE(&jobs->kdf_queue, job, queue);
+		jobs->kdf_queued--;
 		break;
 	case JOB_KDF_SENT:
 		for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++) {
@@ -162,6 +163,12 @@ job_store_user(struct vault *v, struct conn *conn, const struct bs_frame *frame,
 	return BS_OK;
 }
 
+static bool
+is_login(const struct job *job)
+{
+	return job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER || job->opcode == BS_OP_OPEN;
+}
+
 /* One account must not fill the queue for all. */
 static bool
 has_enough_queued(const struct jobs *jobs, const char *user)
@@ -180,7 +187,7 @@ void
 job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t password_len,
     const uint8_t salt[BS_SALT_LEN], uint32_t memory_kib, uint32_t passes, job_fn resume)
 {
-	if (has_enough_queued(&v->jobs, job->user)) {
+	if ((is_login(job) && v->jobs.kdf_queued >= JOB_KDF_QUEUE_MAX * v->kdf_count) || has_enough_queued(&v->jobs, job->user)) {
 		v->stats.busy++;
 		resume(v, job, BS_ERR_BUSY);
 		return;
@@ -194,6 +201,7 @@ job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t passwo
 	job->deadline_ms = v->now_ms + JOB_DEADLINE_MS;
 	job->wait = JOB_KDF_QUEUED;
 	TAILQ_INSERT_TAIL(&v->jobs.kdf_queue, job, queue);
+	v->jobs.kdf_queued++;
 }
 
 static enum bs_err
@@ -249,12 +257,6 @@ pump_store(struct vault *v)
 		TAILQ_INSERT_TAIL(&jobs->store_sent, job, queue);
 		jobs->store_sent_count++;
 	}
-}
-
-static bool
-is_login(const struct job *job)
-{
-	return job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER || job->opcode == BS_OP_OPEN;
 }
 
 static void
@@ -382,10 +384,5 @@ jobs_expire(struct vault *v)
 unsigned
 jobs_kdf_queued(const struct jobs *jobs)
 {
-	const struct job *job;
-	unsigned n = 0;
-
-	TAILQ_FOREACH(job, &jobs->kdf_queue, queue)
-		n++;
-	return n;
+	return jobs->kdf_queued;
 }

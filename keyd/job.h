@@ -101,7 +101,10 @@ TAILQ_HEAD(job_list, job);
 
 #define JOBS_MAX 2048
 #define JOBS_PER_FRONT 1024
-#define JOB_SECRETS_MAX 256   /* jobs that hold a password */
+/* Logins that wait for Argon2id, for each worker: what it does in eleven seconds. More are BS_ERR_BUSY: the deadline would pass. */
+#define JOB_KDF_QUEUE_MAX 192
+/* Jobs that hold a password: whatever the queue holds, warm logins and changes find a place. */
+#define JOB_SECRETS_MAX(workers) (JOB_KDF_QUEUE_MAX * (size_t)(workers) + 128)
 #define JOB_STORE_WINDOW 16   /* questions under way at the keystore */
 #define JOB_KDF_PER_ACCOUNT 2 /* waiting for Argon2id; more are BS_ERR_BUSY */
 #define JOB_DEADLINE_MS 20000
@@ -109,7 +112,7 @@ TAILQ_HEAD(job_list, job);
 struct jobs {
 	struct job_list all, store_queue, store_sent, kdf_queue;
 	struct job *kdf_busy[KEYD_KDF_WORKERS_MAX];
-	unsigned count, per_front[KEYD_SOCKETS], store_sent_count;
+	unsigned count, per_front[KEYD_SOCKETS], store_sent_count, kdf_queued;
 	uint64_t serial;
 };
 

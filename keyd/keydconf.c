@@ -59,11 +59,12 @@ static const struct bs_conf_item items[] = {
 #define N_ITEMS (sizeof(items) / sizeof(items[0]))
 
 /* Order as in the table above. */
+/* Dovecot's auth process has one connection for all: its warm logins and records must not wait behind the cold logins of others. */
 static const struct keyd_socket socket_defaults[KEYD_SOCKETS] = {
-	{ BS_PEER_AUTH, BS_SOCKET_AUTH, (gid_t)-1, 4096, 2000, false },
-	{ BS_PEER_MAIL, BS_SOCKET_MAIL, (gid_t)-1, BS_FRAME_MAX, 0, true },
-	{ BS_PEER_DELIVERY, BS_SOCKET_DELIVERY, (gid_t)-1, 1024, 5000, false },
-	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, BS_FRAME_MAX, 64, false },
+	{ BS_PEER_AUTH, BS_SOCKET_AUTH, (gid_t)-1, 4096, 2000, 1000, false },
+	{ BS_PEER_MAIL, BS_SOCKET_MAIL, (gid_t)-1, BS_FRAME_MAX, 0, 16, true },
+	{ BS_PEER_DELIVERY, BS_SOCKET_DELIVERY, (gid_t)-1, 1024, 5000, 16, false },
+	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, BS_FRAME_MAX, 64, 16, false },
 };
 
 /* Without root nothing can be changed: a developer's keyd runs as one user, and says so in its log. */

@@ -38,6 +38,7 @@ struct keyd_socket {
 	gid_t group;      /* (gid_t)-1: leave */
 	size_t frame_max;
 	unsigned clients_max;
+	unsigned requests_max; /* of one client without a reply; then it is not read further */
 	bool must_attach; /* a client that is no session yet may not stay silent */
 };
 #define KEYD_SOCKETS 4

@@ -51,9 +51,9 @@ spare_is_left(const struct vault *v, uint64_t limit)
 
 /* Says how many sessions the limit has room for. */
 static void
-explain_limit(uint64_t limit, size_t sessions, char *errbuf, size_t errbuf_size)
+explain_limit(uint64_t limit, size_t sessions, int64_t workers, char *errbuf, size_t errbuf_size)
 {
-	uint64_t fixed = LOCK_SPARE + arena_size(sizeof(struct job_secret), JOB_SECRETS_MAX)
+	uint64_t fixed = LOCK_SPARE + arena_size(sizeof(struct job_secret), JOB_SECRETS_MAX(workers))
 	    + arena_size(sizeof(struct vault_secret), 1) + arena_size(1, 1);
 	size_t each = RINGS_A_SESSION * arena_size(sizeof(struct ring_cell), 1024) / 1024;
 	uint64_t room = limit > fixed ? (limit - fixed) / each : 0;
@@ -73,14 +73,14 @@ make_arenas(struct vault *v, char *errbuf, size_t errbuf_size)
 	enum bs_err err = arena_new(sizeof(struct vault_secret), 1, &v->secrets);
 
 	if (err == BS_OK)
-		err = arena_new(sizeof(struct job_secret), JOB_SECRETS_MAX, &v->job_cells);
+		err = arena_new(sizeof(struct job_secret), JOB_SECRETS_MAX(v->conf->kdf_workers), &v->job_cells);
 	if (err == BS_OK)
 		err = arena_new(sizeof(struct ring_cell), RINGS_A_SESSION * sessions, &v->ring_cells);
 	(void)getrlimit(RLIMIT_MEMLOCK, &lim);
 	if (err == BS_OK && !spare_is_left(v, lim.rlim_cur))
 		err = BS_ERR_LIMIT;
 	if (err != BS_OK)
-		explain_limit(lim.rlim_cur, sessions, errbuf, errbuf_size);
+		explain_limit(lim.rlim_cur, sessions, v->conf->kdf_workers, errbuf, errbuf_size);
 	return err;
 }
 

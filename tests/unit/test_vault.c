@@ -30,10 +30,10 @@ struct world {
 };
 
 static const struct keyd_socket sockets[KEYD_SOCKETS] = {
-	{ BS_PEER_AUTH, "auth", 0, 4096, 20, false },
-	{ BS_PEER_MAIL, "mail", 0, BS_FRAME_MAX, 20, true },
-	{ BS_PEER_DELIVERY, "delivery", 0, 1024, 20, false },
-	{ BS_PEER_CONTROL, "control", 0, 4096, 20, false },
+	{ BS_PEER_AUTH, "auth", 0, 4096, 20, 16, false },
+	{ BS_PEER_MAIL, "mail", 0, BS_FRAME_MAX, 20, 16, true },
+	{ BS_PEER_DELIVERY, "delivery", 0, 1024, 20, 16, false },
+	{ BS_PEER_CONTROL, "control", 0, 4096, 20, 16, false },
 };
 
 static int
