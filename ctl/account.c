@@ -80,8 +80,8 @@ add_row(struct ctl *ctl, const char *address, const char *plan)
 	err = bs_account_add(ctl->store, &account);
 	if (err == BS_OK)
 		return CTL_OK;
-	return ctl_fail(err, "account %s has keys now, but no row in the policy database: %s; run the same command again",
-	    address, ctl_store_text(ctl, err));
+	return ctl_fail(err, "account %s has no row in the policy database yet: %s; run the same command again", address,
+	    ctl_store_text(ctl, err));
 }
 
 /* Somebody else can open what was just made: the owner's first mail says so. */
@@ -98,16 +98,34 @@ tell_escrow(const struct ctl *ctl, const char *address)
 	bs_slot_list_clear(&list);
 }
 
+/* What both begin with. */
+static int
+begin_add(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], struct bs_plan *plan)
+{
+	int rc = begin(ctl, address);
+
+	return rc != CTL_OK ? rc : may_add(ctl, address, (ctl->args.given & CTL_PLAN) != 0 ? ctl_arg(&ctl->args, CTL_PLAN) : "private", plan);
+}
+
+/* Whose keys a first login makes, behind a passdb of the site's own. keyd is not asked: it knows nothing yet. */
+int
+account_expect(struct ctl *ctl)
+{
+	char address[BS_ADDRESS_MAX + 1];
+	struct bs_plan plan = { 0 };
+	int rc = begin_add(ctl, address, &plan);
+
+	return rc == CTL_OK ? add_row(ctl, address, plan.name) : rc;
+}
+
 int
 account_add(struct ctl *ctl)
 {
 	char address[BS_ADDRESS_MAX + 1];
 	char *password = NULL;
 	struct bs_plan plan = { 0 };
-	int rc = begin(ctl, address);
+	int rc = begin_add(ctl, address, &plan);
 
-	if (rc == CTL_OK)
-		rc = may_add(ctl, address, (ctl->args.given & CTL_PLAN) != 0 ? ctl_arg(&ctl->args, CTL_PLAN) : "private", &plan);
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
@@ -224,8 +242,8 @@ account_show(struct ctl *ctl)
 		return rc;
 	err = get_record(ctl, address, &rec);
 	if (err == BS_ERR_NOENT)
-		return ctl_fail(err, "account %s has no keys: it gets no mail and can't log in; `basaltctl account remove %s` and "
-		    "add it again, or restore keyd's database if it had keys", address, address);
+		return ctl_fail(err, "account %s has no keys: it can't log in, unless its first login is to make them; "
+		    "`basaltctl account remove %s` and add it again, or restore keyd's database if it had keys", address, address);
 	if (err != BS_OK)
 		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
 	if ((ctl->args.given & CTL_JSON) != 0) {

@@ -29,7 +29,7 @@ examine(void *ctx, const struct bs_account *account)
 	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, address, &list);
 
 	if (err == BS_ERR_NOENT)
-		finding(d, address, "no-keys", "has no keys: gets no mail and can't log in; `basaltctl key restore` if it had some");
+		finding(d, address, "no-keys", "has no keys: its first login makes them, if enrolment is on, else nobody gets in; `basaltctl key restore` if it had some");
 	else if (err == BS_ERR_AUTH || err == BS_ERR_ROLLBACK || err == BS_ERR_VERSION)
 		finding(d, address, "bad-record", "its keys are damaged, forged or older than before: keyd's log says which");
 	if (err != BS_OK)

@@ -93,6 +93,16 @@ key_heal(struct ctl *ctl)
 
 /* --- restore --- */
 
+static enum bs_err
+replace_keys(struct ctl *ctl, const char *address, const char *secret, const uint8_t *bytes, size_t len)
+{
+	enum bs_err err = bs_keyclient_remove(ctl->keyd, address);
+
+	if (err != BS_OK && err != BS_ERR_NOENT)
+		return err;
+	return bs_keyclient_restore(ctl->keyd, address, secret, home_generation(ctl, address), bytes, len);
+}
+
 int
 key_restore(struct ctl *ctl)
 {
@@ -114,7 +124,13 @@ key_restore(struct ctl *ctl)
 	rc = ctl_read_secret(ctl->args.given, address, &secret);
 	if (rc == CTL_OK) {
 		err = bs_keyclient_restore(ctl->keyd, address, secret, home_generation(ctl, address), bytes, len);
-		if (err == BS_ERR_EXISTS)
+		/* Keys of a mistake, say of a login while these were lost. */
+		if (err == BS_ERR_ACCOUNT && (ctl->args.given & CTL_YES) != 0)
+			err = replace_keys(ctl, address, secret, bytes, len);
+		if (err == BS_ERR_ACCOUNT)
+			rc = ctl_fail(err, "%s: keyd has keys of this name that are others than those in %s. If they were made while these "
+			    "were lost, --yes removes them for ever, together with whatever is sealed to them", address, path);
+		else if (err == BS_ERR_EXISTS)
 			rc = ctl_fail(err, "%s: keyd's database holds these keys or newer ones: nothing to restore", address);
 		else if (err == BS_ERR_AUTH || err == BS_ERR_VERSION)
 			rc = ctl_fail(err, "%s: damaged, or not made by this site's keyd for %s", path, address);

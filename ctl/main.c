@@ -21,6 +21,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    "never from the command line. After a crash or an error 75 the same command with the same password finishes\n"
 	    "what was begun.\n",
 	    account_add },
+	{ "account", "expect", "ADDRESS", 1, 1, CTL_PLAN, "an account whose keys are there already, or made by its first login",
+	    "Mail is taken for it from now on. For sites whose own passdb judges passwords: docs/INSTALL.md, \"Adding Basalt to a running\n"
+	    "system\". Whether it is sealed is what keyd.enrol_at_login says, not the plan, until `account plan` is used.\n",
+	    account_expect },
 	{ "account", "list", "", 0, 0, CTL_DOMAIN | CTL_JSON, "lists the accounts", NULL, account_list },
 	{ "account", "show", "ADDRESS", 1, 1, CTL_JSON, "an account, and what keyd's public record says of it", NULL,
 	    account_show },
@@ -94,8 +98,8 @@ const struct ctl_verb ctl_verbs[] = {
 	    "Until `key heal`. With a recovery code or an escrow key use `account passwd`, which shuts nothing.\n", key_reset },
 	{ "key", "heal", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_PASSWORD, "opens what a reset shut",
 	    "With both options standard input holds two lines: a password or recovery code of before, then today's password.\n", key_heal },
-	{ "key", "restore", "ADDRESS [FILE]", 1, 2, CTL_PASSWORD, "keys from the copy in the mail home, where the database has older ones",
-	    NULL, key_restore },
+	{ "key", "restore", "ADDRESS [FILE]", 1, 2, CTL_PASSWORD | CTL_YES, "keys from the copy in the mail home, where the database has older ones",
+	    "Where the database has other keys of this name, made while these were lost, --yes removes those for ever.\n", key_restore },
 	{ "key", "reseal", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
 	    "moves old mail to the active key",
 	    "Needs the password or a recovery code, and goes through the mail home, or the FOLDERs. May be ended and started again at any time.\n",

@@ -14,6 +14,7 @@ int domain_show(struct ctl *ctl);
 int domain_remove(struct ctl *ctl);
 
 int account_add(struct ctl *ctl);
+int account_expect(struct ctl *ctl);
 int account_list(struct ctl *ctl);
 int account_show(struct ctl *ctl);
 int account_passwd(struct ctl *ctl);

@@ -129,11 +129,14 @@ compare_record(struct basalt_user *bu, const char *path, const struct bs_record 
 		*reason_r = t_strdup_printf("ALARM: the record in %s is not to be trusted: %s", path, bs_err_text(err));
 		return err;
 	}
-	if (old.generation > rec->generation || memcmp(old.account_id, rec->account_id, BS_ID_LEN) != 0) {
-		*reason_r = t_strdup_printf("ALARM: basalt-keyd's record of %s (generation %ju) is %s the one in %s (generation "
-		    "%ju): an old database?", bu->account, (uintmax_t)rec->generation,
-		    old.generation > rec->generation ? "older than" : "of another account than", path,
-		    (uintmax_t)old.generation);
+	if (memcmp(old.account_id, rec->account_id, BS_ID_LEN) != 0) {
+		*reason_r = t_strdup_printf("ALARM: basalt-keyd's keys of %s are of another account than the record in %s: were they "
+		    "lost and made anew? `basaltctl key restore %s`", bu->account, path, bu->account);
+		return BS_ERR_ACCOUNT;
+	}
+	if (old.generation > rec->generation) {
+		*reason_r = t_strdup_printf("ALARM: basalt-keyd's record of %s (generation %ju) is older than the one in %s (generation "
+		    "%ju): an old database?", bu->account, (uintmax_t)rec->generation, path, (uintmax_t)old.generation);
 		return BS_ERR_ROLLBACK;
 	}
 	*write_r = true;
@@ -176,6 +179,21 @@ basalt_home_has_record(struct basalt_user *bu)
 	struct stat st;
 
 	return path != NULL && lstat(path, &st) == 0;
+}
+
+bool
+basalt_home_never_had_keys(struct basalt_user *bu)
+{
+	static const char *const names[] = { "record", "keyset" };
+	struct stat st;
+
+	for (unsigned int i = 0; i < N_ELEMENTS(names); i++) {
+		const char *path = home_path(bu, names[i]);
+
+		if (path == NULL || lstat(path, &st) == 0 || errno != ENOENT)
+			return false;
+	}
+	return true;
 }
 
 enum bs_err

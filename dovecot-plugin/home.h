@@ -12,7 +12,7 @@
 #include "plugin.h"
 
 /*
- * rec, with its bytes, was just verified. BS_ERR_ROLLBACK when the home has a newer one; BS_ERR_AUTH when the copy there is
+ * rec, with its bytes, was just verified. BS_ERR_ROLLBACK when the home has a newer one; BS_ERR_ACCOUNT when it has one of other keys; BS_ERR_AUTH when the copy there is
  * not to be trusted. A newer record is written; when that fails the mail must wait, too (BS_ERR_IO).
  */
 enum bs_err basalt_home_check_record(struct basalt_user *bu, const struct bs_record *rec, const uint8_t *bytes, size_t len,
@@ -20,6 +20,8 @@ enum bs_err basalt_home_check_record(struct basalt_user *bu, const struct bs_rec
 /* The copy, verified. Says nothing of keyd's, which may be newer. */
 enum bs_err basalt_home_record(struct basalt_user *bu, struct bs_record *out) BS_MUST_USE;
 bool basalt_home_has_record(struct basalt_user *bu);
+/* There is nothing by which this account ever had keys. False also when that can't be found out. */
+bool basalt_home_never_had_keys(struct basalt_user *bu);
 /* Written when it differs from what is there. */
 enum bs_err basalt_home_keep_keyset(struct basalt_user *bu, const uint8_t *blob, size_t len, const char **reason_r) BS_MUST_USE;
 

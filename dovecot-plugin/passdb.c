@@ -107,6 +107,13 @@ is_loss(const struct basalt_auth *auth, enum bs_err status)
 	    bs_address_parse(auth->request->fields.user, address) == BS_OK;
 }
 
+/* A passdb before this one knows the user, whose keys his first login makes. */
+static bool
+is_to_be_enrolled(const struct basalt_auth *auth)
+{
+	return basalt_passdb_of(auth->request)->set.enrols && auth->request->fields.skip_password_check;
+}
+
 /* passdb_client_fn */
 static void
 record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t len)
@@ -118,6 +125,8 @@ record_answered(void *ctx, enum bs_err status, const uint8_t *payload, size_t le
 		status = passdb_record_take(basalt_passdb_of(auth->request)->recent, auth->request, payload, len, auth->asked_ms);
 	if (status == BS_OK)
 		result = PASSDB_RESULT_OK;
+	else if (status == BS_ERR_NOENT && is_to_be_enrolled(auth))
+		result = PASSDB_RESULT_OK; /* what becomes of his mail until then is the mail process's to say */
 	else if (is_loss(auth, status))
 		e_error(authdb_event(auth->request), "basalt: ALARM: mail for %s, and basalt-keyd has no keys of it: it waits",
 		    auth->request->fields.user);

@@ -151,6 +151,19 @@ locked_text(struct mail_user *user)
 	return strcmp(value, "yes") == 0 ? "Mailbox is locked: its messages can't be decrypted in this session" : value;
 }
 
+/* The setting basalt_without_keys: "wait", or "plain" while a site enrols its users. */
+static int
+read_without_keys(struct basalt_user *bu, const char **error_r)
+{
+	const char *value = mail_user_plugin_getenv(bu->user, "basalt_without_keys");
+
+	bu->clear_before_keys = value != NULL && strcmp(value, "plain") == 0;
+	if (value == NULL || *value == '\0' || bu->clear_before_keys || strcmp(value, "wait") == 0)
+		return 0;
+	*error_r = t_strdup_printf("basalt_without_keys = %s: has to be wait or plain", value);
+	return -1;
+}
+
 static int
 user_settings(struct basalt_user *bu, const char **error_r)
 {
@@ -159,7 +172,7 @@ user_settings(struct basalt_user *bu, const char **error_r)
 	bu->locked = locked_text(bu->user);
 	bu->run_dir = setting(bu->user, "basalt_keyd", error_r);
 	site_key = bu->run_dir == NULL ? NULL : setting(bu->user, "basalt_site_key", error_r);
-	if (site_key == NULL || read_site_key(site_key, bu->site_pub, error_r) < 0)
+	if (site_key == NULL || read_site_key(site_key, bu->site_pub, error_r) < 0 || read_without_keys(bu, error_r) < 0)
 		return -1;
 	return basalt_surroundings_check(bu->user, error_r);
 }

@@ -38,6 +38,7 @@ struct basalt_user {
 	bool session_lost;
 	struct istream **raw; /* where to leave a mail's stored bytes as it is opened (export.c); NULL: it is read */
 	bool carries;         /* its mail is copied to or from another mail user of the account, unopened (rawsync.h) */
+	bool clear_before_keys; /* while it has no keys yet, its mail is stored as it comes */
 	const char *locked;   /* NULL, or what the client of a locked mailbox is told: nothing sealed is opened */
 	const struct bs_msg_prefix *expected[BASALT_AHEAD_MAX]; /* of mails whose keys will be wanted soon */
 	unsigned int expected_count;

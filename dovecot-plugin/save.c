@@ -6,6 +6,7 @@
 #include <ostream.h>
 
 #include "crlf.h"
+#include "home.h"
 #include "iostream.h"
 #include "layer.h"
 #include "rawsync.h"
@@ -28,18 +29,29 @@ refuse(struct mailbox *box, const char *reason)
 	return -1;
 }
 
-/* The record by which mail of this mailbox is stored, or -1 with the error set. */
+/* Keys that were lost, too, are keys that keyd does not have: the home knows that there were some. */
+static bool
+waits_for_enrolment(struct mailbox *box, struct basalt_user *owner)
+{
+	return owner->clear_before_keys && !basalt_rawsync_active(box->storage->user) && basalt_home_never_had_keys(owner);
+}
+
+/* The record by which mail of this mailbox is stored (NULL: as it comes), or -1 with the error set. */
 static int
 record_for(struct mailbox *box, const struct bs_record **rec_r)
 {
 	struct basalt_user *owner = basalt_box_owner(box);
 	const char *reason = "?";
+	enum bs_err err;
 
 	if (owner == NULL)
 		return refuse(box, "a public namespace belongs to no account, nobody could read it");
-	if (basalt_session_record(owner, rec_r, &reason) != BS_OK)
-		return refuse(box, reason);
-	return 0;
+	err = basalt_session_record(owner, rec_r, &reason);
+	if (err == BS_ERR_NOENT && waits_for_enrolment(box, owner)) {
+		*rec_r = NULL;
+		return 0;
+	}
+	return err == BS_OK ? 0 : refuse(box, reason);
 }
 
 /* Mail is stored with CRLFs, whatever the storage does (crlf.h). */
@@ -70,6 +82,7 @@ static int
 basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
 	struct mailbox *box = ctx->transaction->box;
+	struct basalt_mailbox *bbox = BASALT_MAILBOX(box);
 	const struct bs_record *rec;
 	struct ostream *output;
 	int carried;
@@ -78,6 +91,8 @@ basalt_save_begin(struct mail_save_context *ctx, struct istream *input)
 		return refuse(box, t_strdup_printf("storage %s can't hold sealed mail", box->storage->name));
 	if (record_for(box, &rec) < 0)
 		return -1;
+	if (rec == NULL)
+		return bbox->module_ctx.super.save_begin(ctx, input);
 	if (basalt_rawsync_active(box->storage->user) && (carried = basalt_rawsync_save_begin(ctx, input, rec)) != 0)
 		return carried > 0 ? 0 : -1;
 	if (super_save_begin(ctx, input) < 0)
@@ -117,6 +132,8 @@ copy_how(struct mailbox *box, struct mail *mail)
 		return COPY_RAW;
 	if (record_for(box, &rec) < 0)
 		return COPY_FAIL;
+	if (rec == NULL)
+		return COPY_RESAVE;
 	/* From another place, which need not be what it is said to be (doveadm import). */
 	if (prefix->suite == BS_MSG_SUITE_X25519)
 		return memcmp(prefix->account_id, rec->account_id, BS_ID_LEN) == 0 ? COPY_RAW : COPY_RESAVE;

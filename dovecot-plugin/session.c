@@ -125,8 +125,15 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 		*error_r = t_strdup_printf("basalt: no session at %s: %s", path, bs_err_text(err));
 		return err;
 	}
-	/* A record that can't be trusted stops saving, not reading. */
-	if (record_take(bu, info.record, info.record_len, &reason) != BS_OK)
+	err = record_take(bu, info.record, info.record_len, &reason);
+	/* Keys that never were this home's: they open none of its mail, and would make a new index cache of what they can't read. */
+	if (err == BS_ERR_ACCOUNT) {
+		session_lose(bu);
+		*error_r = t_strdup_printf("basalt: %s", reason);
+		return err;
+	}
+	/* Otherwise a record that can't be trusted stops saving, not reading. */
+	if (err != BS_OK)
 		e_error(bu->user->event, "basalt: %s", reason);
 	else
 		keep_keyset(bu);

@@ -1,7 +1,7 @@
 """Enrolment at first login behind a passdb of the site's own: whoever it lets in gets keys made from the password that it found right,
 and only when nothing of that is in doubt. Each condition has a login here that fails without keys, and would succeed without the condition."""
-import base64
 import imaplib
+import json
 import os
 import pathlib
 import sqlite3
@@ -13,10 +13,10 @@ import types
 import pytest
 
 import databases
-import keyproto
 import probes
+import sealedfiles
 import systems
-from test_locked_login import Site, told
+from test_locked_login import Site, filled, told
 
 MARK = "basalt_password=%{passdb:nopassword:checked}"
 USERS = """passdb {{
@@ -343,6 +343,107 @@ def test_a_row_that_is_damaged(usual):
     keys.replace(account, blob[:60] + bytes([blob[60] ^ 1]) + blob[61:])
     assert "UNAVAILABLE" in told(usual, account, account.password)
     assert rows(usual, account.address) == [["1"]] and keys.newest(account)[1][60] != blob[60]
+
+
+def test_lost_keys_are_not_replaced(usual):
+    """Rows gone and keyd's memory with them: a login makes keys, and the mail home, which knows better, keeps them from being used. The
+    home's copy leads back."""
+    system, account = usual.system, usual.user()
+    system.imap(account).close()
+    mail = filled(system, account)
+    databases.Keys(system).sql(f"DELETE FROM keysets WHERE account = '{account.address}'")
+    probes.restart_keyd(system)
+    home = {p.name: p.read_bytes() for p in (system.home(account) / "basalt").iterdir()}
+    stored = [m.read() for m in sealedfiles.messages(system, account)]
+    for _ in range(2):
+        with pytest.raises((imaplib.IMAP4.error, OSError)), system.imap(account) as c:
+            c.select()
+    assert probes.alarms(system, account) and "lost and made anew" in probes.alarms(system, account)[-1]
+    assert probes.lmtp(system, account, probes.marked("waits")) // 100 == 4
+    assert {p.name: p.read_bytes() for p in (system.home(account) / "basalt").iterdir()} == home
+    assert [m.read() for m in sealedfiles.messages(system, account)] == stored
+    restore = "key", "restore", account.address, "--password-stdin"
+    refused = system.ctl(*restore, stdin=b"right\n", check=False)
+    assert refused.returncode == 1 and b"--yes" in refused.stderr
+    system.ctl(*restore, "--yes", stdin=b"right\n")
+    new = probes.marked("after it")
+    assert probes.lmtp(system, account, new) == 250
+    assert probes.shown(system, account) == [probes.word(m) for m in (*mail.sent, new)]
+
+
+# --- mail for who has no keys yet ---
+
+BEFORE_KEYS = "plugin {\n  basalt_without_keys = plain\n}\n"
+
+
+@pytest.mark.parametrize("userdb", ["allow_all_users=yes", ""], ids=["userdb knows", "passdb knows"])
+def test_mail_before_the_first_login(site, userdb):
+    """It waits; or, where the admin says so, is stored as if Basalt were not there, until there are keys and never again after."""
+    system, account, original = site.system, site.user(), site.original
+    site.original = original.replace("allow_all_users=yes", userdb)
+    try:
+        site.stands()
+        waits = probes.marked("waits")
+        assert probes.lmtp(system, account, waits) // 100 == 4 and not system.mail_files(account)
+        site.stands(BEFORE_KEYS, site.judge(), site.basalt())
+        assert probes.lmtp(system, account, waits) == 250
+        assert len(system.mail_files(account)) == 1 and not system.suites(account)
+        assert probes.shown(system, account) == [probes.word(waits)]
+        sealed = probes.marked("sealed")
+        assert probes.lmtp(system, account, sealed) == 250
+        assert system.suites(account) == [systems.SUITE_SEALED]
+        databases.Keys(system).sql(f"DELETE FROM keysets WHERE account = '{account.address}'")
+        probes.restart_keyd(system)
+        lost = probes.marked("while the keys are lost")
+        assert probes.wait_for(lambda: probes.lmtp(system, account, lost)) // 100 == 4
+        for name in "record", "keyset":
+            (system.home(account) / "basalt" / name).rename(system.home(account) / name)
+            assert probes.lmtp(system, account, lost) // 100 == 4, "one of the two is enough"
+            (system.home(account) / name).rename(system.home(account) / "basalt" / name)
+        assert system.suites(account) == [systems.SUITE_SEALED] and len(system.mail_files(account)) == 2
+    finally:
+        site.original = original
+
+
+def test_basaltctl_before_and_after(site):
+    """An address that is expected takes mail by way of Postfix; its first login makes the keys; and the other way round."""
+    site.stands(BEFORE_KEYS, site.judge(), site.basalt())
+    system, early, late = site.system, site.user(), site.user()
+    findings = lambda: {(f["account"], f["finding"]) for f in json.loads(system.ctl("doctor", "--json", check=False).stdout)}  # noqa: E731
+    system.ctl("account", "expect", early.address)
+    assert system.ctl("account", "expect", early.address, check=False).returncode == 1
+    assert system.ctl("account", "show", early.address, check=False).returncode == 1
+    assert (early.address, "no-keys") in findings() and early.address in system.ctl("account", "list").stdout.decode()
+    system.send("x@out.example", [early.address], probes.marked("by postfix"))
+    system.settle()
+    assert len(system.mail_files(early)) == 1 and not system.suites(early)
+    for account in early, late:
+        system.imap(account).close()
+    system.ctl("account", "expect", late.address)
+    assert json.loads(system.ctl("account", "show", late.address, "--json").stdout)["keys"]["sealed"]
+    assert not {(early.address, "no-keys"), (late.address, "no-keys")} & findings()
+    for account in early, late:
+        system.send("x@out.example", [account.address], probes.marked("by postfix, again"))
+    system.settle()
+    assert system.suites(early) == system.suites(late) == [systems.SUITE_SEALED]
+
+
+def test_a_wrong_word_for_it(site):
+    site.stands(BEFORE_KEYS.replace("plain", "clear"), site.judge(), site.basalt())
+    assert probes.lmtp(site.system, site.user(), probes.marked("waits")) // 100 == 4
+    assert site.system.logged("dovecot", "has to be wait or plain")
+
+
+def test_a_user_whom_the_site_does_not_know(site):
+    site.stands(BEFORE_KEYS, site.judge(), site.basalt(more=""))
+    stranger = systems.Account("stranger@example.org", "x", "private")
+    site.original, original = site.original.replace("  args = allow_all_users=yes\n", ""), site.original
+    try:
+        site.stands(BEFORE_KEYS, site.judge(), site.basalt(more=""))
+        assert probes.lmtp(site.system, stranger, probes.marked("for nobody")) // 100 in (4, 5)
+    finally:
+        site.original = original
+    assert not site.system.mail_files(stranger)
 
 
 # --- other passdbs ---

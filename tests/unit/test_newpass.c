@@ -69,6 +69,20 @@ test_a_NUL_is_a_control_character(void **state)
 	assert_false(newpass_is_good(USER, (const uint8_t *)"with a\0NUL", 10));
 }
 
+/* What another judge found right: all but nothing, and what keyd makes up. */
+static void
+test_is_password(void **state)
+{
+	static const char *const codes[] = { KV2_APP, KV2_CODE };
+
+	(void)state;
+	assert_true(newpass_is_password((const uint8_t *)"1", 1));
+	assert_true(newpass_is_password((const uint8_t *)"\xff\0", 2));
+	assert_false(newpass_is_password((const uint8_t *)"", 0));
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		assert_false(newpass_is_password((const uint8_t *)codes[i], strlen(codes[i])));
+}
+
 int
 main(void)
 {
@@ -76,6 +90,7 @@ main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_a_NUL_is_a_control_character),
+		cmocka_unit_test(test_is_password),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
