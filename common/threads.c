@@ -69,9 +69,9 @@ wait_for_job(struct bs_threads *threads)
 	return job;
 }
 
-/* NULL: the thread ends; threads may be gone. */
-static struct job *
-next_job(struct bs_threads *threads)
+/* False: the thread ends; threads may be gone. */
+static bool
+next_job(struct bs_threads *threads, struct job *out)
 {
 	struct job *job;
 	bool last;
@@ -84,20 +84,23 @@ next_job(struct bs_threads *threads)
 	(void)pthread_mutex_unlock(&threads->lock);
 	if (last)
 		free_all(threads);
-	return job;
+	if (job == NULL)
+		return false;
+	*out = *job;
+	free(job);
+	return true;
 }
 
 static void *
 work(void *arg)
 {
-	struct job *job = arg;
-	struct bs_threads *threads = job->threads;
+	struct job job = *(struct job *)arg;
+	struct bs_threads *threads = job.threads;
 
-	do {
-		job->function(job->arg);
-		free(job);
-		job = next_job(threads);
-	} while (job != NULL);
+	free(arg);
+	do
+		job.function(job.arg);
+	while (next_job(threads, &job));
 	return NULL;
 }
 
