@@ -69,38 +69,36 @@ wait_for_job(struct bs_threads *threads)
 	return job;
 }
 
-/* False: the thread ends; threads may be gone. */
-static bool
-next_job(struct bs_threads *threads, struct job *out)
+/* NULL: the thread ends; threads may be gone. */
+static struct job *
+next_job(struct bs_threads *threads)
 {
 	struct job *job;
-	bool last;
+	bool last = false;
 
 	(void)pthread_mutex_lock(&threads->lock);
 	job = wait_for_job(threads);
-	if (job == NULL)
+	if (job == NULL) {
 		threads->count--;
-	last = threads->ending && threads->count == 0;
+		last = threads->ending && threads->count == 0;
+	}
 	(void)pthread_mutex_unlock(&threads->lock);
 	if (last)
 		free_all(threads);
-	if (job == NULL)
-		return false;
-	*out = *job;
-	free(job);
-	return true;
+	return job;
 }
 
 static void *
 work(void *arg)
 {
-	struct job job = *(struct job *)arg;
-	struct bs_threads *threads = job.threads;
+	struct job *job = arg;
+	struct bs_threads *threads = job->threads;
 
-	free(arg);
-	do
-		job.function(job.arg);
-	while (next_job(threads, &job));
+	do {
+		job->function(job->arg);
+		free(job);
+		job = next_job(threads);
+	} while (job != NULL);
 	return NULL;
 }
 
