@@ -45,12 +45,14 @@ take_text(void *ctx, const uint8_t *text, size_t len)
 
 /* Dovecot's own bytes behind the message, and what they and its header say of it. */
 static enum bs_err
-write_frame(const struct job *job)
+write_frame(struct job *job)
 {
 	off_t end = lseek(job->to, 0, SEEK_CUR);
 	enum bs_err err = end < 0 ? BS_ERR_IO : ctl_mailfile_set_len(job->to, &job->old->mail, (uint64_t)end - job->old->mail.off);
 
-	return err == BS_OK ? dboxmeta_write(&job->meta, job->to, job->enc != NULL ? job->text_len : 0) : err;
+	if (err == BS_OK)
+		err = dboxmeta_set_text_len(&job->meta, job->enc != NULL ? job->text_len : 0);
+	return err == BS_OK ? swap_write(job->to, job->meta.bytes, job->meta.len) : err;
 }
 
 /* Of swap_ops. */

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mailtext.h"
-#include "swap.h"
+#include "mailfile.h"
 
 #define META_MAX (256u * 1024)
 #define MAGIC "\n\001\003\n"
@@ -14,7 +13,7 @@
 enum bs_err
 dboxmeta_read(int fd, uint64_t off, uint64_t end, struct dboxmeta *out)
 {
-	size_t len = end < off || end - off > META_MAX ? 0 : (size_t)(end - off);
+	size_t len = end < off || end - off > META_MAX ? 0 : (size_t)(end - off), got = 0;
 	char *bytes;
 	enum bs_err err;
 
@@ -23,8 +22,8 @@ dboxmeta_read(int fd, uint64_t off, uint64_t end, struct dboxmeta *out)
 	bytes = malloc(len);
 	if (bytes == NULL)
 		return BS_ERR_NOMEM;
-	err = mailtext_read(fd, off, bytes, len);
-	if (err == BS_OK && memcmp(bytes, MAGIC, MAGIC_LEN) != 0)
+	err = ctl_pread(fd, off, bytes, len, &got);
+	if (err == BS_OK && (got < len || memcmp(bytes, MAGIC, MAGIC_LEN) != 0))
 		err = BS_ERR_FORMAT;
 	if (err != BS_OK)
 		free(bytes);
@@ -72,16 +71,21 @@ dboxmeta_has(const struct dboxmeta *meta, char letter)
 }
 
 enum bs_err
-dboxmeta_write(const struct dboxmeta *meta, int fd, uint64_t text_len)
+dboxmeta_set_text_len(struct dboxmeta *meta, uint64_t text_len)
 {
-	size_t from = MAGIC_LEN, to = MAGIC_LEN;
-	char line[32];
-	enum bs_err err;
+	size_t from = MAGIC_LEN, to = MAGIC_LEN, line_len = 0;
+	char line[32], *bytes;
 
 	(void)find(meta, DBOXMETA_TEXT_LEN, &from, &to);
-	(void)snprintf(line, sizeof(line), "%c%llx\n", DBOXMETA_TEXT_LEN, (unsigned long long)text_len);
-	err = swap_write(fd, meta->bytes, from);
-	if (err == BS_OK && text_len > 0)
-		err = swap_write(fd, line, strlen(line));
-	return err == BS_OK ? swap_write(fd, meta->bytes + to, meta->len - to) : err;
+	if (text_len > 0)
+		line_len = (size_t)snprintf(line, sizeof(line), "%c%llx\n", DBOXMETA_TEXT_LEN, (unsigned long long)text_len);
+	bytes = malloc(meta->len + line_len);
+	if (bytes == NULL)
+		return BS_ERR_NOMEM;
+	memcpy(bytes, meta->bytes, from);
+	memcpy(bytes + from, line, line_len);
+	memcpy(bytes + from + line_len, meta->bytes + to, meta->len - to);
+	free(meta->bytes);
+	*meta = (struct dboxmeta){ .bytes = bytes, .len = from + line_len + meta->len - to };
+	return BS_OK;
 }

@@ -6,7 +6,7 @@
  * stored in. Errors: BS_ERR_FORMAT, BS_ERR_IO (errno), BS_ERR_NOMEM. One thread.
  *
  *     err = dboxmeta_read(fd, mail.off + mail.len, file_size, &meta);
- *     err = dboxmeta_write(&meta, to, text_len);
+ *     err = dboxmeta_set_text_len(&meta, text_len);      // and write meta.bytes
  *     dboxmeta_clear(&meta);
  */
 #ifndef CTL_DBOXMETA_H
@@ -30,7 +30,7 @@ struct dboxmeta {
 enum bs_err dboxmeta_read(int fd, uint64_t off, uint64_t end, struct dboxmeta *out) BS_MUST_USE;
 void dboxmeta_clear(struct dboxmeta *meta);
 bool dboxmeta_has(const struct dboxmeta *meta, char letter);
-/* As they are, but for Z: text_len; none if that is 0. */
-enum bs_err dboxmeta_write(const struct dboxmeta *meta, int to, uint64_t text_len) BS_MUST_USE;
+/* In Z's place, or as the first line; 0: there is none. On failure all is as it was. */
+enum bs_err dboxmeta_set_text_len(struct dboxmeta *meta, uint64_t text_len) BS_MUST_USE;
 
 #endif

@@ -1,4 +1,5 @@
 """basaltctl convert: mail from before an account was sealed is sealed in place, beside a running Dovecot, whatever happens to it on the way."""
+import gzip
 import json
 import os
 import random
@@ -107,6 +108,11 @@ def words(account):
     return sorted(probes.word(m) for m in account.sent)
 
 
+def traces(system, account):
+    """Names of files of the mail home that hold a word of a message."""
+    return {f.name for f in system.home(account).rglob("*") if f.is_file() and any(w in f.read_bytes() for w in words(account))}
+
+
 def without_caches(system, account):
     for cache in system.home(account).rglob("dovecot.index.cache"):
         cache.unlink()
@@ -144,14 +150,11 @@ def test_seals_all_and_changes_nothing(system, alice):
 def test_nothing_readable_is_left(system):
     """Subject and body: before in mails and caches, afterwards nowhere in the mail home."""
     bob = account_with_old_mail(system, delivered=False)
-
-    def found():
-        return {f.name for f in system.home(bob).rglob("*") if f.is_file() and any(w in f.read_bytes() for w in words(bob))}
-    assert "dovecot.index.cache" in found()
+    assert "dovecot.index.cache" in traces(system, bob)
     assert convert(system, bob)["caches_removed"] == 2
-    assert not found()
+    assert not traces(system, bob)
     everything(system, bob, LISTING)
-    assert not found() and all_sealed(system, bob)
+    assert not traces(system, bob) and all_sealed(system, bob)
 
 
 def refused(system, *words, says, exit_status=1):
@@ -253,6 +256,24 @@ def start(system, account, before=None):
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=before)
 
 
+@pytest.mark.limit(300)
+def test_undo_killed_again_and_again(system, alice):
+    """The way back is as safe."""
+    before = everything(system, alice)
+    convert(system, alice)
+    seal(system, alice, "plain")
+    argv = [*shlex.split(system.env["BASALTCTL"]), "convert", "undo", alice.address, *ONE, "--full-speed", "--quiet"]
+    for limit in (0, 1, 47, 300, 2000, 65_000, 100_000):
+        p = subprocess.run(argv, input=secret(alice), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert p.returncode == -signal.SIGXFSZ, limit
+        assert b" 0 damaged" in system.ctl("scrub", str(system.home(alice))).stdout
+    assert everything(system, alice) == before
+    system.ctl("convert", "undo", alice.address, *ONE, stdin=secret(alice))
+    assert systems.SUITE_SEALED not in system.suites(alice) and not leftovers(system, alice)
+    assert everything(system, alice) == before
+
+
 def whole(system, account, raw):
     """Every mail is what it was, or sealed and undamaged."""
     now = {f: f.read_bytes() for f in system.mail_files(account)}
@@ -341,3 +362,123 @@ def test_clients_at_work_meanwhile(system):
     assert b" 0 damaged" in system.ctl("scrub", str(system.home(bob))).stdout
     complaints = [line for line in system.log("dovecot")[since:].splitlines() if re.search("Error|ALARM|Panic|can't read", line)]
     assert not complaints
+
+
+def file_of(system, account, message, folder="INBOX"):
+    """Of mail that lies there as text."""
+    found = [f for f in system.mail_files(account) if probes.word(message) in f.read_bytes() and ("elsewhere" in str(f)) == (folder == "elsewhere")]
+    return found[0]
+
+
+def rewritten(path, data):
+    """In place, with owner and times."""
+    st = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+
+def in_frame(path, text, more_metadata=b""):
+    """The file with another text, in dbox's frame where there is one."""
+    raw = path.read_bytes()
+    frame = re.match(rb"(2 M1e [^\n]*\n\x01\x02N .{8} )[0-9A-F]{16}\n", raw, re.S)
+    if not frame:
+        return text
+    return frame[1] + b"%016X\n" % len(text) + text + b"\n\x01\x03\n" + more_metadata + raw[raw.rindex(b"\n\x01\x03\n") + 4:]
+
+
+def test_names_without_sizes(pool):
+    """Maildir files as other programs make them, with bare LFs: what clients see, and the quota, stay."""
+    system = pool.get("maildir", "mariadb", ["--quota"])
+    bob = account_with_old_mail(system)
+    for path in system.mail_files(bob):
+        if systems.MAGIC not in path.read_bytes():
+            path.rename(re.sub(r",[SW]=\d+", "", str(path)))
+    for index in system.home(bob).rglob("dovecot*"):
+        if index.is_file() and index.name != "dovecot-uidlist":
+            index.unlink()
+    before, listing, ids = everything(system, bob), everything(system, bob, LISTING), uidls(system, bob)
+    room = recalculated(system, bob)
+    convert(system, bob)
+    names = [f.name for f in system.mail_files(bob)]
+    for state in "as it is", "no caches":
+        if state == "no caches":
+            without_caches(system, bob)
+        assert everything(system, bob) == before and everything(system, bob, LISTING) == listing and uidls(system, bob) == ids, state
+        assert quota(system, bob) == room, state
+    assert [f.name for f in system.mail_files(bob)] == names
+    assert recalculated(system, bob) == room
+
+
+def test_what_is_left_as_it_is(system, alice):
+    """Compressed by Dovecot, damaged, or nobody's mail: named, left byte for byte, and the others are sealed."""
+    sdbox = "sdbox" in system.options
+    files = [file_of(system, alice, m) for m in alice.sent[:4]]
+    text = alice.sent[0]
+    odd = [in_frame(files[0], gzip.compress(text), b"Z%x\n" % len(text)), in_frame(files[1], bytes(2000)), in_frame(files[2], systems.MAGIC[:6] + text)]
+    if sdbox:
+        odd.append(in_frame(files[3], text, b"X1 2 3 4\n"))
+    for path, data in zip(files, odd):
+        rewritten(path, data)
+    p = convert(system, alice, check=False)
+    told = json.loads(p.stdout)
+    assert p.returncode == 1 and (told["left"], told["damaged"], told["complete"]) == (2 if sdbox else 1, 2, False), told
+    assert told["sealed"] == OLD - len(odd)
+    for path, data in zip(files, odd):
+        assert path.read_bytes() == data and str(path).encode() in p.stderr
+    assert b"zlib" in p.stderr and b"doveadm backup" in p.stderr and (b"attachments" in p.stderr) == sdbox
+    assert not leftovers(system, alice)
+
+
+def test_links_from_outside_keep_the_text(system, alice):
+    """A backup made of links: it is not touched."""
+    path, link = file_of(system, alice, alice.sent[1]), system.path("linked")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    raw = link.read_bytes()
+    convert(system, alice)
+    assert link.read_bytes() == raw and all_sealed(system, alice)
+
+
+def test_a_session_from_before_the_account_was_sealed(system):
+    """It goes on with what it has open, reads what was sealed under it, and what it wrote into a cache is taken away by the next run."""
+    bob = system.account("plain")
+    bob.sent = [probes.marked(f"mail {i}") for i in range(10)]
+    for message in bob.sent:
+        save(system, bob, message)
+    with system.imap(bob) as mail:
+        mail.select()
+        mail.fetch("1:5", "(ENVELOPE)")
+        seal(system, bob)
+        since = len(system.log("dovecot"))
+        assert convert(system, bob)["complete"] and all_sealed(system, bob)
+        assert [probes.word(mail.part(uid)) for uid in mail.uids()] == [probes.word(m) for m in bob.sent]
+        mail.fetch("1:*", "(ENVELOPE BODYSTRUCTURE)")
+        mail.ok("uid", "STORE", "2", "+FLAGS", r"(\Deleted)")
+        mail.ok("expunge")
+        assert len(mail.uids()) == 9
+    complaints = [line for line in system.log("dovecot")[since:].splitlines() if re.search("Error|ALARM|Panic|can't read", line)]
+    assert all("stat() failed" in line and "dovecot.index.cache: No such file" in line for line in complaints) and len(complaints) < 2
+    convert(system, bob)
+    assert not traces(system, bob)
+    assert probes.shown(system, bob) == [probes.word(m) for i, m in enumerate(bob.sent, 1) if i != 2]
+
+
+def test_mdbox_is_refused_and_has_a_way(pool):
+    """Dovecot carries it over, and seals on the way: what clients see stays."""
+    system = pool.get("mdbox", "mariadb", ["--quota"])
+    alice = account_with_old_mail(system)
+    before, ids, raw = everything(system, alice), uidls(system, alice), [f.read_bytes() for f in system.mail_files(alice)]
+    p = convert(system, alice, check=False)
+    assert p.returncode == 1 and b"doveadm backup" in p.stderr and [f.read_bytes() for f in system.mail_files(alice)] == raw
+    assert (status(system, alice.address)[0]["plain"], status(system, alice.address)[0]["sealed"]) == (OLD - 1, 1), "one copy is a count"
+    home = system.home(alice)
+    for _ in range(2):
+        code, text = system.doveadm("backup", "-u", alice.address, "mdbox:~/sealed")
+        assert code == 0, text
+    (home / "mail").rename(home / "mail.before")
+    (home / "sealed").rename(home / "mail")
+    assert everything(system, alice) == before and uidls(system, alice) == ids
+    subprocess.run(["rm", "-r", str(home / "mail.before")], check=True)
+    told = status(system, alice.address)[0]
+    assert told["plain"] == 0 < told["sealed"]
+    assert not traces(system, alice)

@@ -1,11 +1,13 @@
 /*
  * fuzz_mailfile: the readers of mail files that basaltctl runs over whole trees, often as root: dbox frames, and what a
  * sealed message says without a key. Every message lies inside the file, they do not overlap, and every chunk lies
- * inside its message.
+ * inside its message. And the lines of dbox metadata behind a message: with another length of the text they are the same but for that.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "ctl/dboxmeta.c"
+#undef MAGIC
 #include "ctl/mailfile.c"
 #include "ctl/sealed.c"
 
@@ -33,6 +35,21 @@ on_chunk(void *ctx, const struct ctl_chunk *chunk)
 	return BS_OK;
 }
 
+static void
+try_metadata(const struct walk *walk, uint64_t off)
+{
+	struct dboxmeta meta;
+	size_t len;
+
+	if (dboxmeta_read(walk->fd, off, walk->size, &meta) != BS_OK)
+		return;
+	need(dboxmeta_set_text_len(&meta, UINT64_MAX) == BS_OK && dboxmeta_has(&meta, DBOXMETA_TEXT_LEN));
+	len = meta.len;
+	need(dboxmeta_set_text_len(&meta, UINT64_MAX) == BS_OK && meta.len == len);
+	need(dboxmeta_set_text_len(&meta, 0) == BS_OK && meta.len + sizeof("Zffffffffffffffff") == len);
+	dboxmeta_clear(&meta);
+}
+
 static enum bs_err
 on_mail(void *ctx, const struct ctl_mail *mail)
 {
@@ -41,6 +58,7 @@ on_mail(void *ctx, const struct ctl_mail *mail)
 
 	need(mail->off >= walk->end && mail->len <= walk->size && mail->off <= walk->size - mail->len);
 	walk->end = mail->off + mail->len;
+	try_metadata(walk, walk->end);
 	need(ctl_sealed_look(walk->fd, mail, &look) == BS_OK);
 	need(look.what == CTL_SEALED || look.damage == NULL);
 	need(!look.have_prefix || look.prefix.len <= mail->len);
