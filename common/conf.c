@@ -313,6 +313,31 @@ refuse_variables(struct load *load, const char *text)
 	}
 }
 
+/* Comments become blanks: libconfuse counts the line of each twice. */
+static void
+blank_comments(char *text)
+{
+	char quote = '\0';
+	bool comment = false;
+
+	for (; *text != '\0'; text++) {
+		if (*text == '\n')
+			comment = false;
+		else if (comment)
+			*text = ' ';
+		else if (quote != '\0' && *text == '\\' && text[1] != '\0')
+			text++;
+		else if (quote != '\0')
+			quote = *text == quote ? '\0' : quote;
+		else if (*text == '"' || *text == '\'')
+			quote = *text;
+		else if (*text == '#') {
+			*text = ' ';
+			comment = true;
+		}
+	}
+}
+
 /* The text of item i as given, or its default. */
 static const char *
 text_of(cfg_t *cfg, const struct bs_conf_item *item)
@@ -369,7 +394,7 @@ store(const struct load *load, cfg_t *cfg, void *out)
 }
 
 static enum bs_err
-parse_text(struct load *load, const char *text, void *out)
+parse_text(struct load *load, char *text, void *out)
 {
 	enum bs_err err = BS_ERR_CONF;
 	cfg_t *cfg;
@@ -377,6 +402,7 @@ parse_text(struct load *load, const char *text, void *out)
 	refuse_variables(load, text);
 	if (load->failed)
 		return BS_ERR_CONF;
+	blank_comments(text);
 	cfg = make_parser(load->items, load->n);
 	if (cfg == NULL)
 		return BS_ERR_NOMEM;

@@ -41,6 +41,8 @@ struct bs_conf_item {
 	const char *help; /* one line, for --help-config and the manual */
 };
 
+#define BS_CONF_ERRBUF 2048 /* holds the keys of a long section */
+
 /* BS_ERR_CONF: errbuf says "FILE:LINE: what is wrong, and what would be right". out is untouched then. */
 enum bs_err bs_conf_load(const char *path, const struct bs_conf_item *items, size_t n, void *out, char *errbuf,
     size_t errbuf_size) BS_MUST_USE;

@@ -61,6 +61,12 @@ bs_conf_group(const char *text, gid_t *gid)
 }
 
 bool
+bs_conf_log(const char *text)
+{
+	return text[0] == '/' || strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0;
+}
+
+bool
 bs_conf_level(const char *text, enum bs_log_level *level)
 {
 	static const char *const names[] = { "debug", "info", "warning", "error" };

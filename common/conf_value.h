@@ -18,6 +18,8 @@
 /* A name of the passwd database, or a number below 2^31, which is uid and gid alike. False: neither. Not thread safe. */
 bool bs_conf_user(const char *text, uid_t *uid, gid_t *gid) BS_MUST_USE;
 bool bs_conf_group(const char *text, gid_t *gid) BS_MUST_USE;
+/* What bs_log_open() takes: stderr, syslog or an absolute path. */
+bool bs_conf_log(const char *text) BS_MUST_USE;
 /* debug, info, warning or error. */
 bool bs_conf_level(const char *text, enum bs_log_level *level) BS_MUST_USE;
 

@@ -70,7 +70,7 @@ check_settings(const struct ctl *ctl)
 int
 ctl_load_settings(struct ctl *ctl)
 {
-	char text[512];
+	char text[BS_CONF_ERRBUF];
 	enum bs_err err;
 	int rc;
 

@@ -127,6 +127,8 @@ work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
+	if (!bs_conf_log(conf->log))
+		return bs_conf_complain(path, "keyd.log", conf->log, "is neither stderr nor syslog nor an absolute path", errbuf, size);
 	if (!bs_conf_level(conf->log_level, &conf->level))
 		return bs_conf_complain(path, "keyd.log_level", conf->log_level, "is none of debug, info, warning, error", errbuf,
 		    size);

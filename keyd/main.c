@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "escrow.h"
 #include "keydconf.h"
 #include "selftest.h"
@@ -107,7 +108,7 @@ static int
 with_config(const char *path, bool check_only)
 {
 	struct keydconf conf;
-	char errbuf[512] = "";
+	char errbuf[BS_CONF_ERRBUF] = "";
 	int status;
 
 	if (!check_only)

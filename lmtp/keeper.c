@@ -48,17 +48,18 @@ start(const struct proxyconf *conf, int listen_fd, int control_fd)
 	_exit(proxy_run(conf, listen_fd, control_fd, parent));
 }
 
-/* Waits for the worker or for an end that is asked for; true: the worker has ended, and status says how. */
+/* Waits for the worker or for an end that is asked for; true: the worker has ended, and status says how. An end that was asked for of
+ * the whole process group may find the worker gone already. */
 static bool
 watch(pid_t pid, int *status)
 {
 	for (;;) {
 		int sig = next_signal(-1);
 
-		if (waitpid(pid, status, WNOHANG) == pid)
-			return true;
 		if (sig != 0 && sig != SIGCHLD)
 			return false;
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
 	}
 }
 

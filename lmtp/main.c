@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "jail.h"
 #include "keeper.h"
 #include "proxy.h"
@@ -118,12 +119,29 @@ serve(const struct proxyconf *conf)
 	return keeper_run(conf, listen_fd, control_fd);
 }
 
+/* What --check-config finds beyond the file itself. */
+static int
+check(const struct proxyconf *conf, const char *path)
+{
+	struct bs_verdict_keys *keys = NULL;
+	char why[512] = "";
+	enum bs_err err = bs_verdict_keys_open(conf->key_file, BS_VERDICT_LIFETIME_S, NULL, NULL, &keys, why, sizeof(why));
+
+	if (err != BS_OK) {
+		(void)fprintf(stderr, "basalt-lmtp: lmtp.key_file: %s\n", why[0] != '\0' ? why : bs_err_text(err));
+		return EXIT_CONFIG;
+	}
+	bs_verdict_keys_free(keys);
+	(void)printf("%s: no errors\n", path);
+	return EXIT_SUCCESS;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct options options = { .config = "/etc/basalt/lmtp.conf" };
 	struct proxyconf conf;
-	char why[512];
+	char why[BS_CONF_ERRBUF];
 	int status = read_options(argc, argv, &options);
 
 	if (status >= 0)
@@ -133,8 +151,7 @@ main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (options.check) {
-		(void)printf("%s: no errors\n", options.config);
-		status = EXIT_SUCCESS;
+		status = check(&conf, options.config);
 	} else if (bs_log_open("basalt-lmtp", conf.log) != BS_OK) {
 		(void)fprintf(stderr, "basalt-lmtp: %s: cannot be opened for the log\n", conf.log);
 		status = EXIT_CONFIG;

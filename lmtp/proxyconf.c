@@ -59,6 +59,8 @@ work_out(struct proxyconf *c, const char *path, char *errbuf, size_t size)
 		key = "lmtp.key_file", value = c->key_file, what = "must be an absolute path";
 	else if (!is_name(c->name))
 		key = "lmtp.name", value = c->name, what = "must be a host name";
+	else if (!bs_conf_log(c->log))
+		key = "lmtp.log", value = c->log, what = "must be stderr, syslog or an absolute path";
 	else if (!bs_conf_level(c->log_level, &c->level))
 		key = "lmtp.log_level", value = c->log_level, what = "must be debug, info, warning or error";
 	else if (c->user[0] != '\0' && (!bs_conf_user(c->user, &c->uid, &c->gid) || c->uid == 0))

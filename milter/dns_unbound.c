@@ -321,6 +321,17 @@ thread_main(void *arg)
 	return NULL;
 }
 
+/* libunbound takes any number for a port. */
+static bool
+has_good_port(const char *server)
+{
+	const char *at = strchr(server, '@');
+	char *end = NULL;
+	unsigned long port = at != NULL ? strtoul(at + 1, &end, 10) : 53;
+
+	return port >= 1 && port <= UINT16_MAX && (at == NULL || (at[1] >= '0' && at[1] <= '9' && *end == '\0'));
+}
+
 /* Each of the addresses in the list becomes a forwarder. */
 static enum bs_err
 set_forwarders(struct ub_ctx *ctx, const char *servers)
@@ -334,7 +345,7 @@ set_forwarders(struct ub_ctx *ctx, const char *servers)
 			return BS_ERR_ARG;
 		memcpy(one, p, len);
 		one[len] = '\0';
-		if (ub_ctx_set_fwd(ctx, one) != 0)
+		if (!has_good_port(one) || ub_ctx_set_fwd(ctx, one) != 0)
 			return BS_ERR_ARG;
 		n++;
 	}

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "conf.h"
 #include "crypto.h"
 #include "flight.h"
 #include "log.h"
@@ -197,8 +198,26 @@ serve(struct milter *m)
 	enum bs_err err = start(m);
 
 	if (err != BS_OK)
-		return EXIT_FAILED;
+		return err == BS_ERR_CONF ? EXIT_CONFIG : EXIT_FAILED;
 	return supervisor_run(&job);
+}
+
+/* What --check-config finds beyond the file itself; it is said on standard error. */
+static int
+check(struct milter *m, const char *path)
+{
+	enum bs_err err = bs_crypto_init();
+
+	if (err == BS_OK)
+		err = read_trace_key(m);
+	bs_secret_free(m->trace_key);
+	m->trace_key = NULL;
+	if (err == BS_OK)
+		err = worker_check(&m->settings);
+	if (err != BS_OK)
+		return EXIT_CONFIG;
+	(void)printf("%s: no errors\n", path);
+	return EXIT_SUCCESS;
 }
 
 int
@@ -206,7 +225,7 @@ main(int argc, char **argv)
 {
 	static struct milter m;
 	struct options options = { .config = "/etc/basalt/milter.conf" };
-	char why[512];
+	char why[BS_CONF_ERRBUF];
 	int status = read_options(argc, argv, &options);
 
 	if (status >= 0)
@@ -216,9 +235,11 @@ main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (options.check) {
-		(void)printf("%s: no errors\n", options.config);
+		bs_log_name("basalt-milter");
+		bs_log_level(BS_LOG_ERROR);
+		status = check(&m, options.config);
 		settings_clear(&m.settings);
-		return EXIT_SUCCESS;
+		return status;
 	}
 	if (bs_log_open("basalt-milter", m.settings.log) != BS_OK) {
 		(void)fprintf(stderr, "basalt-milter: %s: cannot be opened for the log\n", m.settings.log);

@@ -120,6 +120,8 @@ work_out(struct settings *s, const char *path, char *errbuf, size_t size)
 		key = "milter.dnsbl_lists", value = s->dnsbl_lists, what = why;
 	else if (!read_spf_engine(s->spf_engine, &s->spf))
 		key = "milter.spf_engine", value = s->spf_engine, what = "must be native or libspf2";
+	else if (!bs_conf_log(s->log))
+		key = "milter.log", value = s->log, what = "must be stderr, syslog or an absolute path";
 	else if (!bs_conf_level(s->log_level, &s->level))
 		key = "milter.log_level", value = s->log_level, what = "must be debug, info, warning or error";
 	else if (s->user[0] != '\0' && (!bs_conf_user(s->user, &s->uid, &s->gid) || s->uid == 0))

@@ -26,7 +26,7 @@
 #include "suffix.h"
 #include "verdict_keys.h"
 
-enum { EXIT_FAILED = 1, EXIT_TEMPORARY = 75 };
+enum { EXIT_FAILED = 1, EXIT_TEMPORARY = 75, EXIT_CONFIG = 78 };
 
 #define CACHE_ENTRIES 20000
 #define QUEUE_MAX 500
@@ -134,7 +134,7 @@ start_dns(struct serving *s)
 	if (err != BS_OK)
 		bs_log(BS_LOG_FATAL, "milter.dns_servers = \"%s\": %s", set->dns_servers,
 		    err == BS_ERR_ARG ? "must be system, root, none, or addresses ADDR[@PORT]" : bs_err_text(err));
-	return err;
+	return err == BS_ERR_ARG ? BS_ERR_CONF : err;
 }
 
 /* What is remembered under the trace key. Locked memory is not locked in a child: the key is copied into its own. */
@@ -235,6 +235,21 @@ start(struct serving *s)
 	return err;
 }
 
+enum bs_err
+worker_check(const struct settings *settings)
+{
+	struct serving s = { .settings = settings };
+	enum bs_err err = open_verdict_keys(&s);
+
+	if (err == BS_OK)
+		err = start_dns(&s);
+	if (s.dns != NULL)
+		dns_unbound_free(s.dns);
+	if (s.verdict_keys != NULL)
+		bs_verdict_keys_free(s.verdict_keys);
+	return err;
+}
+
 static void *
 transport_thread(void *arg)
 {
@@ -293,5 +308,7 @@ worker_run(const struct worker *worker, int ready_fd, atomic_uint *beat)
 	}
 	if (err == BS_OK)
 		return EXIT_SUCCESS;
+	if (err == BS_ERR_CONF)
+		return EXIT_CONFIG;
 	return bs_err_is_transient(err) ? EXIT_TEMPORARY : EXIT_FAILED;
 }

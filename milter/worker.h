@@ -24,6 +24,8 @@ struct worker {
 	int map_fd, control_fd; /* listening */
 };
 
+/* Whether what the settings name can be had: the key files and the name servers' addresses. It is said in the log what is wrong. */
+enum bs_err worker_check(const struct settings *settings) BS_MUST_USE;
 /* As struct supervisor_job says: the exit status, after SIGTERM. */
 int worker_run(const struct worker *worker, int ready_fd, atomic_uint *beat);
 

@@ -368,6 +368,24 @@ def test_control_too_long_a_line_closes(box):
         mc.control(box.control, b"x" * 10000)
 
 
+# --- the configuration ---
+
+@pytest.mark.parametrize("key,value,says", [
+    ("dns_servers", "foo", "must be system, root, none, or addresses"), ("dns_servers", "127.0.0.1@99999", "must be system"),
+    ("dns_servers", "127.0.0.1@", "must be system"), ("log", "milter.log", "must be stderr, syslog or an absolute path"),
+    ("verdict_keys", "/nonexistent/keys", "/nonexistent/keys: No such file"),
+    ("trace_key_file", "/nonexistent/key", "/nonexistent/key: No such file")])
+def test_what_the_check_says_is_what_the_start_says(tmp_path, key, value, says):
+    """With 78, after which systemd does not start it again and again."""
+    conf = tmp_path / "milter.conf"
+    settings = {"authserv_id": "mx.example.org", "database": f"sqlite:{tmp_path}/db", "socket": f"unix:{tmp_path}/milter", "dns_servers": "none",
+                "socketmap": f"unix:{tmp_path}/map", "control": f"{tmp_path}/control", "log": "stderr", "user": str(milter_box.MILTER_UID), key: value}
+    conf.write_text("milter {\n" + "".join(f'  {k} = "{v}"\n' for k, v in settings.items()) + "}\n")
+    for args in ["--check-config"], []:
+        p = subprocess.run([milter_box.BUILD / "basalt-milter", "-c", conf, *args], capture_output=True, text=True, timeout=30, cwd=tmp_path)
+        assert (p.returncode, says in p.stderr, p.stdout) == (78, True, ""), (args, p)
+
+
 # --- the process ---
 
 def resident_kib(box):

@@ -96,6 +96,7 @@ test_bad_files(void **state)
 		{ "keyd {\nrun_dir = x\n}\n", ":3: keyd.database is missing; add database = ... to section keyd { } (where the keys are)" },
 		{ "", ":1: keyd.database is missing" },
 		{ "keyd { database = x\n database = y }", ":2: keyd.database was given at line 1 already" },
+		{ "# a\nkeyd { # b\n # c\n database = \"x#y\" # d\n\n # e \"\n database = y }", ":7: keyd.database was given at line 4 already" },
 		{ "keyd { database = x }\nkeyd { database = y }", ":2: keyd.database was given at line 1 already" },
 		{ "keyd { database = x\n run_dir = \"${HOME}/run\" }\n", ":2: ${...} is not replaced in this file" },
 		{ "keyd { database = ${HOME} }", ":1: ${...} is not replaced in this file" },
