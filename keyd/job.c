@@ -166,7 +166,8 @@ job_store_user(struct vault *v, struct conn *conn, const struct bs_frame *frame,
 static bool
 is_login(const struct job *job)
 {
-	return job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER || job->opcode == BS_OP_OPEN;
+	return job->opcode == BS_OP_LOGIN || job->opcode == BS_OP_LOGIN_MEMBER || job->opcode == BS_OP_OPEN
+	    || job->opcode == BS_OP_ENROL_LOGIN;
 }
 
 /* One account must not fill the queue for all. */

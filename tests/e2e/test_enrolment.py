@@ -18,6 +18,7 @@ import sealedfiles
 import systems
 from test_locked_login import Site, filled, told
 
+CROWD = 8
 MARK = "basalt_password=%{passdb:nopassword:checked}"
 USERS = """passdb {{
   driver = passwd-file
@@ -109,6 +110,17 @@ def without_keys(site, account, password=None, service="imap"):
     return answer
 
 
+def together(site, account):
+    """What many logins at the same moment hear; "" is success."""
+    answers = []
+    crowd = [threading.Thread(target=lambda: answers.append(probes.imap_refusal(site.system, account))) for _ in range(CROWD)]
+    for t in crowd:
+        t.start()
+    for t in crowd:
+        t.join()
+    return answers
+
+
 # --- it works ---
 
 def plain_mail(site, account):
@@ -154,17 +166,8 @@ def test_names_are_lower_case(usual):
 
 
 def test_several_logins_at_the_same_moment(usual):
-    account, answers = usual.user(), []
-
-    def login():
-        answers.append(probes.imap_refusal(usual.system, account))
-
-    crowd = [threading.Thread(target=login) for _ in range(8)]
-    for t in crowd:
-        t.start()
-    for t in crowd:
-        t.join()
-    assert answers == [""] * 8 and rows(usual, account.address) == [["1"]]
+    account = usual.user()
+    assert together(usual, account) == [""] * CROWD and rows(usual, account.address) == [["1"]]
 
 
 def test_weak_passwords_are_the_sites_to_permit(usual):
@@ -426,6 +429,26 @@ def test_basaltctl_before_and_after(site):
         system.send("x@out.example", [account.address], probes.marked("by postfix, again"))
     system.settle()
     assert system.suites(early) == system.suites(late) == [systems.SUITE_SEALED]
+    shown = probes.shown(system, early)
+    system.ctl("key", "add-recovery", early.address, "--password-stdin", "--stdout", stdin=b"right\n")
+    system.ctl("convert", early.address)
+    assert system.suites(early) == [systems.SUITE_SEALED] * 2 and probes.shown(system, early) == shown
+
+
+@pytest.mark.parametrize("storage", ["maildir", "mdbox"])
+def test_other_storages_and_mariadb(storage):
+    """The whole way, with several first logins at the same moment."""
+    system = systems.System([*systems.CHEAP_KDF, "--set", "keyd.enrol_at_login=sealed"], storage=storage, db="mariadb").start()
+    try:
+        site = EnrolSite(system)
+        site.stands(BEFORE_KEYS, site.judge(), site.basalt())
+        account, sent = site.user(), [probes.marked(f"mail {i}") for i in range(2)]
+        assert probes.lmtp(system, account, sent[0]) == 250 and not system.suites(account)
+        assert together(site, account) == [""] * CROWD and rows(site, account.address) == [["1"]]
+        assert probes.lmtp(system, account, sent[1]) == 250 and system.suites(account) == [systems.SUITE_SEALED]
+        assert probes.shown(system, account) == [probes.word(m) for m in sent]
+    finally:
+        system.remove()
 
 
 def test_a_wrong_word_for_it(site):

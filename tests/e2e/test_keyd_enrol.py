@@ -1,17 +1,20 @@
 """basalt-keyd makes an account at a user's first login: only if its configuration says so, only of what never existed, and whole or not at
 all, wherever it is killed."""
 import contextlib
+import os
 import random
+import signal
 import threading
 import time
 
 import keyproto as kp
 import pytest
 from keydserver import Keyd, record_fields, sealed_prefix, wait_for
+from test_keyd_faults import mariadb
 from test_keyd_slots import ESCROW, ESCROW_CODE
 
 PASSWORD = "1234"  # the site judged it: weaker than any that keyd would let somebody set
-KILLS, LONG_KILLS = 40, 4000
+KILLS, DATABASE_KILLS, LONG_KILLS = 40, 8, 4000
 
 
 def enrol(keyd, user, password=PASSWORD):
@@ -168,6 +171,33 @@ def kill_at_any_step(seed, count):
 @pytest.mark.limit(600)
 def test_killed_at_any_step():
     kill_at_any_step(11, KILLS)
+
+
+@pytest.mark.limit(300)
+def test_the_database_is_killed():
+    """In the middle of it: keys that are whole, or none."""
+    rng, took, answers = random.Random(3), 0.1, []
+    with mariadb() as start:
+        env = start()
+        with Keyd(keyd={"enrol_at_login": "sealed", "database": env["KEYS_URL"],
+                        "database_password_file": env["KEYS_PASSWORD_FILE"]}) as keyd:
+            for i in range(DATABASE_KILLS):
+                name = f"user{i}@example.org"
+                timer = threading.Timer(took * rng.uniform(0, 1.5), os.kill, (int(env["MARIADB_PID"]), signal.SIGKILL))
+                begun = time.monotonic()
+                timer.start()
+                answers.append(enrol(keyd, name))
+                if answers[-1] == kp.OK:
+                    took = 0.7 * took + 0.3 * (time.monotonic() - begun)
+                timer.join()
+                env = start()
+                assert wait_for(lambda n=name: keyd.login_status(n, "neither") == kp.DENIED, 20)
+                there = keyd.login_status(name, PASSWORD) == kp.OK
+                assert there or answers[-1] != kp.OK, "who was told so can rely on it"
+                assert enrol(keyd, name) == (kp.EXISTS_ALREADY if there else kp.OK)
+                assert keyd.works(name, PASSWORD)
+            assert not keyd.alarms()
+    assert len(set(answers)) > 1, "some kills came before, some after"
 
 
 @pytest.mark.long
