@@ -127,7 +127,7 @@ compare_record(struct basalt_user *bu, const char *path, const struct bs_record 
 		err = err == BS_OK ? bs_record_open(old_bytes, old_len, bu->site_pub, bu->account, &old) : BS_ERR_FORMAT;
 	if (err != BS_OK) {
 		*reason_r = t_strdup_printf("ALARM: the record in %s is not to be trusted: %s", path, bs_err_text(err));
-		return err;
+		return err == BS_ERR_ACCOUNT ? BS_ERR_AUTH : err; /* somebody else's record, which says nothing of these keys */
 	}
 	if (memcmp(old.account_id, rec->account_id, BS_ID_LEN) != 0) {
 		*reason_r = t_strdup_printf("ALARM: basalt-keyd's keys of %s are of another account than the record in %s: were they "

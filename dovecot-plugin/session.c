@@ -90,7 +90,7 @@ record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char
 	if (err != BS_OK) {
 		*reason_r = t_strdup_printf("ALARM: the public record of %s is not to be trusted: %s (basalt_site_key may also "
 		    "be another site's)", bu->account, bs_err_text(err));
-		return err;
+		return err == BS_ERR_ACCOUNT ? BS_ERR_AUTH : err;
 	}
 	err = basalt_home_check_record(bu, &rec, bytes, len, reason_r);
 	if (err != BS_OK)
