@@ -29,7 +29,7 @@ write_key(int fd)
 }
 
 enum bs_err
-bs_trace_key_new(const char *path, char *errbuf, size_t errbuf_size)
+bs_trace_key_new(const char *path, gid_t group, char *errbuf, size_t errbuf_size)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	enum bs_err err = BS_OK;
@@ -39,7 +39,7 @@ bs_trace_key_new(const char *path, char *errbuf, size_t errbuf_size)
 		(void)snprintf(errbuf, errbuf_size, "%s: %s", path, strerror(errno));
 		return err;
 	}
-	if (!write_key(fd)) {
+	if ((group != (gid_t)-1 && (fchown(fd, (uid_t)-1, group) != 0 || fchmod(fd, 0640) != 0)) || !write_key(fd)) {
 		(void)snprintf(errbuf, errbuf_size, "%s: %s", path, strerror(errno));
 		(void)unlink(path);
 		err = BS_ERR_IO;

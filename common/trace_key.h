@@ -9,10 +9,15 @@
 #ifndef BS_TRACE_KEY_H
 #define BS_TRACE_KEY_H
 
+#include <sys/types.h>
+
 #include "crypto.h"
 
-/* Makes the file, mode 0600, with a random key. BS_ERR_EXISTS, BS_ERR_IO: errbuf says so. */
-enum bs_err bs_trace_key_new(const char *path, char *errbuf, size_t errbuf_size) BS_MUST_USE;
+/*
+ * Makes the file with a random key: mode 0640 and of group, or 0600 for (gid_t)-1. BS_ERR_EXISTS, BS_ERR_IO: errbuf says so, and there
+ * is no file that was not there before.
+ */
+enum bs_err bs_trace_key_new(const char *path, gid_t group, char *errbuf, size_t errbuf_size) BS_MUST_USE;
 /* BS_ERR_CONF: errbuf says what is wrong with it. */
 enum bs_err bs_trace_key_read(const char *path, uint8_t key[BS_KEY_LEN], char *errbuf, size_t errbuf_size) BS_MUST_USE;
 

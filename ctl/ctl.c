@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "conf_value.h"
 
 #define AT(field) offsetof(struct ctl_settings, field)
 
@@ -236,6 +237,16 @@ ctl_json_path(const char *path)
 	json = text == NULL ? NULL : json_string(text);
 	free(text);
 	return json;
+}
+
+gid_t
+ctl_key_group(const char *group, const char *path)
+{
+	gid_t gid = (gid_t)-1;
+
+	if (!bs_conf_group(group, &gid))
+		fprintf(stderr, "basaltctl: no group %s here: only the owner may read %s\n", group, path);
+	return gid;
 }
 
 void

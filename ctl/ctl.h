@@ -83,6 +83,8 @@ int ctl_print_json(json_t *take);
 bool ctl_write_all(int fd, const char *text, size_t len);
 /* A path as JSON: bytes that are not UTF-8 become \xNN. */
 json_t *ctl_json_path(const char *path);
+/* The group that a key's file is to be of; (gid_t)-1: there is none here, which was said. */
+gid_t ctl_key_group(const char *group, const char *path);
 /* A path for people: control characters become \xNN. */
 void ctl_print_path(FILE *fp, const char *path);
 /* hex holds 2 * len + 1. */

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "conf_value.h"
 #include "ctl.h"
 #include "verbs.h"
 #include "verdict_keyfile.h"
@@ -45,13 +44,10 @@ new_file(void)
 static int
 save(const char *path, const struct bs_verdict_keyfile *file, bool fresh)
 {
-	gid_t group = (gid_t)-1;
 	char why[512] = "";
-	enum bs_err err;
+	gid_t group = fresh ? ctl_key_group(KEY_GROUP, path) : (gid_t)-1;
+	enum bs_err err = bs_verdict_keyfile_write(path, file, fresh, group, why, sizeof(why));
 
-	if (fresh && !bs_conf_group(KEY_GROUP, &group))
-		fprintf(stderr, "basaltctl: no group " KEY_GROUP " here: only the owner may read %s\n", path);
-	err = bs_verdict_keyfile_write(path, file, fresh, group, why, sizeof(why));
 	return err == BS_OK ? CTL_OK : ctl_fail(err, "%s", why);
 }
 

@@ -130,6 +130,9 @@ def configure(host):
         host.run("/usr/sbin/basalt-keyd", "--make-site-key", "/etc/basalt/site.key")
     if not (host.root / "etc/basalt/verdict.keys").exists():
         host.run("/usr/bin/basaltctl", "verdict-key", "new", "/etc/basalt/verdict.keys")
+    if not (host.root / "etc/basalt/trace.key").exists():
+        host.run("/usr/bin/basaltctl", "trace-key", "new", "/etc/basalt/trace.key")
+    host.run("sed", "-i", "s/# trace_key_file/trace_key_file/", "/etc/basalt/milter.conf")
 
 
 def test_the_examples_pass_the_check(host):
@@ -170,6 +173,8 @@ def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
         assert keydserver.wait_for(lambda: mode_and_group(run / "basalt-milter/milter") == (0o660, host.gid("postfix")))
         assert mode_and_group(run / "basalt-milter/socketmap") == (0o660, host.gid("postfix"))
         assert mode_and_group(host.root / "etc/basalt/verdict.keys") == (0o640, host.gid("basalt-verdict"))
+        assert mode_and_group(host.root / "etc/basalt/trace.key") == (0o640, host.gid("basalt-milter"))
+        assert "trace_key_file is not set" not in host.log("basalt-milter")
         assert keydserver.wait_for(lambda: "serves on" in host.log("basalt-lmtp")), host.log("basalt-lmtp")
         assert mode_and_group(run / "basalt-lmtp/lmtp") == (0o660, host.gid("postfix"))
         for name in ("auth", "mail", "delivery"):
