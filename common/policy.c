@@ -14,7 +14,7 @@
 const struct bs_policy_item bs_policy_items[] = {
 	CHECK(BS_CHECK_RECIPIENT, "recipient", "reject", "defer", "no such mailbox, or a full one"),
 	CHECK(BS_CHECK_DNSBL, "dnsbl", "reject", "skip", "the client stands on block lists"),
-	INT(dnsbl_score, "dnsbl.score", "10", 1000, "a hit from this sum of the lists' weights on"),
+	{ "dnsbl.score", BS_POLICY_INT, offsetof(struct bs_policy, dnsbl_score), "10", 1, 1000, "a hit from this sum of the lists' weights on" },
 	CHECK(BS_CHECK_SPF, "spf", "header", "skip", "the client may not send for the sender's domain"),
 	CHECK(BS_CHECK_LIMITS, "limits", "reject", "skip", "too large, or too many in an hour"),
 	INT(size_max, "limits.size", "0", INT64_C(1) << 40, "bytes of a message; 0: no limit"),

@@ -10,6 +10,7 @@
 
 #include "ctl.h"
 #include "milterclient.h"
+#include "msgfmt.h"
 #include "verdict_header.h"
 #include "verbs.h"
 
@@ -22,6 +23,29 @@ is_address(const char *text)
 	unsigned char addr[16];
 
 	return inet_pton(AF_INET, text, addr) == 1 || inet_pton(AF_INET6, text, addr) == 1;
+}
+
+/* Something on both sides of an @: more is the milter's to judge. */
+static bool
+looks_like_address(const char *text)
+{
+	const char *at = strrchr(text, '@');
+
+	return at != NULL && at != text && at[1] != '\0' && strpbrk(text, " \t\r\n<>") == NULL;
+}
+
+/* NULL, or the address among the options that is none. */
+static const char *
+bad_address(const struct ctl_args *args)
+{
+	const char *from = ctl_arg(args, CTL_FROM);
+
+	if (from != NULL && from[0] != '\0' && strcmp(from, "<>") != 0 && !looks_like_address(from))
+		return from;
+	for (int i = 0; i < args->n_rcpt; i++)
+		if (!looks_like_address(args->rcpt[i]))
+			return args->rcpt[i];
+	return NULL;
 }
 
 /* The options as a question; NULL: it has been said what is wrong. */
@@ -92,7 +116,8 @@ print_checks(const json_t *object, const char *about)
 
 	json_array_foreach(json_object_get(object, "checks"), i, item)
 		printf("  %-10s %-6s %8.1f ms  %s%s%s\n", text_of(item, "check"), text_of(item, "outcome"),
-		    json_real_value(json_object_get(item, "ms")), text_of(item, "reason"), about[0] != '\0' ? "  " : "", about);
+		    json_real_value(json_object_get(item, "ms")), text_of(item, "reason"), about[0] != '\0' ? "  " : "",
+		    strcmp(text_of(item, "reason"), "foreign") == 0 ? "  (not of this system's domains: Postfix decides whether to relay)" : about);
 }
 
 static void
@@ -204,6 +229,19 @@ ask(struct ctl *ctl, int fd, off_t size)
 	return CTL_OK;
 }
 
+/* As a file of a Maildir, or of Dovecot's dbox behind its two lines. */
+static bool
+is_sealed(int fd)
+{
+	uint8_t start[512];
+	ssize_t n = pread(fd, start, sizeof(start), 0);
+
+	for (ssize_t i = 0; i < n; i++)
+		if (bs_msg_is_sealed(start + i, (size_t)(n - i)))
+			return true;
+	return false;
+}
+
 int
 explain_run(struct ctl *ctl)
 {
@@ -219,6 +257,10 @@ explain_run(struct ctl *ctl)
 		(void)ctl_fail(BS_ERR_ARG, "explain: --rcpt is missing: whose policy is asked about?");
 		return CTL_USAGE;
 	}
+	if (bad_address(&ctl->args) != NULL) {
+		(void)ctl_fail(BS_ERR_ARG, "explain: `%s` is no address: NAME@DOMAIN is wanted", bad_address(&ctl->args));
+		return CTL_USAGE;
+	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
 		rc = ctl_fail(BS_ERR_NOENT, "%s: %s", path, fd < 0 ? strerror(errno) : "is no regular file");
@@ -226,7 +268,8 @@ explain_run(struct ctl *ctl)
 			close(fd);
 		return rc;
 	}
-	rc = ask(ctl, fd, st.st_size);
+	rc = is_sealed(fd) ? ctl_fail(BS_ERR_FORMAT, "%s is a sealed mail: explain wants a message as it arrives", path)
+	                 : ask(ctl, fd, st.st_size);
 	close(fd);
 	return rc;
 }

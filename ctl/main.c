@@ -53,7 +53,7 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "alias", "list", "[ALIAS]", 0, 1, CTL_JSON, "lists the aliases", NULL, alias_list },
 	{ "alias", "remove", "ALIAS TARGET", 2, 2, 0, "ends that", NULL, alias_remove },
 	{ "plan", "list", "", 0, 0, CTL_JSON, "lists the plans", NULL, plan_list },
-	{ "plan", "set", "NAME KEY=VALUE...", 1, -1, 0, "adds or changes a plan",
+	{ "plan", "set", "NAME KEY=VALUE...", 2, -1, 0, "adds or changes a plan",
 	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS (how long keys stay unlocked\n"
 	    "after the last session). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
 	    "sealing it was made with: see `basaltctl account plan --help`.\n",
@@ -144,7 +144,7 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "explain", NULL, "FILE", 1, 1, CTL_FROM | CTL_RCPT | CTL_CLIENT | CTL_HELO | CTL_LOGIN | CTL_AT | CTL_JSON,
 	    "what the milter would do with a message, and why",
 	    "FILE is a message as it arrives. It goes through every check in the running milter, dry: nothing is sent,\n"
-	    "written, counted or remembered. Lines with + - ~ are changes to the header.\n",
+	    "written or counted; what name servers, lists and preferences say comes from the milter's memory and goes into it. Lines with + - ~ are changes to the header.\n",
 	    explain_run },
 	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd, milter and lmtp answer, and what they say",
 	    "Exit status 75: one of them does not.\n", status_show },
@@ -165,6 +165,16 @@ unknown(const char *what, const char *word)
 	return CTL_USAGE;
 }
 
+/* A noun that stands alone may have verbs, too. */
+static bool
+has_verbs(const char *noun)
+{
+	for (size_t i = 0; i < ctl_verbs_count; i++)
+		if (strcmp(ctl_verbs[i].noun, noun) == 0 && ctl_verbs[i].verb != NULL)
+			return true;
+	return false;
+}
+
 /* Finds the subcommand of argv; *used words name it. NULL: *status is the exit status. */
 static const struct ctl_verb *
 find_verb(int argc, char **argv, int *used, int *status)
@@ -179,6 +189,13 @@ find_verb(int argc, char **argv, int *used, int *status)
 		noun_known = true;
 		if (verb->verb != NULL && (argc < 2 || strcmp(verb->verb, argv[1]) != 0))
 			continue;
+		if (verb->verb == NULL && argc > 1 && is_help(argv[1]) && has_verbs(argv[0])) {
+			ctl_help_verb(stdout, verb);
+			printf("\n");
+			ctl_help_noun(stdout, argv[0]);
+			*status = CTL_OK;
+			return NULL;
+		}
 		*used = verb->verb == NULL ? 1 : 2;
 		return verb;
 	}

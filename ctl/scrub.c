@@ -313,6 +313,8 @@ scrub_run(struct ctl *ctl)
 		scrub_state_init(&s.state, ctl->args.words, (size_t)ctl->args.n);
 	else
 		rc = scrub_state_load(&s.state, s.state_file, ctl->args.words, (size_t)ctl->args.n);
+	if (rc == CTL_OK && s.state_file != NULL)
+		rc = scrub_state_save(&s.state, s.state_file); /* now, and not after hours of reading */
 	if (rc == CTL_OK) {
 		prepare(&s, given);
 		rc = walk(&s);

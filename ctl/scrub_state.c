@@ -114,7 +114,7 @@ replace_file(const char *file, const char *text)
 		return ctl_fail(BS_ERR_NOMEM, "%s: %s", file, bs_err_text(BS_ERR_NOMEM));
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || !ctl_write_all(fd, text, strlen(text)) || fsync(fd) < 0 || rename(fresh, file) < 0)
-		rc = ctl_fail(BS_ERR_IO, "writing the state to %s: %s", fresh, strerror(errno));
+		rc = ctl_fail(errno == ENOSPC || errno == EDQUOT ? BS_ERR_IO : BS_ERR_ARG, "writing the state to %s: %s", fresh, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	free(fresh);
@@ -180,8 +180,8 @@ scrub_state_load(struct scrub_state *state, const char *file, char **paths, size
 		return CTL_OK;
 	json = json_load_file(file, 0, &error);
 	mine = paths_json(state);
-	if (json == NULL)
-		rc = ctl_fail(BS_ERR_FORMAT, "%s: %s; remove it to begin anew", file, error.text);
+	if (!json_is_object(json) || json_object_get(json, "version") == NULL)
+		rc = ctl_fail(BS_ERR_FORMAT, "%s is no state of a scrub: name another file", file);
 	else if (json_integer_value(json_object_get(json, "version")) != STATE_VERSION)
 		rc = ctl_fail(BS_ERR_VERSION, "%s is no state of a scrub that this version knows; remove it to begin anew", file);
 	else if (!json_equal(json_object_get(json, "paths"), mine))

@@ -142,7 +142,7 @@ envelope(struct run *run)
 {
 	const struct report_request *request = &run->request;
 	struct transport_answer answer = { .action = TRANSPORT_CONTINUE };
-	char *no_args[] = { NULL };
+	char size[32], *args[] = { size, NULL };
 	char address[330];
 	bool accepted = false;
 
@@ -150,7 +150,9 @@ envelope(struct run *run)
 	    request->client, &answer);
 	run->events.helo(run->session, request->helo, &answer);
 	(void)snprintf(address, sizeof(address), "<%s>", request->from);
-	run->events.mail(run->session, &run->line, address, no_args, &answer);
+	/* Most clients say it, and a mailbox may be too full for so much. */
+	(void)snprintf(size, sizeof(size), "SIZE=%llu", (unsigned long long)request->size);
+	run->events.mail(run->session, &run->line, address, args, &answer);
 	for (size_t i = 0; i < request->n_rcpt; i++) {
 		answer = (struct transport_answer){ .action = TRANSPORT_CONTINUE };
 		(void)snprintf(address, sizeof(address), "<%s>", request->rcpt[i]);

@@ -100,7 +100,7 @@ struct session {
 	struct auth_spf helo_spf;    /* of the HELO that its domain names (auth_spf.h) */
 	struct findings found;
 	void *state[BS_CHECK_COUNT]; /* what a check keeps of a connection; its free_session() releases it */
-	bool dry;                    /* nothing is written, counted or remembered: basaltctl explain */
+	bool dry;                    /* nothing is written or counted: basaltctl explain */
 	int64_t at_s;                /* 0, or the time that a dry run is to take for now */
 	struct message msg;
 	size_t bytes; /* of the budget */

@@ -183,7 +183,8 @@ def test_domains_aliases_plans(alone):
                                              "preferences": {}}
     for word in ("sealed=maybe", "linger_s=-1", "linger_s=4294967296", "linger_s=", "nonsense=1", "sealed"):
         alone.fails(USAGE, "plan", "set", "brief", word, says="sealed=yes")
-    alone.fails(USAGE, "plan", "set", "No Name", says="a-z")
+    alone.fails(USAGE, "plan", "set", "No Name", "sealed=yes", says="a-z")
+    alone.fails(USAGE, "plan", "set", "brief", says="KEY=VALUE")
 
 
 def test_alias_of_an_account(ctl, name):

@@ -86,12 +86,24 @@ def test_a_large_message_and_bare_line_feeds(box):
     ([], 2, "--rcpt is missing"),
     (["--rcpt", "a@example.org", "--at", "yesterday"], 2, "seconds since 1970"),
     (["--rcpt", "a@example.org", "--client", "localhost"], 2, "--client takes an IP address"),
+    (["--rcpt", "alice"], 2, "`alice` is no address"),
+    (["--rcpt", ""], 2, "is no address"),
+    (["--rcpt", "a@example.org", "--from", "not an address"], 2, "is no address"),
     (["--rcpt", "x" * 400 + "@example.org"], 75, "too long"),
     (["--rcpt", "a@example.org"] * 21, 2, "too often"),
 ])
 def test_wrong_use_is_said(box, mail, args, status, text):
     got, out, err = explain(box, mail, *args)
     assert (got, out) == (status, "") and text in err and err.count("\n") == 1
+
+
+def test_a_sealed_mail_is_none_that_arrives(box, tmp_path):
+    sealed = milter_box.ROOT / "tests/data/frozen/bare-lf.sealed"
+    boxed = tmp_path / "u.1"
+    boxed.write_bytes(b"2 M1e C6a0b6d2e\n\1\2N                   0000000000000123\n" + sealed.read_bytes())
+    for file in sealed, boxed:
+        status, _, err = explain(box, file, "--rcpt", "alice@example.org")
+        assert status == 1 and "is a sealed mail" in err
 
 
 def test_no_such_file_and_no_milter(box, mail):

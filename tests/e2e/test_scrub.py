@@ -128,10 +128,10 @@ def test_ended_by_a_signal(store, tmp_path):
 
 
 @pytest.mark.parametrize("change, says", [
-    (lambda s: s.write_text("{"), "remove it"), (lambda s: s.write_text('{"version": 2}'), "remove it"),
+    (lambda s: s.write_text("{"), "name another file"), (lambda s: s.write_text("[1]"), "name another file"), (lambda s: s.write_text('{"version": 2}'), "remove it"),
     (lambda s: s.write_text(s.read_text().replace('"root": 0', '"root": 7')), "damaged"),
     (lambda s: s.write_text(re.sub('"paths": ..', '"paths": ["2f', s.read_text())), "other paths"),
-], ids=["garbled", "version", "root", "paths"])
+], ids=["garbled", "foreign", "version", "root", "paths"])
 def test_foreign_state_is_refused(store, tmp_path, change, says):
     state = tmp_path / "state"
     state_at(store, sorted_files(store)[:10], state)
@@ -142,7 +142,10 @@ def test_foreign_state_is_refused(store, tmp_path, change, says):
 
 
 def test_state_that_cannot_be_written(store, tmp_path):
-    assert "No such file" in scrub("--state", tmp_path / "no" / "state", store, status=75)
+    """Said before hours of reading."""
+    said = scrub("--state", tmp_path / "no" / "state", store, status=1)
+    assert "No such file" in said and "files" not in said
+    assert "name another file" in scrub("--state", tmp_path, store, status=1)
 
 
 def ioprio_class(pid):
