@@ -210,7 +210,7 @@ ctl_end_list(const struct ctl *ctl, json_t *take, enum bs_err err, const char *w
 int
 ctl_print_json(json_t *take)
 {
-	int rc = take == NULL ? -1 : json_dumpf(take, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	int rc = take == NULL ? -1 : json_dumpf(take, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 
 	json_decref(take);
 	if (rc == 0 && (putchar('\n') == EOF || fflush(stdout) == EOF))

@@ -21,10 +21,11 @@ day_arg(const char *text, int64_t *out)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text, "%Y-%m-%d", &tm);
+	int month_day = tm.tm_mday; /* timegm() makes the 31st of a short month the first of the next */
 	time_t at = timegm(&tm);
 
-	if (end == NULL || *end != '\0' || at < 0) {
-		ctl_fail(BS_ERR_ARG, "--day %s: is written YYYY-MM-DD", text);
+	if (end == NULL || *end != '\0' || at < 0 || tm.tm_mday != month_day) {
+		ctl_fail(BS_ERR_ARG, "--day %s: a day is written YYYY-MM-DD", text);
 		return CTL_USAGE;
 	}
 	*out = at / DAY_S;
@@ -173,6 +174,14 @@ write_report(struct collection *c, const char *xml)
 	return err;
 }
 
+static int
+check_folder(const char *folder)
+{
+	if (folder == NULL || access(folder, W_OK | X_OK) == 0)
+		return CTL_OK;
+	return ctl_fail(BS_ERR_ARG, "--to %s: %s%s", folder, strerror(errno), errno == ENOENT ? ": make it first" : "");
+}
+
 static enum bs_err
 finish_report(struct collection *c)
 {
@@ -236,7 +245,7 @@ dmarc_report(struct ctl *ctl)
 {
 	struct collection c = { .folder = ctl_arg(&ctl->args, CTL_TO) };
 	char domain[BS_DOMAIN_MAX + 1], org[BS_DOMAIN_MAX + 1];
-	int64_t day;
+	int64_t day, today = (int64_t)time(NULL) / DAY_S;
 	int rc;
 	enum bs_err err;
 
@@ -246,14 +255,22 @@ dmarc_report(struct ctl *ctl)
 		ctl_fail(BS_ERR_ARG, "who reports? --org DOMAIN and --email ADDRESS say so");
 		return CTL_USAGE;
 	}
-	rc = ctl_domain_arg(c.report.org, org);
+	if (strchr(c.report.email, '@') == NULL) {
+		ctl_fail(BS_ERR_ARG, "--email %s: is no address", c.report.email);
+		return CTL_USAGE;
+	}
+	rc = check_folder(c.folder);
+	if (rc == CTL_OK)
+		rc = ctl_domain_arg(c.report.org, org);
 	if (rc == CTL_OK)
 		rc = begin(ctl, domain, &day);
 	if (rc != CTL_OK)
 		return rc;
 	c.report.org = org;
 	if (day == BS_DMARC_ANY_DAY)
-		day = (int64_t)time(NULL) / DAY_S - 1;
+		day = today - 1;
+	if (day >= today && c.folder != NULL)
+		fprintf(stderr, "basaltctl: warning: that day is not over: the whole day's report will have the same name\n");
 	err = bs_dmarc_list(ctl->store, domain[0] != '\0' ? domain : NULL, day, collect, &c);
 	if (err == BS_OK)
 		err = finish_report(&c);

@@ -293,6 +293,9 @@ def test_reports(keys, tmp_path, engine):
         one = ctl(s, "dmarc", "report", "--day", day, "--domain", "reject.example", "--org", "example.org", "--email", "p@example.org")
         check_report(ET.fromstring(one))
         assert "user1@" not in one and "a@" not in one
+        for wrong, status, says in ((("--day", "2026-02-31"), 2, "YYYY-MM-DD"), (("--to", str(tmp_path / "no")), 1, "make it first")):
+            assert says in ctl(s, "dmarc", "report", "--org", "example.org", "--email", "p@example.org", *wrong, status=status)
+        assert "is no address" in ctl(s, "dmarc", "report", "--org", "example.org", "--email", "nobody", status=2)
         assert "no DMARC results" in ctl(s, "dmarc", "report", "--day", "2001-01-01", "--org", "a.example", "--email", "p@a.example", status=1)
     finally:
         s.stop()
