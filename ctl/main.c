@@ -35,7 +35,7 @@ const struct ctl_verb ctl_verbs[] = {
 	    account_passwd },
 	{ "account", "plan", "ADDRESS PLAN", 2, 2, CTL_PASSWORD, "gives the account another plan",
 	    "Where that changes whether or how mail is sealed, keyd wants the account's password. Mail that is stored\n"
-	    "already stays as it is.\n",
+	    "already stays as it is: `basaltctl convert` seals it.\n",
 	    account_plan },
 	{ "account", "disable", "ADDRESS", 1, 1, 0, "takes no mail for it, and from it none",
 	    "New mail is refused (550 5.2.1), and the address can't be a sender at submission, once the milter's memory of it\n"

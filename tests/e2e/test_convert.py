@@ -5,6 +5,7 @@ import os
 import random
 import re
 import resource
+import secrets
 import shlex
 import signal
 import subprocess
@@ -44,7 +45,7 @@ def save(system, account, message, folder="INBOX"):
 def account_with_old_mail(system, delivered=True):
     """Sealed now. From before: what a Dovecot without Basalt stored, with CRLFs and without, what Basalt stored for a plain account, and copies."""
     account = system.account("plain")
-    account.sent = [probes.marked(f"mail {i}", n) for i, n in enumerate((10, 2000, 70_000, 300_000, 2000, 10, 3000, 150_000, 5000))]
+    account.sent = [probes.marked(f"mail {i} {secrets.token_hex(8)}", n) for i, n in enumerate((10, 2000, 70_000, 300_000, 2000, 10, 3000, 150_000, 5000))]
     account.sent[4] = account.sent[4].replace(b"\r\n", b"\n")
     for i, message in enumerate(account.sent):
         if i < 5:
@@ -109,8 +110,9 @@ def words(account):
 
 
 def traces(system, account):
-    """Names of files of the mail home that hold a word of a message."""
-    return {f.name for f in system.home(account).rglob("*") if f.is_file() and any(w in f.read_bytes() for w in words(account))}
+    """Names of files of the mail home that hold a word of a message, or its subject."""
+    texts = words(account) + [re.search(rb"Subject: ([^\r\n]+)", m)[1] for m in account.sent]
+    return {f.name for f in system.home(account).rglob("*") if f.is_file() and any(t in f.read_bytes() for t in texts)}
 
 
 def without_caches(system, account):
@@ -155,6 +157,18 @@ def test_nothing_readable_is_left(system):
     assert not traces(system, bob)
     everything(system, bob, LISTING)
     assert not traces(system, bob) and all_sealed(system, bob)
+
+
+def test_indexes_elsewhere(system):
+    """What INDEX= keeps outside the mail home is gone through when it is named."""
+    bob = account_with_old_mail(system, delivered=False)
+    home, outside = system.home(bob), system.path("index")
+    cache = next(f for f in home.rglob("dovecot.index.cache") if words(bob)[0] in f.read_bytes())
+    outside.mkdir(exist_ok=True)
+    cache.rename(outside / cache.name)
+    os.chown(outside, cache.parent.stat().st_uid, cache.parent.stat().st_gid)
+    done = convert(system, bob, str(home), str(outside))
+    assert (done["sealed"], done["caches_removed"]) == (OLD, 2) and not (outside / cache.name).exists()
 
 
 def refused(system, *words, says, exit_status=1):
@@ -442,7 +456,7 @@ def test_links_from_outside_keep_the_text(system, alice):
 def test_a_session_from_before_the_account_was_sealed(system):
     """It goes on with what it has open, reads what was sealed under it, and what it wrote into a cache is taken away by the next run."""
     bob = system.account("plain")
-    bob.sent = [probes.marked(f"mail {i}") for i in range(10)]
+    bob.sent = [probes.marked(f"mail {i} {secrets.token_hex(8)}") for i in range(10)]
     for message in bob.sent:
         save(system, bob, message)
     with system.imap(bob) as mail:

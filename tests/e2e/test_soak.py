@@ -1,6 +1,7 @@
 """
 A soak: mail comes in by SMTP, owners read, copy, move, throw away, append and take over, others look on by IMAP and POP3,
-while imap and lmtp processes, and later keyd, the milter and Dovecot's master, are killed -9.
+while imap and lmtp processes, and later keyd, the milter and Dovecot's master, are killed -9. In between the one plain account is sealed,
+and its mail converted under it.
 
 Afterwards nothing is lost, damaged (the SHA-256 of every body), or there too often, and the processes that live long hold no
 more descriptors than before, and about the memory. (test_growth.py looks for the little that a single session leaves behind.)
@@ -10,10 +11,13 @@ says so in its log, for each such recipient and time, "message may be sent more 
 saves, but answers 421 Shutting down at the end of DATA. Nothing else excuses a copy too many.
 """
 import collections
+import contextlib
 import os
 import random
 import re
+import shlex
 import signal
+import subprocess
 import time
 
 import pytest
@@ -148,6 +152,25 @@ class Soak:
         self.system.start()
         self.hold()
 
+    def conversion(self, share_s=0.4):
+        """The plain account is sealed, and its mail converted by runs that are killed until one ends, while everybody goes on."""
+        words = ("convert", self.plain.address, "--accept-loss", "--quiet")
+        argv = [*shlex.split(self.system.env["BASALTCTL"]), *words]
+        self.system.ctl("account", "plan", self.plain.address, "private", "--password-stdin", stdin=self.plain.password.encode() + b"\n")
+        time.sleep(probes.RECORD_KEPT_S)
+        self.go(strict=True)
+        for i in range(40):
+            run = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(self.rng.uniform(0, share_s) * (i + 1))
+                break
+            run.kill()
+            run.wait()
+            self.kills["convert"] += 1
+        self.hold()
+        self.system.ctl(*words)
+        self.sealed.append(self.plain)
+
     def judge(self):
         """The account of it all."""
         found = {a.address: soakers.stored(self.system, a, self.book) for a in self.accounts}
@@ -196,6 +219,8 @@ def soak(system, warm_s, steady_s, storm_rounds, pause_s, growth_kib):
     assert len(grown) == len(before), "a long-lived process has died"
     too_much = {name: n for name, n in grown.items() if n > growth_kib + ARENAS_KIB * name.startswith("milter")}
     assert not too_much, f"memory grows: {too_much}"
+    if "mdbox" not in system.options:
+        s.conversion()
     s.storm(storm_rounds)
     s.end()
     s.judge()
