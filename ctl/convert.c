@@ -28,7 +28,7 @@ struct run {
 	bool touched;               /* a mail of it was replaced */
 	bool purges;                /* index caches that may hold text */
 	json_int_t purged;          /* how many */
-	struct sweep *sweep;
+	struct sweep sweep;
 };
 
 /* --- index caches --- */
@@ -53,8 +53,8 @@ purge(struct run *run, const char *path)
 	run->purged += indexcache_purge(path, &error);
 	if (error == 0)
 		return;
-	run->sweep->counts.errors++;
-	ctl_progress_complain(&run->sweep->progress, path, strerror(error));
+	run->sweep.counts.errors++;
+	ctl_progress_complain(&run->sweep.progress, path, strerror(error));
 }
 
 /* Once more behind the last mail of a folder: a session from before the account was sealed may have written meanwhile. */
@@ -198,14 +198,14 @@ check_recovery(const struct convert_task *task)
 /* --- the run --- */
 
 static int
-report(const struct convert_task *task, const struct sweep *sweep, const struct run *run, const char *done)
+report(const struct convert_task *task, const struct run *run, const char *done)
 {
 	uint64_t given = task->ctl->args.given;
-	int rc = sweep_status(sweep, MDBOX_TEXT);
+	int rc = sweep_status(&run->sweep, MDBOX_TEXT);
 	json_t *json;
 
 	if ((given & CTL_JSON) != 0) {
-		json = sweep_json(sweep, done, rc == CTL_OK);
+		json = sweep_json(&run->sweep, done, rc == CTL_OK);
 		json_object_set_new(json, "account", json_string(task->address));
 		json_object_set_new(json, "caches_removed", json_integer(run->purged));
 		return convert_print(json) == CTL_OK ? rc : CTL_FAILED;
@@ -213,7 +213,7 @@ report(const struct convert_task *task, const struct sweep *sweep, const struct 
 	if ((given & CTL_QUIET) != 0)
 		return rc;
 	printf("%s: ", task->address);
-	sweep_print(sweep);
+	sweep_print(&run->sweep);
 	if (run->purged > 0)
 		printf("%s: %lld files of indexes removed that held text of mails\n", task->address, (long long)run->purged);
 	return rc;
@@ -223,18 +223,17 @@ static int
 work(struct convert_task *task, struct run *run, const char *done)
 {
 	uint64_t given = task->ctl->args.given;
-	struct sweep sweep = sweep_init(given, done, take_file, run);
 	int rc;
 
-	sweep.session = run->convert.session;
-	sweep.index = run->purges ? on_index : NULL;
-	run->sweep = &sweep;
+	run->sweep = sweep_init(given, done, take_file, run);
+	run->sweep.session = run->convert.session;
+	run->sweep.index = run->purges ? on_index : NULL;
 	/* keyd's sockets are open: root alone may. */
 	rc = sweep_begin(task->folders, task->n, given);
 	if (rc == CTL_OK)
-		rc = sweep_run(&sweep, task->folders, task->n);
+		rc = sweep_run(&run->sweep, task->folders, task->n);
 	leave_folder(run);
-	return rc == CTL_OK ? report(task, &sweep, run, done) : rc;
+	return rc == CTL_OK ? report(task, run, done) : rc;
 }
 
 /* convert_fn */
@@ -264,7 +263,7 @@ static int
 undo(struct convert_task *task)
 {
 	struct run run = { .take = convert_open };
-	struct bs_record record;
+	struct bs_record record = { 0 };
 	char address[BS_ADDRESS_MAX + 1];
 	int rc = get_record(task, &record);
 

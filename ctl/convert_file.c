@@ -98,7 +98,9 @@ check_new(void *ctx, int fd)
 		err = mailtext_digest(job->old, job->opens_old, before);
 	if (err == BS_OK)
 		err = mailtext_digest(&new, job->opens_new, after);
-	return err == BS_OK && memcmp(before, after, BS_HASH_LEN) != 0 ? BS_ERR_INTERNAL : err;
+	if (err == BS_OK && memcmp(before, after, BS_HASH_LEN) != 0)
+		err = BS_ERR_INTERNAL;
+	return err;
 }
 
 /* --- one file --- */
