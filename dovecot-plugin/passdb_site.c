@@ -43,15 +43,21 @@ is_judge(const struct auth_passdb *db)
 	return !db->set->deny && (db->result_success == AUTH_DB_RULE_CONTINUE || db->result_success == AUTH_DB_RULE_CONTINUE_OK);
 }
 
+static bool
+has_mark(const struct auth_passdb *db)
+{
+	return str_array_find(t_strsplit_spaces(db->set->override_fields, " "), PASSDB_SITE_MARK);
+}
+
 static const char *
 doubt_of_judge(const struct auth_passdb *db, bool is_first)
 {
-	if (!str_array_find(t_strsplit_spaces(db->set->override_fields, " "), PASSDB_SITE_MARK))
+	if (!has_mark(db))
 		return "a passdb before this one does not say whether it checks passwords: it needs the line "
 		       "override_fields = " PASSDB_SITE_MARK;
-	/* It would judge what is right already. */
+	/* It would mark what is right already, and with it the "nopassword" of the one before. */
 	if (!is_first && db->skip != AUTH_PASSDB_SKIP_AUTHENTICATED)
-		return "of the passdbs before this one more than one judges: all but the first need skip = authenticated";
+		return "of the passdbs before this one more than one marks passwords: all but the first need skip = authenticated";
 	/* A password that was right an hour ago may be somebody's who knows the old one. */
 	if (passdb_cache != NULL && db->cache_key != NULL)
 		return "Dovecot remembers passwords and need not have asked for this one: set auth_cache_size = 0";
@@ -69,7 +75,8 @@ doubt_of_chain(struct auth_request *request)
 		if (db->result_failure == AUTH_DB_RULE_CONTINUE_OK || db->result_internalfail == AUTH_DB_RULE_CONTINUE_OK)
 			return "a passdb before this one lets wrong passwords pass: result_failure or result_internalfail is "
 			       "continue-ok";
-		if (!is_judge(db))
+		/* What has the mark and does not judge marks all the same. */
+		if (!is_judge(db) && !has_mark(db))
 			continue;
 		doubt = doubt_of_judge(db, is_first);
 		is_first = false;
