@@ -32,6 +32,8 @@ static const uint8_t permitted[] = {
 	[BS_OP_RESTORE] = C,
 	[BS_OP_DROP_KEY] = C,
 	[BS_OP_OPEN] = C,
+	[BS_OP_SESSIONS] = C,
+	[BS_OP_END_SESSIONS] = C,
 };
 
 enum bs_err

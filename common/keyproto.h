@@ -86,6 +86,12 @@ enum bs_op {
 	BS_OP_DROP_KEY = 29,
 	/* C: str16 user, str16 secret, str16 service, u8 flags -> as LOGIN: a session for who has a secret that does not log in */
 	BS_OP_OPEN = 30,
+	/* C: str16 user (empty: all), u32 from (0, then the reply's) -> u32 from (0: that was all), u16 n, n times: str16 user, u64
+	 *    since, u64 last use (seconds since 1970), u32 linger left (its keys stay so many seconds, if nobody comes), u16
+	 *    tokens, u16 sessions, u16 listed ones, so many times: str16 service, u64 since, u32 pid */
+	BS_OP_SESSIONS = 31,
+	/* C: str16 user -> u16 sessions and u16 tokens that it had; they and the open keys are gone. Nobody there: zeros. */
+	BS_OP_END_SESSIONS = 32,
 };
 
 #define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */

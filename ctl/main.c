@@ -54,8 +54,8 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "alias", "remove", "ALIAS TARGET", 2, 2, 0, "ends that", NULL, alias_remove },
 	{ "plan", "list", "", 0, 0, CTL_JSON, "lists the plans", NULL, plan_list },
 	{ "plan", "set", "NAME KEY=VALUE...", 2, -1, 0, "adds or changes a plan",
-	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS (how long keys stay unlocked\n"
-	    "after the last session). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
+	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS (no effect yet: keyd's\n"
+	    "session.linger_s counts for all). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
 	    "sealing it was made with: see `basaltctl account plan --help`.\n",
 	    plan_set },
 	{ "plan", "remove", "NAME", 1, 1, 0, "removes a plan and its preferences", "Its accounts get another plan first.\n", plan_remove },
@@ -116,6 +116,11 @@ const struct ctl_verb ctl_verbs[] = {
 	    "Goes through the mail home, or the FOLDERs; with --all through every sealed account's. Accounts without recovery code\n"
 	    "and escrow key are refused without --accept-loss. May be ended and started again at any time.\n",
 	    convert_run },
+	{ "session", "list", "[ADDRESS]", 0, 1, CTL_JSON, "whose keys are open now", "Since when, by which services, last used when.\n", session_list },
+	{ "session", "end", "ADDRESS", 1, 1, 0, "ends all sessions of an account and shuts its keys",
+	    "Mail programs are told to log in again when they next want a mail. Who has the password can log in at once: change that first, or\n"
+	    "deny the user in Dovecot.\n",
+	    session_end },
 	{ "escrow-key", "new", "FILE", 1, 1, 0, "makes an organisation's escrow key, to be kept offline", NULL, escrow_key_new },
 	{ "passwd", NULL, "ADDRESS [pending | undo]", 1, 2, 0, "for panels: changes a password, two lines on standard input",
 	    "The old password, then the new one; for undo the old one alone. Also called basalt-passwd. pending: both are right until the\n"

@@ -54,6 +54,8 @@ int key_reseal(struct ctl *ctl);
 int convert_run(struct ctl *ctl);
 int convert_status(struct ctl *ctl);
 int convert_undo(struct ctl *ctl);
+int session_list(struct ctl *ctl);
+int session_end(struct ctl *ctl);
 int escrow_key_new(struct ctl *ctl);
 int doctor_run(struct ctl *ctl);
 int probe_run(struct ctl *ctl);

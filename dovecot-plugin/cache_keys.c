@@ -46,7 +46,7 @@ basalt_cache_subkey(struct basalt_user *bu, uint8_t key[BS_KEY_LEN])
 	struct basalt_cache_keys *keys;
 
 	/* Not without a session, though the key would do: what is lost is lost at once. */
-	if (bu->session == NULL)
+	if (!basalt_session_lives(bu))
 		return false;
 	keys = keys_of(bu);
 	if (keys == NULL)

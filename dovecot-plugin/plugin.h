@@ -35,6 +35,7 @@ struct basalt_user {
 	uint8_t site_pub[BS_SIGN_PUB_LEN];
 
 	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
+	int64_t session_look_ms; /* when to look again whether it has ended */
 	bool session_lost;
 	struct istream **raw; /* where to leave a mail's stored bytes as it is opened (export.c); NULL: it is read */
 	bool carries;         /* its mail is copied to or from another mail user of the account, unopened (rawsync.h) */

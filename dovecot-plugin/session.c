@@ -13,6 +13,7 @@
 #include "verified.h"
 
 #define TIMEOUT_MS 10000
+#define LOOK_MS 100 /* how soon the end of a session is noticed by who reads what he has the keys of */
 #define RECORD_FRESH_MS 60000
 #define RECORD_GIVEN_FRESH_MS 10000
 #define TOKEN_FIELD "basalt_pass_token="
@@ -59,6 +60,29 @@ session_lose(struct basalt_user *bu)
 	bs_keyclient_free(bu->session);
 	bu->session = NULL;
 	bu->session_lost = true;
+	basalt_keymem_forget(bu);
+}
+
+/* keyd says nothing unasked: what there is to read is the end of the session, as when the account was removed. */
+static bool
+session_has_ended(const struct basalt_user *bu)
+{
+	struct pollfd pfd = { .fd = bu->session == NULL ? -1 : bs_keyclient_fd(bu->session), .events = POLLIN };
+
+	return bu->session != NULL && poll(&pfd, 1, 0) > 0;
+}
+
+bool
+basalt_session_lives(struct basalt_user *bu)
+{
+	int64_t now = bs_now_ms();
+
+	if (bu->session == NULL || now < bu->session_look_ms)
+		return bu->session != NULL;
+	bu->session_look_ms = now + LOOK_MS;
+	if (session_has_ended(bu))
+		session_lose(bu);
+	return bu->session != NULL;
 }
 
 /* keyd's keyset goes beside the record, so that mail and keys are backed up together. Trouble here stops nobody. */
@@ -240,10 +264,12 @@ basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix
 	struct bs_msg_prefix prefixes[1 + BASALT_AHEAD_MAX];
 	size_t n = 1;
 
+	if (!basalt_session_lives(bu) && bu->session_lost)
+		return BS_ERR_UNAVAIL; /* whatever we remember */
 	if (basalt_session_has_key(bu, prefix, data_key))
 		return BS_OK;
 	if (bu->session == NULL)
-		return bu->session_lost ? BS_ERR_UNAVAIL : BS_ERR_PERM;
+		return BS_ERR_PERM;
 	prefixes[0] = *prefix;
 	for (unsigned int i = 0; i < bu->expected_count; i++) {
 		if (memcmp(bu->expected[i]->message_id, prefix->message_id, BS_ID_LEN) != 0)
@@ -331,15 +357,6 @@ basalt_session_kind(struct basalt_user *bu)
 	if (bu->record.name[0] == '\0' && record_given(bu) != BS_OK && basalt_home_record(bu, &bu->record) != BS_OK)
 		return BASALT_ACCOUNT_UNKNOWN;
 	return (bu->record.flags & BS_RECORD_FLAG_SEALED) != 0 ? BASALT_ACCOUNT_SEALED : BASALT_ACCOUNT_PLAIN;
-}
-
-/* keyd says nothing unasked: what there is to read is the end of the session, as when the account was removed. */
-static bool
-session_has_ended(const struct basalt_user *bu)
-{
-	struct pollfd pfd = { .fd = bu->session == NULL ? -1 : bs_keyclient_fd(bu->session), .events = POLLIN };
-
-	return bu->session != NULL && poll(&pfd, 1, 0) > 0;
 }
 
 /* A record that lets mail lie in plaintext is asked for anew each time: the account may have been sealed since. */

@@ -14,6 +14,8 @@
 
 #include "plugin.h"
 
+/* False without a session. Whether keyd has ended it is looked at ten times a second at most, without asking. */
+bool basalt_session_lives(struct basalt_user *bu);
 /* No token is BS_OK too: then there is no session. error_r (static or data stack) is set on failure. */
 enum bs_err basalt_session_start(struct basalt_user *bu, const char **error_r) BS_MUST_USE;
 /* Ends the session and forgets the user's data keys. */

@@ -27,6 +27,8 @@ basalt_unreadable_text(const struct basalt_user *bu, enum bs_err err)
 	case BS_ERR_IO:
 		return "Message's file can't be read at the moment";
 	default:
+		if (bs_err_is_transient(err) && bu->session_lost)
+			return "Message can't be decrypted at the moment: the login session has ended, log in again";
 		return bs_err_is_transient(err) ? "Message can't be decrypted at the moment: the key service does not answer"
 		                                : "Message is damaged";
 	}

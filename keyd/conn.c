@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "vault.h"
@@ -35,6 +36,8 @@ static const struct {
 	{ BS_OP_RESTORE, ANY, op_restore },
 	{ BS_OP_DROP_KEY, ANY, op_drop_key },
 	{ BS_OP_OPEN, ANY, op_open },
+	{ BS_OP_SESSIONS, ANY, op_sessions },
+	{ BS_OP_END_SESSIONS, ANY, op_end_sessions },
 };
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -82,6 +85,7 @@ end_session(struct vault *v, struct conn *conn)
 
 	if (ring == NULL)
 		return;
+	LIST_REMOVE(conn, of_ring);
 	conn->session = NULL;
 	v->session_count--;
 	ring_release(v->rings, ring, &ring->sessions, v->now_ms);
@@ -97,10 +101,13 @@ conn_close(struct vault *v, struct conn *conn)
 }
 
 void
-conn_start_session(struct vault *v, struct conn *conn, struct ring *ring)
+conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const char *service)
 {
 	ring_hold(v->rings, ring, &ring->sessions);
 	conn->session = ring;
+	conn->since_ms = v->now_ms;
+	(void)snprintf(conn->service, sizeof(conn->service), "%s", service);
+	LIST_INSERT_HEAD(&ring->conns, conn, of_ring);
 	v->session_count++;
 	send_front(v, conn->front, LINK_SESSION, conn->id, NULL, 0);
 }
@@ -110,12 +117,8 @@ conn_end_account(struct vault *v, struct ring *ring)
 {
 	/* Held by us as well, so that it does not go while the others let go. */
 	ring_hold(v->rings, ring, &ring->sessions);
-	for (unsigned front = 0; front < KEYD_SOCKETS; front++) {
-		for (unsigned i = 0; i < v->conf->sockets[front].clients_max; i++) {
-			if (v->conns[front][i].session == ring)
-				conn_close(v, &v->conns[front][i]);
-		}
-	}
+	while (!LIST_EMPTY(&ring->conns))
+		conn_close(v, LIST_FIRST(&ring->conns));
 	tokens_drop(v->tokens, ring, v->now_ms);
 	rings_close(v->rings, ring);
 }
@@ -143,6 +146,8 @@ dispatch(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	enum bs_err err = BS_ERR_PERM;
 	size_t i = 0;
 
+	if (conn->session != NULL)
+		conn->session->used_ms = v->now_ms;
 	while (i < N_OPS && ops[i].opcode != frame->opcode)
 		i++;
 	if (i < N_OPS && (bs_keyproto_permitted(frame->opcode) & v->conf->sockets[conn->front].peer) != 0

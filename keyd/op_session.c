@@ -29,7 +29,8 @@ op_attach(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 		bs_log(BS_LOG_WARNING, "attach of %s by pid %d: %s", user, (int)conn->pid, bs_err_text(BS_ERR_TOKEN));
 		return BS_ERR_TOKEN;
 	}
-	conn_start_session(v, conn, ring);
+	conn_start_session(v, conn, ring, service);
+	ring->used_ms = v->now_ms;
 	ring_release(v->rings, ring, &ring->tokens, v->now_ms);
 	v->stats.attached++;
 	bs_wr_bytes(&wr, ring->account_id, BS_ID_LEN);

@@ -129,7 +129,8 @@ new_ring(struct rings *rings, const struct bs_record *rec, int64_t now)
 	ring->hash_next = rings->buckets[bucket];
 	rings->buckets[bucket] = ring;
 	rings->count++;
-	ring->idle_since_ms = now;
+	ring->opened_ms = ring->used_ms = ring->idle_since_ms = now;
+	LIST_INIT(&ring->conns);
 	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
 	return ring;
 }
@@ -202,6 +203,26 @@ size_t
 rings_count(const struct rings *rings)
 {
 	return rings->count;
+}
+
+size_t
+rings_buckets(const struct rings *rings)
+{
+	return rings->mask + 1;
+}
+
+const struct ring *
+rings_bucket(const struct rings *rings, size_t i)
+{
+	return i <= rings->mask ? rings->buckets[i] : NULL;
+}
+
+int64_t
+rings_linger_left(const struct rings *rings, const struct ring *ring, int64_t now)
+{
+	int64_t left = is_idle(ring) ? ring->idle_since_ms + rings->linger_ms - now : rings->linger_ms;
+
+	return left < 0 ? 0 : left;
 }
 
 /* The counters themselves are the caller's: a hold for a session, or one for a token. */

@@ -19,6 +19,8 @@
 #include "arena.h"
 #include "keyset.h"
 
+struct conn;
+
 /* One cell of the arena. */
 struct ring_cell {
 	struct ring_cell *next;
@@ -45,7 +47,8 @@ struct ring {
 	uint64_t pruned; /* the generation whose forerunners are gone from the database */
 	struct ring_cell *cells; /* the root cell, then the keys */
 	unsigned sessions, tokens;
-	int64_t idle_since_ms;
+	LIST_HEAD(, conn) conns; /* conn.c's: the sessions */
+	int64_t opened_ms, used_ms, idle_since_ms;
 	int64_t allowance, allowance_ms; /* of data keys: ring_allow() */
 	uint64_t unwraps;
 };
@@ -67,6 +70,11 @@ void rings_close(struct rings *rings, struct ring *ring);
 /* Wipes what lingered long enough. */
 void rings_expire(struct rings *rings, int64_t now);
 size_t rings_count(const struct rings *rings);
+/* To look at all: buckets 0 .. n - 1, each a chain by hash_next, NULL where it ends. */
+size_t rings_buckets(const struct rings *rings);
+const struct ring *rings_bucket(const struct rings *rings, size_t i);
+/* So long the keys stay if nobody comes. */
+int64_t rings_linger_left(const struct rings *rings, const struct ring *ring, int64_t now);
 
 /* counter: &ring->sessions or &ring->tokens. */
 void ring_hold(struct rings *rings, struct ring *ring, unsigned *counter);

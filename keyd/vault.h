@@ -33,6 +33,9 @@ struct conn {
 	pid_t pid;
 	uid_t uid;
 	struct ring *session; /* held */
+	LIST_ENTRY(conn) of_ring; /* while it has a session */
+	char service[SERVICE_MAX + 1];
+	int64_t since_ms;         /* of the session */
 	bool closing;         /* told the front to close: nothing of it is heard any more */
 };
 
@@ -87,7 +90,7 @@ void conn_reply(struct vault *v, unsigned front, uint64_t id, uint8_t opcode, ui
     const void *payload, size_t len);
 /* Has the front close the connection once the replies are out; its session ends now. */
 void conn_close(struct vault *v, struct conn *conn);
-void conn_start_session(struct vault *v, struct conn *conn, struct ring *ring);
+void conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const char *service);
 /* Ends all sessions and tokens of a ring and wipes it. */
 void conn_end_account(struct vault *v, struct ring *ring);
 
@@ -119,6 +122,8 @@ enum bs_err op_heal(struct vault *v, struct conn *conn, const struct bs_frame *f
 enum bs_err op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_drop_key(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_open(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_sessions(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_end_sessions(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_status(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 
 #endif

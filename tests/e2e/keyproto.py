@@ -11,8 +11,8 @@ import struct
 VERSION = 1
 LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENROL_LOGIN = range(1, 11)
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
-SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN = range(21, 31)
-ALL_OPCODES = (*range(1, 11), *range(16, 31))
+SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS = range(21, 33)
+ALL_OPCODES = (*range(1, 11), *range(16, 33))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -269,6 +269,34 @@ class Client(contextlib.AbstractContextManager):
 
     def drop_key(self, user, secret, key):
         return self.change(DROP_KEY, user, secret, key)
+
+    def sessions(self, user="", start=0):
+        """(list of dicts, where the next page begins or 0)"""
+        f = self.ask(SESSIONS, str16(user) + struct.pack(">I", start))
+        following, n, found = f.number(4), f.number(2), []
+        for _ in range(n):
+            one = {"user": f.str16().decode(), "since": f.number(8), "used": f.number(8), "linger_left": f.number(4),
+                   "tokens": f.number(2), "sessions": f.number(2)}
+            one["list"] = [{"service": f.str16().decode(), "since": f.number(8), "pid": f.number(4)} for _ in range(f.number(2))]
+            found.append(one)
+        f.done()
+        return found, following
+
+    def all_sessions(self):
+        """{user: dict} over all pages"""
+        found, start = self.sessions()
+        while start:
+            more, start = self.sessions("", start)
+            found += more
+        assert len({one["user"] for one in found}) == len(found)
+        return {one["user"]: one for one in found}
+
+    def end_sessions(self, user):
+        """(sessions, tokens)"""
+        f = self.ask(END_SESSIONS, str16(user))
+        result = f.number(2), f.number(2)
+        f.done()
+        return result
 
     def status(self):
         f = self.ask(STATUS)

@@ -16,7 +16,7 @@ SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER, kp.ENROL_LO
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
            "delivery": {kp.EXISTS, kp.RECORD},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
-                       *range(kp.SLOTS, kp.OPEN + 1)}}
+                       *range(kp.SLOTS, kp.END_SESSIONS + 1)}}
 IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE}
 
 
@@ -43,7 +43,7 @@ def keyd():
 # --- clients ---
 
 @pytest.mark.parametrize("socket", SOCKETS)
-@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 11, 15, 30, 255])
+@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 11, 15, 33, 255])
 def test_only_what_is_permitted(shared, socket, opcode):
     with shared.client(socket) as c:
         if opcode in SOCKETS[socket] - IN_SESSION:
@@ -73,7 +73,7 @@ MALFORMED = {
 @pytest.mark.parametrize("socket,opcode", [("auth", kp.LOGIN), ("auth", kp.EXISTS), ("mail", kp.ATTACH),
                                            ("delivery", kp.RECORD), ("control", kp.ENROL), ("control", kp.PASSWD),
                                            ("control", kp.REMOVE), ("control", kp.SET_FLAGS), ("auth", kp.LOGIN_MEMBER), ("auth", kp.ENROL_LOGIN),
-                                           *(("control", op) for op in range(kp.SLOTS, kp.OPEN + 1))])
+                                           *(("control", op) for op in range(kp.SLOTS, kp.END_SESSIONS + 1))])
 def test_malformed_payloads(shared, socket, opcode, payload):
     with shared.client(socket) as c:
         assert c.call(opcode, payload) == (kp.FORMAT, b"")
