@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "crypto.h"
 #include "jail.h"
 #include "keeper.h"
 #include "proxy.h"
@@ -125,8 +126,10 @@ check(const struct proxyconf *conf, const char *path)
 {
 	struct bs_verdict_keys *keys = NULL;
 	char why[512] = "";
-	enum bs_err err = bs_verdict_keys_open(conf->key_file, BS_VERDICT_LIFETIME_S, NULL, NULL, &keys, why, sizeof(why));
+	enum bs_err err = bs_crypto_init();
 
+	if (err == BS_OK)
+		err = bs_verdict_keys_open(conf->key_file, BS_VERDICT_LIFETIME_S, NULL, NULL, &keys, why, sizeof(why));
 	if (err != BS_OK) {
 		(void)fprintf(stderr, "basalt-lmtp: lmtp.key_file: %s\n", why[0] != '\0' ? why : bs_err_text(err));
 		return EXIT_CONFIG;
