@@ -34,11 +34,11 @@ def alice(system):
     return account_with_old_mail(system)
 
 
-def save(system, account, message, folder="INBOX"):
+def save(system, account, message, folder="INBOX", plugins="", more=()):
     """As a Dovecot without Basalt stores it."""
     path = system.path("to-save")
     path.write_bytes(message)
-    status, text = system.doveadm("-o", "mail_plugins=", "save", "-u", account.address, "-m", folder, str(path))
+    status, text = system.doveadm("-o", f"mail_plugins={plugins}", *more, "save", "-u", account.address, "-m", folder, str(path))
     assert status == 0, text
 
 
@@ -441,6 +441,26 @@ def test_what_is_left_as_it_is(system, alice):
         assert path.read_bytes() == data and str(path).encode() in p.stderr
     assert b"zlib" in p.stderr and b"doveadm backup" in p.stderr and (b"attachments" in p.stderr) == sdbox
     assert not leftovers(system, alice)
+
+
+def test_compressed_mail_has_a_way(system):
+    """What zlib's plugin stored is named, and Dovecot carries it over."""
+    bob, kind = system.account("plain"), "maildir" if "maildir" in system.options else "sdbox"
+    bob.sent = [probes.marked(f"mail {i} {secrets.token_hex(8)}", 20_000) for i in range(3)]
+    save(system, bob, bob.sent[0])
+    for message in bob.sent[1:]:
+        save(system, bob, message, plugins="zlib", more=("-o", "plugin/zlib_save=gz"))
+    seal(system, bob)
+    p = convert(system, bob, check=False)
+    assert p.returncode == 1 and json.loads(p.stdout)["left"] == 2 and b"doveadm backup" in p.stderr
+    code, text = system.doveadm("-o", "mail_plugins=zlib basalt", "backup", "-u", bob.address, f"{kind}:~/sealed")
+    assert code == 0, text
+    home, old = system.home(bob), "Maildir" if kind == "maildir" else "mail"
+    (home / old).rename(home / "before")
+    (home / "sealed").rename(home / old)
+    subprocess.run(["rm", "-r", str(home / "before")], check=True)
+    assert all_sealed(system, bob) and not traces(system, bob)
+    assert probes.shown(system, bob) == [probes.word(m) for m in bob.sent]
 
 
 def test_links_from_outside_keep_the_text(system, alice):
