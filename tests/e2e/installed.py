@@ -97,19 +97,19 @@ class Installed:
         assert p.returncode == 0, (argv, p.stdout.decode())
         return p.stdout.decode()
 
-    def start(self, name, **env):
-        """A service's program with the user and the capabilities that its unit gives it."""
+    def service_argv(self, name):
+        """A service's program, started with the user, the groups and the capabilities that its unit gives it."""
         keys = dict(unit(self.text(f"usr/lib/systemd/system/{name}.service")))
         caps = ["-all", *("+" + c.removeprefix("CAP_").lower() for c in keys["CapabilityBoundingSet"].split())]
         more = keys.get("SupplementaryGroups")
         groups = f"--groups={self.gid(more)}" if more else "--clear-groups"
         who = [f"--reuid={self.uid(keys['User'])}", f"--regid={self.gid(keys['Group'])}", groups] if "User" in keys else []
-        argv = self.inside("setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={','.join(caps)}", *who,
-                           *keys["ExecStart"].split())
-        at = argv.index("setpriv")
-        argv[at:at] = ["prlimit", "--core=0"]
+        return ["prlimit", "--core=0", "setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={','.join(caps)}", *who,
+                *keys["ExecStart"].split()]
+
+    def start(self, name, **env):
         log = open(self.root / f"{name}.log", "ab")
-        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **env})
+        p = subprocess.Popen(self.inside(*self.service_argv(name)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **env})
         self.children.append(p)
         return p
 

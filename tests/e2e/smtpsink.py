@@ -41,13 +41,13 @@ class Handler(socketserver.StreamRequestHandler):
         return b"".join(lines)
 
 
-class SmtpSink(socketserver.ThreadingTCPServer):
+class Sink:
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.taken, self.port = [], self.server_address[1]
+    def __init__(self, address):
+        super().__init__(address, Handler)
+        self.taken = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -57,3 +57,17 @@ class SmtpSink(socketserver.ThreadingTCPServer):
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()
+
+
+class SmtpSink(Sink, socketserver.ThreadingTCPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0))
+        self.port = self.server_address[1]
+
+
+class LmtpSink(Sink, socketserver.ThreadingUnixStreamServer):
+    """One that Postfix's lmtp(8) talks to, on a socket that anybody may open; for messages with one recipient."""
+
+    def __init__(self, path):
+        super().__init__(str(path))
+        path.chmod(0o666)

@@ -100,7 +100,7 @@ protocol imap {{
 service quota-status {{
   executable = quota-status -p postfix
   client_limit = 1
-  unix_listener {quota_socket(b)} {{
+  unix_listener quota-status {{
     mode = 0666
   }}
 }}
