@@ -327,8 +327,10 @@ blank_comments(char *text)
 			*text = ' ';
 		else if (quote != '\0' && *text == '\\' && text[1] != '\0')
 			text++;
+		else if (quote != '\0' && *text == quote)
+			quote = '\0';
 		else if (quote != '\0')
-			quote = *text == quote ? '\0' : quote;
+			continue;
 		else if (*text == '"' || *text == '\'')
 			quote = *text;
 		else if (*text == '#') {

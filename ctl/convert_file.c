@@ -86,8 +86,8 @@ static enum bs_err
 check_new(void *ctx, int fd)
 {
 	const struct job *job = ctx;
-	uint8_t before[BS_HASH_LEN], after[BS_HASH_LEN];
-	struct mailtext new;
+	uint8_t before[BS_HASH_LEN] = { 0 }, after[BS_HASH_LEN] = { 0 };
+	struct mailtext new = { 0 };
 	enum bs_err err = mailtext_find(&new, fd);
 
 	if (err == BS_OK && job->opens_new == NULL && new.prefix.bytes != NULL)
