@@ -135,6 +135,7 @@ install: all ## programs, manuals, systemd units, examples into DESTDIR/usr; not
 	install -D -m 644 systemd/basalt.sysusers $(DESTDIR)/usr/lib/sysusers.d/basalt.conf
 	install -D -m 644 systemd/basalt.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/basalt.conf
 	install -D -m 644 -t $(DOC) docs/*.md LICENSE.md COPYING
+	install -D -m 644 -t $(DOC)/plots docs/plots/*.svg docs/plots/README.md
 	install -D -m 644 -t $(DOC)/examples $(filter-out %/README.md,$(wildcard etc/*))
 	install -D -m 644 -t $(DOC)/examples/postfix $(filter-out %/README.md,$(wildcard postfix/*))
 

@@ -15,7 +15,7 @@ import keydserver
 EXAMPLES = "usr/share/doc/basalt/examples/"
 PLACED = {
     "usr/sbin/basalt-keyd": 0o755, "usr/sbin/basalt-milter": 0o755, "usr/sbin/basalt-lmtp": 0o755, "usr/bin/basaltctl": 0o755,
-    "usr/bin/basalt-passwd": 0o755,
+    "usr/bin/basalt-passwd": 0o755, "usr/share/man/man1/basalt-passwd.1": 0o644,
     "usr/lib/dovecot/modules/lib10_basalt_plugin.so": 0o644, "usr/lib/dovecot/modules/auth/libauthdb_basalt.so": 0o644,
     "usr/share/man/man8/basalt-keyd.8": 0o644, "usr/share/man/man8/basalt-milter.8": 0o644,
     "usr/share/man/man8/basalt-lmtp.8": 0o644,
@@ -119,6 +119,25 @@ def test_systemd_makes_the_same_users_and_folders(host, tmp_path):
     assert host.names("u") <= made
     for _, path, mode, *_ in host.tmpfiles:
         assert stat.S_IMODE((tmp_path / path[1:]).stat().st_mode) == int(mode, 8), path
+
+
+@pytest.mark.parametrize("program,page", [("basalt-keyd", "man8/basalt-keyd.8"), ("basalt-milter", "man8/basalt-milter.8"),
+                                          ("basalt-lmtp", "man8/basalt-lmtp.8"), ("basaltctl", "man1/basaltctl.1")])
+def test_the_manual_names_every_key(host, program, page):
+    """What --defaults prints stands in the page's chapter on the configuration."""
+    defaults = host.run(f"/usr/{'bin' if program == 'basaltctl' else 'sbin'}/{program}", "--defaults")
+    keys = set(re.findall(r"^\s+(\w+) =", defaults, re.M))
+    chapter = re.search(r"^\.SH CONFIGURATION\n(.*?)(?=^\.SH )", host.text(f"usr/share/man/{page}"), re.M | re.S)[1]
+    assert keys and keys - set(re.findall(r"\w+", chapter.replace("\\-", "-"))) == set()
+
+
+def test_the_manuals_links_lead_somewhere(host):
+    """Of what is installed: pages that are read by another name, figures of a document."""
+    assert host.text("usr/share/man/man1/basalt-passwd.1") == ".so man1/basaltctl.1\n"
+    documents = host.root / "usr/share/doc/basalt"
+    for name in ("PERFORMANCE.md", "INSTALL.md"):
+        links = re.findall(r"\]\((?!http)([^)#]+)", (documents / name).read_text())
+        assert [link for link in links if link.startswith("plots") or "/" not in link if not (documents / link).exists()] == [], name
 
 
 # --- the daemons, on the examples, as the units start them ---

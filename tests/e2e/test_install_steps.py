@@ -121,3 +121,13 @@ def test_quota_status_is_where_the_milter_asks(host):
     host.written("/etc/dovecot/quota.conf").write_text(host.sh("doveconf -n") + side)
     said = host.sh("doveconf -c /etc/dovecot/quota.conf -n >/dev/null")
     assert said == ""
+
+
+def test_a_damaged_mail_is_put_back_from_a_backup(host):
+    """As the chapter "A damaged mail" says it for sdbox; no key is asked for anything."""
+    bad, copy = INBOX, "/var/tmp/backup.u.1"
+    host.sh(f"cp -p {bad} {copy} && printf XXXX | dd of={bad} bs=1 seek=400 conv=notrunc status=none")
+    assert "good" not in host.sh(f"basaltctl scrub {bad} >/dev/null && echo good", check=False)
+    command = re.search(r"`(install -o vmail [^`]*BAD)`", followed.DOCUMENT.read_text())[1]
+    host.sh(command.replace("COPY", copy).replace("BAD", bad) + f" && basaltctl scrub {bad}")
+    assert "Standing in cold water" in host.sh(followed.blocks(STEPS[6])[2])
