@@ -1,6 +1,6 @@
 #include "compat.h"
 
-#include <auth.h>
+#include <dovecot/auth.h> /* there is a milter/auth.h, too */
 #include <auth-fields.h>
 #include <auth-request.h>
 #include <auth-settings.h>
