@@ -53,7 +53,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-msgfmt deps deps-test install uninstall clean bench-plots
+.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-keyd bench-msgfmt deps deps-test install uninstall clean bench-plots
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -118,6 +118,9 @@ bench-plots: ## docs/plots/*.svg and their table, from docs/plots/results.json (
 bench-filters: all $(B)/bench_smtp_load $(B)/bench_empty_milter ## what a mail filter adds to Postfix: none, empty, Basalt, rspamd, opendkim and others
 	@tools/deps bench
 	@tests/bench/filters/run
+
+bench-keyd: all ## logins, data keys and memory of basalt-keyd alone, beside Argon2id and X25519 alone
+	@tests/bench/keyd
 
 bench-msgfmt: $(B)/bench_msgfmt ## CPU time of sealing and opening messages in memory
 	@$<

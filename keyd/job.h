@@ -101,10 +101,10 @@ TAILQ_HEAD(job_list, job);
 
 #define JOBS_MAX 2048
 #define JOBS_PER_FRONT 1024
-/* Logins that wait for Argon2id, for each worker: what it does in eleven seconds. More are BS_ERR_BUSY: the deadline would pass. */
-#define JOB_KDF_QUEUE_MAX 192
+/* Logins that wait for Argon2id, for each worker: what it does in six seconds. More are BS_ERR_BUSY: each keeps 9 KiB locked. */
+#define JOB_KDF_QUEUE_MAX 96
 /* Jobs that hold a password: whatever the queue holds, warm logins and changes find a place. */
-#define JOB_SECRETS_MAX(workers) (JOB_KDF_QUEUE_MAX * (size_t)(workers) + 128)
+#define JOB_SECRETS_MAX(workers) (JOB_KDF_QUEUE_MAX * (size_t)(workers) + 64)
 #define JOB_STORE_WINDOW 16   /* questions under way at the keystore */
 #define JOB_KDF_PER_ACCOUNT 2 /* waiting for Argon2id; more are BS_ERR_BUSY */
 #define JOB_DEADLINE_MS 20000
