@@ -20,6 +20,7 @@
 #include "keyset.h"
 
 struct conn;
+LIST_HEAD(conn_list, conn);
 
 /* One cell of the arena. */
 struct ring_cell {
@@ -47,7 +48,7 @@ struct ring {
 	uint64_t pruned; /* the generation whose forerunners are gone from the database */
 	struct ring_cell *cells; /* the root cell, then the keys */
 	unsigned sessions, tokens;
-	LIST_HEAD(, conn) conns; /* conn.c's: the sessions */
+	struct conn_list conns; /* conn.c's: the sessions */
 	int64_t opened_ms, used_ms, idle_since_ms;
 	int64_t allowance, allowance_ms; /* of data keys: ring_allow() */
 	uint64_t unwraps;
