@@ -77,6 +77,25 @@ def test_second_start_changes_nothing(own_system):
     assert run("status", s.dir)[0] == 0
 
 
+def test_options_of_one_that_runs_are_refused_and_of_one_that_is_stopped_added(own_system):
+    s = own_system(*PLAIN, "--set", "postfix.maximal_backoff_time=9s", "--set", "postfix.bounce_size_limit=1000")
+    status, text = run("start", s.dir, "--storage", "mdbox", "--set", "postfix.bounce_size_limit=2000")
+    assert status == 2 and "running with another --storage, --set" in text
+    s.stop()
+    assert run("start", s.dir, "--set", "postfix.bounce_size_limit=2000")[0] == 0
+    conf = s.path("etc", "postfix", "main.cf").read_text()
+    assert "maximal_backoff_time = 9s\n" in conf and "bounce_size_limit = 2000\n" in conf and "= 1000" not in conf
+
+
+def test_a_zone_that_is_none_is_named_before_anything_is_made(tmp_path):
+    where, zone = f"/tmp/{systems.PREFIX}{os.getpid()}-zone", tmp_path / "zone"
+    zone.write_text("www IN A 192.0.2.1\n")
+    for path, says in ((zone, "neither $ORIGIN nor SOA"), (tmp_path / "none", "No such file")):
+        status, text = run("start", where, "--dns", path)
+        assert (status, text.splitlines()[1:]) == (2, []) and f"--dns {path}: " in text and says in text
+    assert not os.path.exists(where)
+
+
 def test_stop_and_start_keeps_mail_and_leaves_nothing(own_system):
     s = own_system(*PLAIN)
     assert deliver(s) == 1
@@ -223,4 +242,4 @@ def test_imap_and_lmtp_reach_one_socket_of_keyd_each(system):
 
 def test_unknown_section_of_a_setting_is_refused():
     status, text = run("start", f"/tmp/{systems.PREFIX}{os.getpid()}-none", "--set", "keys.max=1")
-    assert status == 2 and "no section keys" in text
+    assert status == 2 and "no section keys" in text and not os.path.exists(f"/tmp/{systems.PREFIX}{os.getpid()}-none")

@@ -32,6 +32,16 @@ class Trouble(Exception):
         self.code = code
 
 
+def check_settings(items):
+    """SECTION.KEY=VALUE, each of a section that there is."""
+    for item in items:
+        section, dot, _ = item.partition("=")[0].partition(".")
+        if not dot or "=" not in item:
+            raise Trouble(f"--set {item}: must be SECTION.KEY=VALUE", 2)
+        if section not in SECTIONS:
+            raise Trouble(f"--set {item}: no section {section}; there are: {' '.join(SECTIONS)}", 2)
+
+
 class Box:
     def __init__(self, where):
         self.dir = pathlib.Path(os.path.abspath(where))
@@ -81,6 +91,13 @@ class Box:
             self.load()
             yield
 
+    def merged(self, given):
+        """The options as they are and what is given now; of one setting the new value counts."""
+        old = self.state["options"]
+        new = {item.partition("=")[0] for item in given.get("set", [])}
+        kept = [item for item in old["set"] if item.partition("=")[0] not in new]
+        return {**old, **given, "set": kept + given.get("set", [])}
+
     def take_options(self, given):
         """Options of a new sandbox, or of one that is started again: its data fixes some of them."""
         old = self.state["options"]
@@ -88,16 +105,14 @@ class Box:
             for k in FIXED:
                 if k in given and given[k] != old[k]:
                     raise Trouble(f"{self.dir} was made with {k} = {old[k]}; use another directory", 2)
-        for k in ("dns", "build"):
-            if given.get(k):
-                given[k] = os.path.abspath(given[k])
-        self.state["options"] = {**old, **given}
-        for item in self.set:
-            section, dot, _ = item.partition("=")[0].partition(".")
-            if not dot or "=" not in item:
-                raise Trouble(f"--set {item}: must be SECTION.KEY=VALUE", 2)
-            if section not in SECTIONS:
-                raise Trouble(f"--set {item}: no section {section}; there are: {' '.join(SECTIONS)}", 2)
+        self.state["options"] = self.merged(given)
+
+    def refuse_other_options(self, given):
+        """A running sandbox is what it is."""
+        old, merged = self.state["options"], self.merged(given)
+        other = [k for k, v in old.items() if (set(merged[k]) != set(v) if k == "set" else merged[k] != v)]
+        if other:
+            raise Trouble(f"{self.dir} is running with another --{', --'.join(other)}: stop it first", 2)
 
     def settings(self, section):
         """What --set gave for one section, in order: [(key, value)]."""

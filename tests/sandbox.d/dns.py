@@ -48,18 +48,25 @@ def alive(b):
     return part.alive(b, "dns")
 
 
+def read(path):
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except OSError as e:
+        raise boxes.Trouble(f"--dns {path}: {e.strerror}", 2) from None
+
+
 def origin(path):
     """The zone's name: its $ORIGIN, else the owner of its SOA."""
-    text = pathlib.Path(path).read_text()
+    text = read(path)
     m = re.search(r"^\$ORIGIN\s+(\S+)", text, re.M) or re.search(r"^(\S+)\s+(?:\d+\s+)?(?:IN\s+)?SOA\s", text, re.M)
     if not m:
-        raise boxes.Trouble(f"{path}: neither $ORIGIN nor SOA says which zone this is", 2)
+        raise boxes.Trouble(f"--dns {path}: neither $ORIGIN nor SOA says which zone this is", 2)
     return m[1]
 
 
 def start(b):
-    zone = b.write(pathlib.Path(b.dns).read_text(), "etc", "zone")
-    zones = AUTH.format(name=origin(zone), file=zone)
+    zone = b.write(read(b.dns), "etc", "zone")
+    zones = AUTH.format(name=origin(b.dns), file=zone)
     conf = b.write(CONF.format(port=b.port("dns"), dir=b.path("run"), log=log(b), zones=zones), "etc", "unbound.conf")
     p = proc.spawn(["unbound", "-d", "-c", conf], log(b), proc.environment(b.dir, "dns"))
     part.remember(b, "dns", p.pid)

@@ -1,4 +1,5 @@
 """Dovecot, as root, with a configuration, plugin folder and (by a bind mount of its own) auth module folder of DIR."""
+import os
 import pathlib
 import shutil
 
@@ -9,6 +10,7 @@ import proc
 
 TEMPLATE = pathlib.Path(__file__).with_name("dovecot.conf")
 MODULES = pathlib.Path("/usr/lib/dovecot/modules")
+DOVEADM = pathlib.Path("doveadm/lib10_doveadm_basalt_plugin.so")
 LOCATION = {"sdbox": "sdbox:~/mail", "mdbox": "mdbox:~/mail", "maildir": "maildir:~/Maildir"}
 PLAIN_PASSWORD = "plain"
 PLAIN_AUTH = f"""passdb {{
@@ -40,9 +42,9 @@ def build(b):
 
 def write_modules(b):
     """The plugin folder: symlinks to the stock ones, copies of ours (the checkout may be closed to the mail user).
-    The auth folder is bind-mounted over the stock one, so there symlinks would point at themselves: all copies."""
-    lib, auth = b.path("lib", "dovecot"), b.path("lib", "auth")
-    for d in (lib, auth):
+    Those of auth and doveadm are bind-mounted over the stock ones, so there symlinks would point at themselves: all copies."""
+    lib, auth, doveadm = b.path("lib", "dovecot"), b.path("lib", "auth"), b.path("lib", "doveadm")
+    for d in (lib, auth, doveadm):
         shutil.rmtree(d, ignore_errors=True)
         b.make_dir(*d.relative_to(b.dir).parts)
     for so in MODULES.glob("*.so"):
@@ -50,11 +52,23 @@ def write_modules(b):
     for folder in ("settings", "doveadm"):
         if (MODULES / folder).is_dir():
             (lib / folder).symlink_to(MODULES / folder)
-    for so in (MODULES / "auth").glob("*.so"):
-        shutil.copy(so, auth)
+    for folder in (auth, doveadm):
+        for so in (MODULES / folder.name).glob("*.so"):
+            if so.name != DOVEADM.name:
+                shutil.copy(so, folder)
     if not b.plain:
         shutil.copy(build(b) / "lib10_basalt_plugin.so", lib)
         shutil.copy(build(b) / "auth" / "libauthdb_basalt.so", auth)
+        shutil.copy(build(b) / DOVEADM, doveadm)
+
+
+def doveadm(b, arguments):
+    """Becomes Dovecot's doveadm with the modules of DIR, in a mount of its own; for a sandbox that was started."""
+    folder = b.path("lib", "doveadm")
+    if not folder.exists():
+        raise boxes.Trouble(f"{b.dir}: no sandbox", 2)
+    os.execvp("unshare", ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec doveadm "$@"', "sh", folder,
+                          MODULES / "doveadm", "-c", b.path("etc", "dovecot.conf"), *arguments])
 
 
 def basalt_auth(b):

@@ -6,6 +6,7 @@
     stop(box)     ends it in its own way; what is left over is ended by pid afterwards
     env(box)      its lines of DIR/env
 """
+import os
 import time
 
 import basaltd
@@ -40,12 +41,24 @@ def wanted(b):
     return [n for n, part in ALL.items() if part.wanted(b)]
 
 
+def check(given):
+    """What can be known to be wrong before anything is written; paths become absolute ones."""
+    boxes.check_settings(given.get("set", []))
+    if given.get("dns"):
+        dns.origin(given["dns"])
+    for k in ("dns", "build"):
+        if given.get(k):
+            given[k] = os.path.abspath(given[k])
+
+
 def start(b, given):
+    check(given)
     if not b.dir.exists():
         b.check_access()
     with b.lock():
         names = wanted(b) if b.exists() else []
         if names and all(running(b, n) for n in names):
+            b.refuse_other_options(given)
             return f"{b.dir}: already running"
         b.take_options(given)
         proc.CORES = b.cores
