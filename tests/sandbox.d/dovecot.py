@@ -101,7 +101,7 @@ submission_host = 127.0.0.1:{b.port('smtp')}
 
 
 def quota_socket(b):
-    return b.path("run", "quota-status")
+    return b.path("run", "dovecot", "quota-status")  # below base_dir
 
 
 def quota(b):
