@@ -531,7 +531,7 @@ sys.exit(os.environb[b"PAM_USER"] + b" " + word not in open("{words}", "rb").rea
     services.mkdir(exist_ok=True)
     (services / "basalt-test").write_text(f"auth required pam_exec.so expose_authtok quiet {judge}\naccount required pam_permit.so\n")
     (master,) = site.system.pids("dovecot", "dovecot")
-    subprocess.run(["nsenter", "-t", str(master), "-m", "mount", "--bind", str(services), "/etc/pam.d"], check=True)
+    subprocess.run(["nsenter", "-t", str(master), "-m", "--root", "mount", "--bind", str(services), "/etc/pam.d"], check=True)
     assert not pathlib.Path("/etc/pam.d/basalt-test").exists(), "the machine's own is as it was"
     return "pam", "basalt-test"
 
