@@ -313,12 +313,24 @@ refuse_variables(struct load *load, const char *text)
 	}
 }
 
+/* Behind a comment of C's kinds, which libconfuse knows, too; else at. */
+static char *
+skip_c_comment(char *at)
+{
+	char *end;
+
+	if (at[0] != '/' || (at[1] != '/' && at[1] != '*'))
+		return at;
+	end = at[1] == '/' ? strchr(at, '\n') : strstr(at + 2, "*/");
+	return end == NULL ? at + strlen(at) - 1 : end;
+}
+
 /* Comments become blanks: libconfuse counts the line of each twice. */
 static void
 blank_comments(char *text)
 {
 	char quote = '\0';
-	bool comment = false;
+	bool comment = false, starts = true; /* a word */
 
 	for (; *text != '\0'; text++) {
 		if (*text == '\n')
@@ -331,12 +343,15 @@ blank_comments(char *text)
 			quote = '\0';
 		else if (quote != '\0')
 			continue;
+		else if (starts && skip_c_comment(text) != text)
+			text = skip_c_comment(text);
 		else if (*text == '"' || *text == '\'')
 			quote = *text;
 		else if (*text == '#') {
 			*text = ' ';
 			comment = true;
 		}
+		starts = strchr(" \t\n/", *text) != NULL;
 	}
 }
 

@@ -1,6 +1,7 @@
 /* basaltctl convert: mail from before an account was sealed is sealed in its place, beside running servers; and undo. */
 #include "convert.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,19 +13,23 @@
 #include "indexcache.h"
 #include "key.h"
 #include "session.h"
+#include "sock.h"
 #include "sweep.h"
 #include "verbs.h"
 
 #define SITE_KEY_FILE_MAX 256
+#define RECORD_GOOD_MS 2000
 #define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot: carry the account over by `doveadm backup`, which " \
 	"seals it on the way (KEYS.md, \"Mail from before\")"
 
 /* One account's run. */
 struct run {
+	const struct convert_task *task;
+	int64_t asked_ms; /* when keyd last said that the record still counts */
 	struct convert convert;
 	enum bs_err (*take)(struct convert *convert, struct swap_file *file);
 	char folder[SWAP_PATH_MAX]; /* where the last file's index lies; "": there was none */
-	bool foreign;               /* that folder is another account's */
+	bool foreign, gone;         /* that folder is another account's; was renamed meanwhile */
 	bool touched;               /* a mail of it was replaced */
 	bool purges;                /* index caches that may hold text */
 	json_int_t purged;          /* how many */
@@ -71,18 +76,16 @@ leave_folder(struct run *run)
 
 /* --- whose mail it is --- */
 
-/* The nearest mail home above says whose. */
+/* The nearest mail home above says whose. real: the folder's path, of PATH_MAX; is written to. */
 static bool
-is_foreign(const char *folder, const struct bs_record *own)
+is_foreign(char *real, const struct bs_record *own)
 {
-	char path[PATH_MAX + 32], real[PATH_MAX];
+	char path[PATH_MAX + 32];
 	struct bs_record record;
 	uint8_t *bytes = NULL;
 	size_t len = 0;
 	bool found = false;
 
-	if (realpath(folder, real) == NULL)
-		return true;
 	for (char *slash = real + strlen(real); slash != NULL && !found; slash = strrchr(real, '/')) {
 		*slash = '\0';
 		snprintf(path, sizeof(path), "%s/basalt/record", real);
@@ -96,14 +99,35 @@ is_foreign(const char *folder, const struct bs_record *own)
 static void
 enter_folder(struct run *run, const char *path)
 {
-	char folder[SWAP_PATH_MAX];
+	char folder[SWAP_PATH_MAX], real[PATH_MAX];
 
 	index_folder(path, folder);
 	if (strcmp(folder, run->folder) == 0)
 		return;
 	leave_folder(run);
 	memcpy(run->folder, folder, sizeof(folder));
-	run->foreign = is_foreign(folder, &run->convert.record);
+	run->gone = realpath(folder, real) == NULL;
+	run->foreign = run->gone || is_foreign(real, &run->convert.record);
+	if (run->gone)
+		run->folder[0] = '\0'; /* it may come back */
+}
+
+/* Keys may be changed, and the account with them, while thousands of mails are sealed. */
+static bool
+record_counts(struct run *run)
+{
+	const struct bs_record *own = &run->convert.record;
+	uint8_t bytes[BS_RECORD_MAX];
+	struct bs_record now;
+	size_t len = 0;
+
+	if (bs_now_ms() - run->asked_ms < RECORD_GOOD_MS)
+		return true;
+	if (bs_keyclient_record(run->task->ctl->keyd, run->task->address, bytes, &len) != BS_OK || bs_record_parse(bytes, len, &now) != BS_OK ||
+	    memcmp(now.account_id, own->account_id, BS_ID_LEN) != 0 || memcmp(now.key_id, own->key_id, BS_ID_LEN) != 0 || now.flags != own->flags)
+		return false;
+	run->asked_ms = bs_now_ms();
+	return true;
 }
 
 /* Of sweep: each that there is, so that nothing depends on what a killed run had done. */
@@ -124,9 +148,13 @@ take_file(void *ctx, struct swap_file *file)
 	struct run *run = ctx;
 	enum bs_err err;
 
+	if (!record_counts(run)) {
+		ctl_progress_complain(&run->sweep.progress, run->task->address, "its keys were changed meanwhile, or basalt-keyd is gone");
+		return BS_ERR_BUSY;
+	}
 	enter_folder(run, file->path);
 	if (run->foreign)
-		return BS_ERR_ACCOUNT;
+		return run->gone ? BS_ERR_CONFLICT : BS_ERR_ACCOUNT;
 	err = run->take(&run->convert, file);
 	run->touched |= run->purges && file->done;
 	return err;
@@ -163,6 +191,11 @@ get_record(const struct convert_task *task, struct bs_record *out)
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_keyclient_record(ctl->keyd, task->address, bytes, &len);
+	/* Who has not logged in yet (enrolment) has no keys, and is not sealed. */
+	if (err == BS_ERR_NOENT && task->all) {
+		*out = (struct bs_record){ 0 };
+		return CTL_OK;
+	}
 	if (err != BS_OK)
 		return ctl_fail(err, "keys of %s: %s", task->address, ctl_keyd_text(err));
 	err = bs_record_open(bytes, len, site_pub, task->address, out);
@@ -225,6 +258,8 @@ work(struct convert_task *task, struct run *run, const char *done)
 	uint64_t given = task->ctl->args.given;
 	int rc;
 
+	run->task = task;
+	run->asked_ms = bs_now_ms();
 	run->sweep = sweep_init(given, done, take_file, run);
 	run->sweep.session = run->convert.session;
 	run->sweep.index = run->purges ? on_index : NULL;
@@ -248,6 +283,8 @@ seal(struct convert_task *task)
 	if ((run.convert.record.flags & BS_RECORD_FLAG_SEALED) == 0)
 		return task->all ? CTL_OK : ctl_fail(BS_ERR_ARG, "%s is not sealed: `basaltctl account plan %s PLAN` with a plan that seals (sealed=yes) "
 		    "comes first", task->address, task->address);
+	if (task->all && access(task->folders[0], F_OK) < 0 && errno == ENOENT)
+		return CTL_OK; /* no mail has come yet */
 	rc = check_recovery(task);
 	return rc == CTL_OK ? work(task, &run, "sealed") : rc;
 }

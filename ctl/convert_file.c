@@ -147,7 +147,9 @@ judge_text(const struct job *job, struct swap_file *file)
 		return err;
 	if (look.what != CTL_PLAINTEXT || look.blank)
 		return BS_ERR_FORMAT;
-	if (is_compressed(m))
+	if (begins(m, "CRYPTED\x03\x07", 9))
+		file->left = "it is encrypted by Dovecot's mail_crypt: " CARRY_TEXT;
+	else if (is_compressed(m))
 		file->left = "it is compressed by Dovecot's zlib plugin: " CARRY_TEXT;
 	else if (dboxmeta_has(&job->meta, DBOXMETA_ATTACHMENTS))
 		file->left = "its attachments lie in files of their own (mail_attachment_dir): " CARRY_TEXT;

@@ -1,13 +1,31 @@
 #include "home.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* In a folder of a mail user, who may have put a link or a pipe there. */
+static FILE *
+open_regular(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	FILE *fp = NULL;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		fp = fdopen(fd, "r");
+	if (fp == NULL && fd >= 0)
+		(void)close(fd);
+	return fp;
+}
 
 enum bs_err
 home_read_file(const char *path, size_t max, uint8_t **out, size_t *len)
 {
-	FILE *fp = fopen(path, "re");
+	FILE *fp = open_regular(path);
 	uint8_t *bytes = fp == NULL ? NULL : malloc(max + 1);
 	enum bs_err err = BS_OK;
 

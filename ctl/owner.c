@@ -14,8 +14,11 @@ look(char *const *folders, size_t n, struct stat *out)
 	for (size_t i = 0; i < n; i++) {
 		struct stat st;
 
-		if (stat(folders[i], &st) < 0)
+		/* A link leads to another user's, perhaps, and that is who we would become. */
+		if (lstat(folders[i], &st) < 0)
 			return ctl_fail(BS_ERR_ARG, "%s: %s", folders[i], strerror(errno));
+		if (S_ISLNK(st.st_mode))
+			return ctl_fail(BS_ERR_ARG, "%s is a symbolic link: name the folder itself", folders[i]);
 		if (st.st_uid == 0 || st.st_gid == 0)
 			return ctl_fail(BS_ERR_ARG, "%s is root's, or of root's group: mail lies in folders of the user that Dovecot reads it as, and the "
 			    "work is done as that user", folders[i]);

@@ -157,7 +157,7 @@ swap(const char *path, const char *temp, const struct stat *old, const struct st
 		put_back(path, temp, old, new);
 		return BS_ERR_CONFLICT;
 	}
-	return sync_folder_of(path);
+	return BS_OK;
 }
 
 static bool
@@ -181,6 +181,9 @@ exchange(int fd, struct swap_file *file, const struct stat *old)
 	if (fstat(fd, &new) < 0 || !name_for_exchange(file->temp, old, &new, named) || rename(file->temp, named) < 0)
 		return BS_ERR_IO;
 	err = swap(file->path, named, old, &new);
+	/* Where the disk does not take the exchange the old mail stays, until the next run. */
+	if (err == BS_OK && sync_folder_of(file->path) != BS_OK)
+		return BS_ERR_IO;
 	saved = errno;
 	if (swap_temp_remove(named) != SWAP_TEMP_GONE) {
 		memcpy(file->stranded, named, sizeof(named));

@@ -12,7 +12,7 @@
 #include "sock.h"
 #include "walk.h"
 
-#define PASSES 3 /* over what others renamed under our hands */
+#define PASSES 5 /* over what others renamed under our hands */
 #define INDEX "dovecot.index"
 #define INDEX_CACHE INDEX ".cache"
 #define STRANDED_TEXT "somebody put this file in a mail's place at the moment of its exchange, and it found no way back: look at it before Dovecot " \
@@ -174,16 +174,29 @@ on_failed(void *ctx, const char *path, int error)
 	complain(sweep, path, strerror(error));
 }
 
-/* Once more for what was renamed meanwhile; its new name may have come too late for the walk. */
+static void
+on_gone(void *ctx, const char *path, const char *name)
+{
+	struct sweep *sweep = ctx;
+
+	sweep->counts.changed += !swap_temp_is(name) && (sweep_is_dbox(name, "u.") || sweep_is_maildir(path, name));
+}
+
+/*
+ * Once more after each pass that did something: what was renamed meanwhile may have got a name where the walk had been already. The pass that
+ * finds nothing to do is quick.
+ */
 int
 sweep_run(struct sweep *sweep, char **folders, size_t n)
 {
-	struct ctl_walk_ops ops = { .ctx = sweep, .file = on_file, .failed = on_failed };
+	struct ctl_walk_ops ops = { .ctx = sweep, .file = on_file, .gone = on_gone, .failed = on_failed };
 
-	for (unsigned i = 0; i < PASSES && (i == 0 || sweep->counts.changed > 0); i++) {
-		json_int_t before = sweep->counts.done;
+	json_int_t before = -1;
+
+	for (unsigned i = 0; i < PASSES && (before < sweep->counts.done || sweep->counts.changed > 0); i++) {
 		enum bs_err err;
 
+		before = sweep->counts.done;
 		sweep->counts = (struct sweep_counts){ .done = before };
 		err = ctl_walk(folders, n, 0, NULL, &ops);
 		/* What an earlier pass moved needed nothing now. */
@@ -193,6 +206,7 @@ sweep_run(struct sweep *sweep, char **folders, size_t n)
 		if (err != BS_OK)
 			return ctl_fail(err, "walking the tree: %s", bs_err_text(err));
 	}
+	sweep->restless = before < sweep->counts.done;
 	ctl_progress_clear(&sweep->progress);
 	return CTL_OK;
 }
@@ -264,7 +278,7 @@ sweep_status(const struct sweep *sweep, const char *mdbox_text)
 		fprintf(stderr, "basaltctl: %s\n", mdbox_text);
 	if (c->closed + c->damaged + c->left + c->errors + c->mdbox > 0)
 		return CTL_FAILED;
-	return c->changed > 0 ? ctl_fail(BS_ERR_BUSY, "some files were renamed each time they were looked at: run it again") : CTL_OK;
+	return c->changed > 0 || sweep->restless ? ctl_fail(BS_ERR_BUSY, "some files were renamed each time they were looked at: run it again") : CTL_OK;
 }
 
 json_t *

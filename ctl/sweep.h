@@ -44,6 +44,7 @@ struct sweep {
 	enum bs_err fatal;            /* what ended it */
 	int error;                    /* errno of fatal */
 	unsigned serial;              /* of temporary names */
+	bool restless;                /* the last pass still found something to do */
 };
 
 /* given: of the arguments. */

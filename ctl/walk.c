@@ -129,7 +129,11 @@ walk_name(struct walk *w, const char *name, const char *rest, unsigned depth)
 	struct stat st;
 
 	if (lstat(w->path, &st) < 0) {
-		failed(w, errno);
+		int error = errno;
+
+		if (error == ENOENT && w->ops->gone != NULL)
+			w->ops->gone(w->ops->ctx, w->path, name);
+		failed(w, error);
 	} else if (S_ISDIR(st.st_mode)) {
 		if (w->ops->enter == NULL || w->ops->enter(w->ops->ctx, w->path, name))
 			walk_folder(w, rest != NULL && rest[0] != '\0' ? rest : NULL, depth + 1);

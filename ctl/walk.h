@@ -25,6 +25,8 @@ struct ctl_walk_ops {
 	bool (*enter)(void *ctx, const char *path, const char *name);
 	/* False ends the walk. root is the number of the path that led here. */
 	bool (*file)(void *ctx, size_t root, const char *path, const char *name);
+	/* What was there when its folder was read, and is not any more; it may have another name now. NULL: nobody cares. */
+	void (*gone)(void *ctx, const char *path, const char *name);
 	/* It could not be looked at; errno. */
 	void (*failed)(void *ctx, const char *path, int error);
 };

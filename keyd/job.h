@@ -65,6 +65,7 @@ struct job {
 	uint8_t change_flags;         /* BS_CHANGE_*, BS_ROTATE_* */
 	uint8_t target_id[BS_ID_LEN]; /* of the slot or key that goes */
 	uint64_t above;               /* what a restored generation must pass */
+	bool other_account;           /* the database's keyset is another account's of this name */
 	uint32_t record_flags;
 	struct job_secret *sec;
 	/* a question to the keystore, and its answer */

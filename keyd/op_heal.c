@@ -272,6 +272,8 @@ on_restore_unlocked(struct vault *v, struct job *job, enum bs_err err)
 	struct newgen gen;
 
 	/* What this vault saw since it started is no older keyset to win over. */
+	if (err == BS_OK && job->other_account)
+		err = BS_ERR_ACCOUNT;
 	if (err == BS_OK)
 		err = seen_check(v->seen, &job->ks.record);
 	if (err != BS_OK) {
@@ -313,7 +315,11 @@ on_restore_row(struct vault *v, struct job *job, enum bs_err err)
 {
 	if (err == BS_OK)
 		err = compare_row(v, job);
-	else if (err == BS_ERR_NOENT) {
+	/* Whose secret opens nothing hears that first: he must not take away what is there. */
+	if (err == BS_ERR_ACCOUNT) {
+		job->other_account = true;
+		err = BS_OK;
+	} else if (err == BS_ERR_NOENT) {
 		job->store_number = 0;
 		err = BS_OK;
 	}

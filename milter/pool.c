@@ -88,7 +88,7 @@ run_job(struct pool *pool, struct pool_job *job, struct bs_store_policy **store)
 	if (err != BS_OK) {
 		bs_log(BS_LOG_ERROR, "policy database: opening: %s: %s", bs_err_text(err), bs_store_policy_errmsg(NULL));
 		/* A schema of another version, or no file yet, is for the admin to mend: the mail waits. */
-		return bs_err_is_transient(err) ? err : BS_ERR_UNAVAIL;
+		return bs_err_is_transient(err) && err != BS_ERR_IO ? err : BS_ERR_UNAVAIL;
 	}
 	err = job->run(job, *store);
 	if (bs_err_is_transient(err))

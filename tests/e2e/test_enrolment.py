@@ -375,6 +375,9 @@ def test_lost_keys_are_not_replaced(usual):
     restore = "key", "restore", account.address, "--password-stdin"
     refused = system.ctl(*restore, stdin=b"right\n", check=False)
     assert refused.returncode == 1 and b"--yes" in refused.stderr
+    made = system.ctl("key", "show", account.address, "--json").stdout
+    mistyped = system.ctl(*restore, "--yes", stdin=b"rihgt\n", check=False)
+    assert mistyped.returncode != 0 and system.ctl("key", "show", account.address, "--json").stdout == made, "nothing is taken away for it"
     system.ctl(*restore, "--yes", stdin=b"right\n")
     new = probes.marked("after it")
     assert probes.lmtp(system, account, new) == 250

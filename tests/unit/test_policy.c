@@ -39,7 +39,7 @@ test_values(void **state)
 	} table[] = {
 		{ "spf", "folder", BS_OK }, { "spf", "Folder", BS_ERR_ARG }, { "spf", "", BS_ERR_ARG },
 		{ "spf.down", "hit", BS_OK }, { "spf.down", "reject", BS_ERR_ARG }, { "nothing", "off", BS_ERR_NOENT },
-		{ "", "off", BS_ERR_NOENT }, { "dnsbl.score", "0", BS_OK }, { "dnsbl.score", "1000", BS_OK },
+		{ "", "off", BS_ERR_NOENT }, { "dnsbl.score", "0", BS_ERR_ARG }, { "dnsbl.score", "1", BS_OK }, { "dnsbl.score", "1000", BS_OK },
 		{ "dnsbl.score", "1001", BS_ERR_ARG }, { "dnsbl.score", "-1", BS_ERR_ARG }, { "dnsbl.score", " 1", BS_ERR_ARG },
 		{ "dnsbl.score", "1x", BS_ERR_ARG }, { "dnsbl.score", "99999999999999999999", BS_ERR_ARG },
 		{ "folder", "Junk/Mail-1.x_y", BS_OK }, { "folder", "../x", BS_ERR_ARG }, { "folder", "a/../b", BS_ERR_ARG },
