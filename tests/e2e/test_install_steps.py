@@ -39,7 +39,8 @@ def follow(h):
     block = followed.blocks(STEPS[2])[0]
     said[STEPS[2]] = h.sh(block.removesuffix("basaltctl status\n"))
     assert keydserver.wait_for(lambda: "milter" in h.sh("basaltctl status && echo good", check=False).rsplit("good", 1)[0]
-                               and h.sh("basaltctl status >/dev/null && echo good", check=False) == "good\n"), logs(h)
+                               and h.sh("basaltctl status >/dev/null && echo good", check=False) == "good\n"), \
+        logs(h) + h.sh("basaltctl status; echo $?", check=False)
     for heading in STEPS[3:6]:
         said[heading] = h.step(heading)
     first, on_disk, by_imap = followed.blocks(STEPS[6])
