@@ -86,7 +86,7 @@ class Host(installed.Installed):
 
     def sh(self, script, check=True, shell="sh"):
         """What a root's shell prints, both ways; a command that fails ends it."""
-        p = subprocess.run(["nsenter", f"--target={self.namespace.pid}", "--mount", "--net", "--root", shell, "-e", "-c", script],
+        p = subprocess.run(["nsenter", f"--target={self.namespace.pid}", "--mount", "--net", "--root", "--wd", shell, "-e", "-c", script],
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
                            cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"})
         text = p.stdout.decode(errors="replace")
