@@ -205,6 +205,12 @@ job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t passwo
 	v->jobs.kdf_queued++;
 }
 
+void
+job_kdf_slot(struct vault *v, struct job *job, const uint8_t *password, size_t password_len, const struct bs_slot *slot, job_fn resume)
+{
+	job_kdf(v, job, password, password_len, slot->salt, slot->memory_kib, slot->passes, resume);
+}
+
 static enum bs_err
 send_store(struct vault *v, const struct job *job)
 {

@@ -141,6 +141,8 @@ enum bs_err job_store_user(struct vault *v, struct conn *conn, const struct bs_f
 /* Asks for Argon2id of a password inside job->sec. resume may get BS_ERR_BUSY at once. */
 void job_kdf(struct vault *v, struct job *job, const uint8_t *password, size_t password_len,
     const uint8_t salt[BS_SALT_LEN], uint32_t memory_kib, uint32_t passes, job_fn resume);
+/* By a slot's salt and parameters. */
+void job_kdf_slot(struct vault *v, struct job *job, const uint8_t *password, size_t password_len, const struct bs_slot *slot, job_fn resume);
 
 /* The event loop's part: send what may be sent, take answers, mind the deadlines. */
 void jobs_pump(struct vault *v);

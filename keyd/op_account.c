@@ -100,8 +100,7 @@ on_change_unlocked(struct vault *v, struct job *job, enum bs_err err)
 	change_prepare_slot(v, &job->new_slot, BS_SLOT_PASSWORD, job->ks.record.generation + 1);
 	if ((job->change_flags & BS_CHANGE_PENDING) != 0)
 		job->new_slot.flags = BS_SLOT_PENDING;
-	job_kdf(v, job, sec->new_password, sec->new_password_len, job->new_slot.salt, job->new_slot.memory_kib,
-	    job->new_slot.passes, on_change_seed);
+	job_kdf_slot(v, job, sec->new_password, sec->new_password_len, &job->new_slot, on_change_seed);
 }
 
 /* A change is one of its kinds; an undoing has no new password. */

@@ -104,8 +104,7 @@ on_enrol_row(struct vault *v, struct job *job, enum bs_err err)
 		return;
 	}
 	change_prepare_slot(v, &job->new_slot, BS_SLOT_PASSWORD, 1);
-	job_kdf(v, job, job->sec->password, job->sec->password_len, job->new_slot.salt, job->new_slot.memory_kib,
-	    job->new_slot.passes, on_enrol_seed);
+	job_kdf_slot(v, job, job->sec->password, job->sec->password_len, &job->new_slot, on_enrol_seed);
 }
 
 enum bs_err

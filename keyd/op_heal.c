@@ -64,8 +64,7 @@ on_reset_row(struct vault *v, struct job *job, enum bs_err err)
 		return;
 	}
 	change_prepare_slot(v, &job->new_slot, BS_SLOT_PASSWORD, job->ks.record.generation + 1);
-	job_kdf(v, job, sec->password, sec->password_len, job->new_slot.salt, job->new_slot.memory_kib, job->new_slot.passes,
-	    on_reset_seed);
+	job_kdf_slot(v, job, sec->password, sec->password_len, &job->new_slot, on_reset_seed);
 }
 
 enum bs_err
@@ -210,8 +209,7 @@ try_kept(struct vault *v, struct job *job)
 			return;
 		} else if (sec->code.kind == 0 && slot->kind == BS_SLOT_PASSWORD && unlock_check_cost(slot) == BS_OK
 		    && job->tried++ < 2 * BS_KEPT_MAX) {
-			job_kdf(v, job, sec->new_password, sec->new_password_len, slot->salt, slot->memory_kib, slot->passes,
-			    judge_kept);
+			job_kdf_slot(v, job, sec->new_password, sec->new_password_len, slot, judge_kept);
 			return;
 		} else {
 			job->other_slot++;

@@ -176,7 +176,7 @@ strengthen(struct vault *v, struct job *job)
 	memcpy(new->id, old->id, BS_ID_LEN);
 	memcpy(new->label, old->label, sizeof(new->label));
 	new->created = old->created;
-	job_kdf(v, job, job->sec->password, job->sec->password_len, new->salt, new->memory_kib, new->passes, on_strong_seed);
+	job_kdf_slot(v, job, job->sec->password, job->sec->password_len, new, on_strong_seed);
 }
 
 static void

@@ -161,7 +161,7 @@ try_slot(struct vault *v, struct job *job)
 		const struct bs_slot *slot = &slots[job->slot];
 
 		job->tried++;
-		job_kdf(v, job, job->sec->password, job->sec->password_len, slot->salt, slot->memory_kib, slot->passes, on_seed);
+		job_kdf_slot(v, job, job->sec->password, job->sec->password_len, slot, on_seed);
 	}
 }
 
