@@ -74,13 +74,6 @@ write_new(void *ctx, int fd)
 	return err == BS_OK && old->mail.kind == CTL_MAILFILE_DBOX ? write_frame(job) : err;
 }
 
-static bool
-is_for_account(const struct bs_msg_prefix *prefix, const struct bs_record *record)
-{
-	return prefix->suite == BS_MSG_SUITE_X25519 && memcmp(prefix->account_id, record->account_id, BS_ID_LEN) == 0 &&
-	    memcmp(prefix->key_id, record->key_id, BS_ID_LEN) == 0;
-}
-
 /* Of swap_ops. The text of the old file is read once more, too. */
 static enum bs_err
 check_new(void *ctx, int fd)
@@ -92,7 +85,7 @@ check_new(void *ctx, int fd)
 
 	if (err == BS_OK && job->opens_new == NULL && new.prefix.bytes != NULL)
 		err = BS_ERR_FORMAT; /* a text that looks like one of our files would be taken for one */
-	if (err == BS_OK && job->opens_new != NULL && (new.prefix.bytes == NULL || !is_for_account(&new.prefix, &job->convert->record)))
+	if (err == BS_OK && job->opens_new != NULL && (new.prefix.bytes == NULL || !ctl_sealed_to(&new.prefix, &job->convert->record)))
 		err = BS_ERR_INTERNAL;
 	if (err == BS_OK)
 		err = mailtext_digest(job->old, job->opens_old, before);

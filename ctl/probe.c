@@ -68,8 +68,7 @@ on_message(void *ctx, const struct ctl_mail *mail)
 	if (err != BS_OK)
 		return err;
 	if (look.have_prefix && look.damage == NULL && look.prefix.suite != BS_MSG_SUITE_PLAIN) {
-		bool ours = memcmp(look.prefix.account_id, p->record.account_id, BS_ID_LEN) == 0 &&
-		    memcmp(look.prefix.key_id, p->record.key_id, BS_ID_LEN) == 0;
+		bool ours = ctl_sealed_to(&look.prefix, &p->record);
 
 		p->sealed += ours;
 		p->foreign += !ours;
@@ -86,6 +85,7 @@ on_file(void *ctx, size_t root, const char *path, const char *name)
 	struct probe *p = ctx;
 	struct stat st;
 	uint64_t bad_off;
+	bool go_on;
 
 	(void)root;
 	(void)name;
@@ -94,27 +94,16 @@ on_file(void *ctx, size_t root, const char *path, const char *name)
 	if (p->fd < 0)
 		return true;
 	/* What is being written is whole when it is looked at again. */
-	if (fstat(p->fd, &st) == 0 && st.st_mtime >= p->since && ctl_mailfile_each(p->fd, (uint64_t)st.st_size, on_message, p, &bad_off) == BS_ERR_NOMEM) {
-		(void)close(p->fd);
-		return false;
-	}
+	go_on = fstat(p->fd, &st) != 0 || st.st_mtime < p->since ||
+	    ctl_mailfile_each(p->fd, (uint64_t)st.st_size, on_message, p, &bad_off) != BS_ERR_NOMEM;
 	(void)close(p->fd);
-	return true;
-}
-
-/* Before the first mail there is no home. */
-static void
-on_failed(void *ctx, const char *path, int error)
-{
-	(void)ctx;
-	(void)path;
-	(void)error;
+	return go_on;
 }
 
 static enum bs_err
 look(struct probe *p, char *home)
 {
-	struct ctl_walk_ops ops = { .ctx = p, .file = on_file, .failed = on_failed };
+	struct ctl_walk_ops ops = { .ctx = p, .file = on_file }; /* what can't be looked at is not where it arrived */
 	char *roots[] = { home };
 	enum bs_err err;
 

@@ -114,6 +114,13 @@ ctl_sealed_look(int fd, const struct ctl_mail *mail, struct ctl_look *out)
 	return err;
 }
 
+bool
+ctl_sealed_to(const struct bs_msg_prefix *prefix, const struct bs_record *record)
+{
+	return prefix->suite == BS_MSG_SUITE_X25519 && memcmp(prefix->account_id, record->account_id, BS_ID_LEN) == 0 &&
+	    memcmp(prefix->key_id, record->key_id, BS_ID_LEN) == 0;
+}
+
 static bool
 parse_chunk_head(const uint8_t head[CHUNK_HEAD_LEN], struct ctl_chunk *out)
 {

@@ -10,6 +10,7 @@
 #ifndef CTL_SEALED_H
 #define CTL_SEALED_H
 
+#include "keyset.h"
 #include "mailfile.h"
 #include "msgfmt.h"
 
@@ -34,6 +35,9 @@ struct ctl_look {
 
 /* Reads all of the message: the digest covers every byte. */
 enum bs_err ctl_sealed_look(int fd, const struct ctl_mail *mail, struct ctl_look *out) BS_MUST_USE;
+
+/* To the account's active key. */
+bool ctl_sealed_to(const struct bs_msg_prefix *prefix, const struct bs_record *record);
 
 /* One chunk, as its clear header says; nothing of it is authenticated without a key. */
 struct ctl_chunk {

@@ -97,10 +97,17 @@ names_read(DIR *dir, const char *behind, bool with_it, struct names *out)
 }
 
 static void
+tell_failed(const struct walk *w, const char *path, int error)
+{
+	if (w->ops->failed != NULL)
+		w->ops->failed(w->ops->ctx, path, error);
+}
+
+static void
 failed(struct walk *w, int error)
 {
 	if (error != ENOENT && error != ESTALE)
-		w->ops->failed(w->ops->ctx, w->path, error);
+		tell_failed(w, w->path, error);
 }
 
 /* The path with "/name" behind it; false: it is too long. leave() goes back. */
@@ -232,14 +239,12 @@ walk_root(struct walk *w, const char *root, const char *after)
 
 	leave(w, 0);
 	if (!go_to(w, root)) {
-		w->ops->failed(w->ops->ctx, root, ENAMETOOLONG);
+		tell_failed(w, root, ENAMETOOLONG);
 		return;
 	}
 	w->len = strlen(w->path);
 	if (stat(root, &st) < 0)
-		w->ops->failed(w->ops->ctx, root, errno);
-	else if (stat(root, &st) < 0)
-		w->ops->failed(w->ops->ctx, root, errno);
+		tell_failed(w, root, errno);
 	else if (S_ISDIR(st.st_mode))
 		walk_folder(w, rest != NULL && rest[0] != '\0' ? rest : NULL, 0);
 	else if (after == NULL && !w->ops->file(w->ops->ctx, w->root, root, root))
