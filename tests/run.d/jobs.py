@@ -106,15 +106,20 @@ def e2e_jobs(work, build, long=False):
     return found
 
 
+def timed(job, log_dir):
+    """(the job's results, its seconds)"""
+    began = time.monotonic()
+    return job.run(log_dir), time.monotonic() - began
+
+
 def run_all(jobs, log_dir, out):
     """All results; a line of progress for each job as it ends."""
     found = []
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        waiting = {pool.submit(j.run, log_dir): (j, time.monotonic()) for j in jobs}
+        waiting = {pool.submit(timed, j, log_dir): j for j in jobs}
         for done in concurrent.futures.as_completed(waiting):
-            job = waiting[done][0]
-            mine = done.result()
+            mine, seconds = done.result()
             bad = sum(r.outcome == "failed" for r in mine)
-            out(f"{'FAIL' if bad else 'ok  '} {job.name} ({len(mine)} tests{f', {bad} failed' if bad else ''})")
+            out(f"{'FAIL' if bad else 'ok  '} {waiting[done].name} ({len(mine)} tests{f', {bad} failed' if bad else ''}, {seconds:.0f} s)")
             found += mine
     return found
