@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include "sock.h"
 #include "walk.h"
 
+#define LOCK_TRIES 10
+#define LOCK_PAUSE_MS 50
 #define PASSES 5 /* over what others renamed under our hands */
 #define INDEX "dovecot.index"
 #define INDEX_CACHE INDEX ".cache"
@@ -225,6 +228,18 @@ sweep_init(uint64_t given, const char *done, sweep_fn fn, void *ctx)
 	};
 }
 
+/* `convert status` holds the lock, too, for the blink of its look. */
+static bool
+take_lock(int fd)
+{
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		(void)poll(NULL, 0, LOCK_PAUSE_MS);
+	}
+	return false;
+}
+
 /* One run a folder; one that is at work below it or above does no harm, but for the time. The lock goes with the process. */
 static int
 lock(char *const *folders, size_t n)
@@ -234,7 +249,7 @@ lock(char *const *folders, size_t n)
 
 		if (fd < 0)
 			return ctl_fail(BS_ERR_ARG, "%s: %s", folders[i], strerror(errno));
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		if (!take_lock(fd))
 			return ctl_fail(BS_ERR_BUSY, "%s: another run is at work there", folders[i]);
 	}
 	return CTL_OK;

@@ -1,0 +1,123 @@
+"""basaltctl convert, and what it may meet in a mail home or beside it: links and pipes, keys that change, others that look."""
+import fcntl
+import os
+import signal
+import time
+
+import pytest
+
+import messages
+import probes
+from test_convert import LOSS, OLD, ONE, account_with_old_mail, all_sealed, convert, everything, everything_in_inbox, file_of, in_frame, rewritten, seal, start
+from test_reseal import leftovers, secret
+
+
+@pytest.fixture(scope="module")
+def system(pool):
+    return pool.get("sdbox", "sqlite", ["--quota"])
+
+
+@pytest.fixture
+def alice(system):
+    return account_with_old_mail(system)
+
+
+def raw(system, account):
+    return {f: f.read_bytes() for f in system.mail_files(account)}
+
+
+def test_all_passes_over_who_has_nothing(system, alice):
+    """Who is expected and has no keys yet, and who has keys and no mail."""
+    expected, empty = f"expected{time.monotonic_ns()}@{alice.domain}", system.account()
+    system.ctl("account", "expect", expected)
+    p = system.ctl("convert", "--all", *LOSS, check=False)
+    assert p.returncode == 0, p.stderr
+    assert not any(a.encode() in p.stdout + p.stderr for a in (expected, empty.address)) and all_sealed(system, alice)
+
+
+def test_mail_crypts_mail_is_left(system, alice):
+    """What another plugin encrypted would be a letter that nobody can read, sealed once more."""
+    path = file_of(system, alice, alice.sent[1])
+    data = in_frame(path, b"CRYPTED\x03\x07" + bytes(3000))
+    rewritten(path, data)
+    p = convert(system, alice, check=False)
+    assert p.returncode == 1 and b"mail_crypt" in p.stderr and str(path).encode() in p.stderr
+    assert path.read_bytes() == data and not leftovers(system, alice)
+
+
+def test_a_link_in_the_place_of_a_home(system, alice):
+    """It may lead to anybody's: nothing is followed, nothing is touched."""
+    home = system.home(alice)
+    before = raw(system, alice)
+    real = home.rename(home.with_name(home.name + ".real"))
+    home.symlink_to(real)
+    p = convert(system, alice, check=False)
+    home.unlink()
+    real.rename(home)
+    assert p.returncode == 1 and b"symbolic link" in p.stderr and raw(system, alice) == before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe"])
+def test_a_pipe_in_the_place_of_a_record(system, alice, kind):
+    """Nobody ever writes to it: the run must not wait for that."""
+    record = system.home(alice) / "basalt" / "record"
+    kept, owner = record.read_bytes(), record.stat()
+    pipe = record if kind == "pipe" else record.with_name("pipe")
+    record.unlink()
+    os.mkfifo(pipe)
+    os.chown(pipe, owner.st_uid, owner.st_gid)
+    if pipe != record:
+        record.symlink_to(pipe)
+    assert start(system, alice).wait(30) == 0
+    record.unlink()
+    record.write_bytes(kept)
+    os.chown(record, owner.st_uid, owner.st_gid)
+    assert all_sealed(system, alice) and everything(system, alice)
+
+
+def test_a_look_at_the_state_stops_nobody(system, alice):
+    """`convert status` holds the lock for a moment."""
+    fd = os.open(system.home(alice), os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    run = start(system, alice)
+    probes.wait_for(lambda: waits(run.pid))
+    os.close(fd)
+    assert run.wait(30) == 0 and all_sealed(system, alice)
+
+
+def waits(pid):
+    """Has it the home open, whose lock somebody else has?"""
+    try:
+        return any(os.path.isdir(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return False
+
+
+def stopped_in_the_middle(system, account):
+    """A run that has sealed some mails, and is stopped."""
+    files = system.mail_files(account)
+    before = {f: f.stat().st_ino for f in files}
+    run = start(system, account)
+    while all(f.stat().st_ino == before[f] for f in files[:: len(files) // 5]):
+        assert run.poll() is None
+    run.send_signal(signal.SIGSTOP)
+    assert not all_sealed(system, account)
+    return run
+
+
+@pytest.mark.limit(180)
+def test_keys_that_change_meanwhile(system):
+    """Mail is not sealed for hours to a key that was given up: the run ends, the next one goes on with the new key."""
+    bob = system.account("plain")
+    with system.imap(bob) as mail:
+        for _ in range(700):
+            mail.append(messages.make(messages.text(300)))
+    seal(system, bob)
+    before = everything_in_inbox(system, bob)
+    run = stopped_in_the_middle(system, bob)
+    system.ctl("key", "rotate", bob.address, *ONE, stdin=secret(bob))
+    time.sleep(2)  # so long an answer of keyd counts
+    run.send_signal(signal.SIGCONT)
+    assert run.wait(60) == 75 and not all_sealed(system, bob)
+    assert convert(system, bob)["complete"] and all_sealed(system, bob)
+    assert everything_in_inbox(system, bob) == before
