@@ -174,14 +174,24 @@ bs_domain_list(struct bs_store_policy *store, bs_domain_fn fn, void *ctx)
 
 #define PLAN_COLUMNS "SELECT name, sealed, compress, linger_s FROM plans"
 
+enum bs_err
+bs_store_policy_linger(const struct bs_sql_col *col, int64_t *out)
+{
+	if (col->p == NULL || col->i < BS_LINGER_DEFAULT || col->i > UINT32_MAX)
+		return BS_ERR_IO;
+	*out = col->i;
+	return BS_OK;
+}
+
 static enum bs_err
 plan_parse(const struct bs_sql_col *cols, size_t n, struct bs_plan *out)
 {
-	if (n != 4 || cols[3].i < 0 || cols[3].i > UINT32_MAX)
+	if (n != 4)
 		return BS_ERR_IO;
 	out->sealed = cols[1].i != 0;
 	out->compress = cols[2].i != 0;
-	out->linger_s = (uint32_t)cols[3].i;
+	if (bs_store_policy_linger(&cols[3], &out->linger_s) != BS_OK)
+		return BS_ERR_IO;
 	return bs_store_policy_text(&cols[0], out->name, sizeof(out->name));
 }
 

@@ -1,5 +1,5 @@
 /*
- * store_policy: the policy database of milter and basaltctl: domains, plans, accounts, aliases, and preferences. No key is
+ * store_policy: the policy database of milter, basaltctl and keyd's role `policy`: domains, plans, accounts, aliases, and preferences. No key is
  * ever in it.
  *
  * Addresses are lower-case and checked by bs_address_parse(). A handle belongs to one thread at a time.
@@ -19,6 +19,7 @@
 #include "policy.h"
 
 #define BS_PLAN_NAME_MAX 32
+#define BS_LINGER_DEFAULT (-1) /* of a plan: what keyd's own configuration says */
 
 struct bs_store_policy;
 
@@ -26,7 +27,7 @@ struct bs_plan {
 	char name[BS_PLAN_NAME_MAX + 1];
 	bool sealed;
 	bool compress;
-	uint32_t linger_s; /* how long keys stay unlocked after the last session */
+	int64_t linger_s; /* how long keys stay unlocked after the last session, or BS_LINGER_DEFAULT */
 };
 
 struct bs_account {
@@ -64,6 +65,8 @@ enum bs_err bs_account_add(struct bs_store_policy *store, const struct bs_accoun
 enum bs_err bs_account_get(struct bs_store_policy *store, const char *address, struct bs_account *out) BS_MUST_USE;
 enum bs_err bs_account_set(struct bs_store_policy *store, const struct bs_account *account) BS_MUST_USE;
 enum bs_err bs_account_remove(struct bs_store_policy *store, const char *address) BS_MUST_USE;
+/* What the account's plan says: bs_plan.linger_s. BS_ERR_NOENT: no such account. */
+enum bs_err bs_account_linger(struct bs_store_policy *store, const char *address, int64_t *linger_s) BS_MUST_USE;
 typedef enum bs_err (*bs_account_fn)(void *ctx, const struct bs_account *account);
 /* domain NULL: all. In order of address. */
 enum bs_err bs_account_list(struct bs_store_policy *store, const char *domain, bs_account_fn fn, void *ctx) BS_MUST_USE;

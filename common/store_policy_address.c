@@ -100,6 +100,31 @@ bs_account_remove(struct bs_store_policy *store, const char *address)
 	return bs_store_policy_remove(store, "DELETE FROM accounts WHERE address = ?", BS_SCOPE_ACCOUNT, address);
 }
 
+static enum bs_err
+linger_found(void *ctx, const struct bs_sql_col *cols, size_t n)
+{
+	struct bs_store_found *found = ctx;
+
+	found->yes = true;
+	return n == 1 ? bs_store_policy_linger(&cols[0], found->out) : BS_ERR_INTERNAL;
+}
+
+enum bs_err
+bs_account_linger(struct bs_store_policy *store, const char *address, int64_t *linger_s)
+{
+	int64_t seconds = 0;
+	struct bs_store_found found = { .out = &seconds };
+	enum bs_err err = bs_store_policy_run(store,
+	    "SELECT plans.linger_s FROM accounts JOIN plans ON plans.name = accounts.plan WHERE accounts.address = ?",
+	    (struct bs_sql_arg[]){ BS_SQL_TEXT(address) }, 1, linger_found, &found);
+
+	if (err == BS_OK && !found.yes)
+		err = BS_ERR_NOENT;
+	if (err == BS_OK)
+		*linger_s = seconds;
+	return err;
+}
+
 struct account_list {
 	bs_account_fn fn;
 	void *ctx;

@@ -29,6 +29,8 @@ enum bs_err bs_store_policy_remove(struct bs_store_policy *store, const char *sq
     const char *name) BS_MUST_USE;
 /* Copies a text column. A row that can't be is BS_ERR_IO: mail waits until somebody has mended it. */
 enum bs_err bs_store_policy_text(const struct bs_sql_col *col, char *out, size_t size) BS_MUST_USE;
+/* The same of a plan's linger_s. */
+enum bs_err bs_store_policy_linger(const struct bs_sql_col *col, int64_t *out) BS_MUST_USE;
 /* Sets one preference of a row; one that this program does not understand is counted instead. */
 void bs_store_policy_apply(const struct bs_sql_col *item, const struct bs_sql_col *value, struct bs_policy *policy,
     unsigned *ignored);

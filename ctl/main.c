@@ -54,9 +54,10 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "alias", "remove", "ALIAS TARGET", 2, 2, 0, "ends that", NULL, alias_remove },
 	{ "plan", "list", "", 0, 0, CTL_JSON, "lists the plans", NULL, plan_list },
 	{ "plan", "set", "NAME KEY=VALUE...", 2, -1, 0, "adds or changes a plan",
-	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS (no effect yet: keyd's\n"
-	    "session.linger_s counts for all). A new plan begins with sealed=yes compress=yes linger_s=900. What exists keeps the\n"
-	    "sealing it was made with: see `basaltctl account plan --help`.\n",
+	    "Keys: sealed=yes|no (encrypt stored mail), compress=yes|no, linger_s=SECONDS|default (how long keys stay unlocked\n"
+	    "after the last session; default: keyd's session.linger_s. keyd reads it where keyd.policy names this database, within a\n"
+	    "minute, and takes no more than session.linger_max_s). A new plan begins with sealed=yes compress=yes linger_s=default.\n"
+	    "What exists keeps the sealing it was made with: see `basaltctl account plan --help`.\n",
 	    plan_set },
 	{ "plan", "remove", "NAME", 1, 1, 0, "removes a plan and its preferences", "Its accounts get another plan first.\n", plan_remove },
 	{ "pref", "items", "", 0, 0, CTL_JSON, "what there is to prefer, and what it takes", NULL, pref_items },

@@ -8,8 +8,9 @@
 static enum bs_err
 append_plan(void *ctx, const struct bs_plan *plan)
 {
-	json_t *row = json_pack("{s:s, s:b, s:b, s:I, s:{}}", "name", plan->name, "sealed", plan->sealed, "compress",
-	    plan->compress, "linger_s", (json_int_t)plan->linger_s, "preferences");
+	json_t *linger = plan->linger_s == BS_LINGER_DEFAULT ? json_null() : json_integer(plan->linger_s);
+	json_t *row = json_pack("{s:s, s:b, s:b, s:o, s:{}}", "name", plan->name, "sealed", plan->sealed, "compress",
+	    plan->compress, "linger_s", linger, "preferences");
 
 	return json_array_append_new(ctx, row) == 0 ? BS_OK : BS_ERR_NOMEM;
 }
@@ -32,13 +33,16 @@ add_preferences(struct ctl *ctl, json_t *list)
 static void
 print_plan(const json_t *row)
 {
+	json_t *value = json_object_get(row, "linger_s");
 	const char *item;
-	json_t *value;
 
-	printf("%-16s sealed=%s compress=%s linger_s=%lld", json_string_value(json_object_get(row, "name")),
+	printf("%-16s sealed=%s compress=%s linger_s=", json_string_value(json_object_get(row, "name")),
 	    json_is_true(json_object_get(row, "sealed")) ? "yes" : "no",
-	    json_is_true(json_object_get(row, "compress")) ? "yes" : "no",
-	    (long long)json_integer_value(json_object_get(row, "linger_s")));
+	    json_is_true(json_object_get(row, "compress")) ? "yes" : "no");
+	if (json_is_null(value))
+		printf("default");
+	else
+		printf("%lld", (long long)json_integer_value(value));
 	json_object_foreach(json_object_get(row, "preferences"), item, value)
 		printf(" %s=%s", item, json_string_value(value));
 	printf("\n");
@@ -98,6 +102,18 @@ parse_bool(const char *text, bool *out)
 	return true;
 }
 
+static bool
+parse_linger(const char *text, int64_t *out)
+{
+	uint32_t seconds = 0;
+	bool own = strcmp(text, "default") != 0;
+
+	if (own && !ctl_args_seconds(text, &seconds))
+		return false;
+	*out = own ? (int64_t)seconds : BS_LINGER_DEFAULT;
+	return true;
+}
+
 /* One KEY=VALUE. */
 static bool
 set_one(struct bs_plan *plan, const char *word)
@@ -107,7 +123,7 @@ set_one(struct bs_plan *plan, const char *word)
 	if (strncmp(word, "compress=", 9) == 0)
 		return parse_bool(word + 9, &plan->compress);
 	if (strncmp(word, "linger_s=", 9) == 0)
-		return ctl_args_seconds(word + 9, &plan->linger_s);
+		return parse_linger(word + 9, &plan->linger_s);
 	return false;
 }
 
@@ -122,7 +138,7 @@ name_ok(const char *name)
 int
 plan_set(struct ctl *ctl)
 {
-	struct bs_plan plan = { .sealed = true, .compress = true, .linger_s = 900 };
+	struct bs_plan plan = { .sealed = true, .compress = true, .linger_s = BS_LINGER_DEFAULT };
 	const char *name = ctl->args.words[0];
 	enum bs_err err;
 	int rc;
@@ -140,7 +156,7 @@ plan_set(struct ctl *ctl)
 	snprintf(plan.name, sizeof(plan.name), "%s", name);
 	for (int i = 1; i < ctl->args.n; i++) {
 		if (!set_one(&plan, ctl->args.words[i])) {
-			ctl_fail(BS_ERR_ARG, "`%s`: use sealed=yes|no, compress=yes|no, linger_s=SECONDS", ctl->args.words[i]);
+			ctl_fail(BS_ERR_ARG, "`%s`: use sealed=yes|no, compress=yes|no, linger_s=SECONDS|default", ctl->args.words[i]);
 			return CTL_USAGE;
 		}
 	}

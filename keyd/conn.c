@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "linger.h"
 #include "vault.h"
 
 /* In which state of a connection an operation is heard. */
@@ -88,6 +89,8 @@ end_session(struct vault *v, struct conn *conn)
 	LIST_REMOVE(conn, of_ring);
 	conn->session = NULL;
 	v->session_count--;
+	if (ring->sessions == 1 && ring->tokens == 0)
+		linger_ask(v, ring->name);
 	ring_release(v->rings, ring, &ring->sessions, v->now_ms);
 }
 

@@ -11,6 +11,7 @@
 #include "conf_value.h"
 #include "crypto.h"
 #include "store_keys.h"
+#include "store_policy.h"
 
 #define AT(field) offsetof(struct keydconf, field)
 
@@ -22,6 +23,10 @@ static const struct bs_conf_item items[] = {
 	    "file with the database password, readable by keystore_user" },
 	{ "keyd", "database_timeout_ms", BS_CONF_INT, AT(database_timeout_ms), "2000", 50, 60000,
 	    "the longest that one statement may take" },
+	{ "keyd", "policy", BS_CONF_STRING, AT(policy), "", 0, 0,
+	    "the milter's database, a URL as above: how long keys stay is by plan then; empty: session.linger_s for all" },
+	{ "keyd", "policy_password_file", BS_CONF_STRING, AT(policy_password_file), "", 0, 0,
+	    "file with its password, readable by policy_user" },
 	{ "keyd", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key", 0, 0,
 	    "Ed25519 secret that signs the public records: basalt-keyd --make-site-key FILE" },
 	{ "keyd", "escrow", BS_CONF_STRING, AT(escrow), "", 0, 0,
@@ -37,6 +42,8 @@ static const struct bs_conf_item items[] = {
 	    "of the process that opens the database" },
 	{ "roles", "front_user", BS_CONF_STRING, AT(role_user[ROLE_FRONT]), "basalt-front", 0, 0,
 	    "of the processes that clients talk to" },
+	{ "roles", "policy_user", BS_CONF_STRING, AT(role_user[ROLE_POLICY]), "basalt-milter", 0, 0,
+	    "of the process that reads keyd.policy, where there is one: with SQLite the owner of its folder" },
 	{ "sockets", "auth_group", BS_CONF_STRING, AT(socket_group[0]), "basalt-auth", 0, 0,
 	    "group (name or number) that may open the socket 'auth': Dovecot's auth processes" },
 	{ "sockets", "mail_group", BS_CONF_STRING, AT(socket_group[1]), "basalt-mail", 0, 0, "'mail': IMAP and POP3 processes" },
@@ -49,7 +56,10 @@ static const struct bs_conf_item items[] = {
 	{ "kdf", "passes", BS_CONF_INT, AT(kdf_passes), "2", BS_ARGON2_PASSES_MIN, BS_ARGON2_PASSES_MAX,
 	    "Argon2id passes of new password slots" },
 	{ "session", "linger_s", BS_CONF_INT, AT(linger_s), "900", 0, 86400,
-	    "seconds that keys stay unlocked after the last session of an account" },
+	    "seconds that keys stay unlocked after the last session of an account whose plan says nothing else" },
+	{ "session", "linger_max_s", BS_CONF_INT, AT(linger_max_s), "3600", 0, 86400, "the most that a plan may say" },
+	{ "session", "linger_check_s", BS_CONF_INT, AT(linger_check_s), "60", 1, 3600,
+	    "seconds after which a login asks the policy database again" },
 	{ "session", "token_s", BS_CONF_INT, AT(token_s), "60", 1, 600, "seconds that a login token is good for" },
 	{ "session", "per_account_max", BS_CONF_INT, AT(per_account_max), "64", 1, 10000,
 	    "sessions and unused tokens of one account" },
@@ -67,19 +77,25 @@ static const struct keyd_socket socket_defaults[KEYD_SOCKETS] = {
 	{ BS_PEER_CONTROL, BS_SOCKET_CONTROL, (gid_t)-1, BS_FRAME_MAX, 64, 16, false },
 };
 
+static bool
+has_role(const struct keydconf *conf, enum keyd_role role)
+{
+	return role != ROLE_POLICY || conf->policy[0] != '\0';
+}
+
 /* Without root nothing can be changed: a developer's keyd runs as one user, and says so in its log. */
 static enum bs_err
 resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 {
 	static const char *const keys[ROLE_COUNT] = { "roles.keystore_user", "roles.kdf_user", "roles.front_user",
-		"roles.vault_user" };
+		"roles.vault_user", "roles.policy_user" };
 	static const char *const groups[KEYD_SOCKETS] = { "sockets.auth_group", "sockets.mail_group",
 		"sockets.delivery_group", "sockets.control_group" };
 	bool root = geteuid() == 0;
 
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		conf->ids[i] = (struct keyd_ids){ .uid = (uid_t)-1, .gid = (gid_t)-1 };
-		if (!root)
+		if (!root || !has_role(conf, i))
 			continue;
 		if (!bs_conf_user(conf->role_user[i], &conf->ids[i].uid, &conf->ids[i].gid))
 			return bs_conf_complain(path, keys[i], conf->role_user[i], "is no user here: create it, or give a number",
@@ -90,9 +106,9 @@ resolve_ids(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 	}
 	for (unsigned i = 0; i < ROLE_COUNT && root; i++) {
 		for (unsigned k = 0; k < i; k++) {
-			if (conf->ids[k].uid != conf->ids[i].uid)
+			if (conf->ids[k].uid != conf->ids[i].uid || !has_role(conf, i))
 				continue;
-			(void)snprintf(errbuf, size, "%s: %s and %s are the same user, \"%s\": give each of the four roles a user "
+			(void)snprintf(errbuf, size, "%s: %s and %s are the same user, \"%s\": give each of the roles a user "
 			    "of its own (adduser --system), or they could reach into each other", path, keys[k], keys[i],
 			    conf->role_user[i]);
 			return BS_ERR_CONF;
@@ -140,6 +156,9 @@ work_out(struct keydconf *conf, const char *path, char *errbuf, size_t size)
 	if (bs_store_keys_check_url(conf->database) != BS_OK)
 		return bs_conf_complain(path, "keyd.database", conf->database,
 		    "is neither sqlite:/PATH nor mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]", errbuf, size);
+	if (conf->policy[0] != '\0' && bs_store_policy_check_url(conf->policy) != BS_OK)
+		return bs_conf_complain(path, "keyd.policy", conf->policy,
+		    "is neither empty nor sqlite:/PATH nor mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]", errbuf, size);
 	if (conf->kdf_workers == 0)
 		conf->kdf_workers = cpus < 1 ? 1 : cpus > KEYD_KDF_WORKERS_MAX ? KEYD_KDF_WORKERS_MAX : cpus;
 	memcpy(conf->sockets, socket_defaults, sizeof(conf->sockets));

@@ -24,7 +24,7 @@
 /* May Dovecot's auth have accounts made for users whom the site's own passdb lets in, and what are they? */
 enum keyd_at_login { KEYD_AT_LOGIN_NO, KEYD_AT_LOGIN_PLAIN, KEYD_AT_LOGIN_SEALED };
 
-enum keyd_role { ROLE_KEYSTORE, ROLE_KDF, ROLE_FRONT, ROLE_VAULT, ROLE_COUNT };
+enum keyd_role { ROLE_KEYSTORE, ROLE_KDF, ROLE_FRONT, ROLE_VAULT, ROLE_POLICY, ROLE_COUNT };
 
 struct keyd_ids {
 	uid_t uid; /* (uid_t)-1: stay who we are (not started as root) */
@@ -45,12 +45,12 @@ struct keyd_socket {
 
 struct keydconf {
 	/* as in the file */
-	char *run_dir, *database, *database_password_file, *site_key, *escrow, *enrol_at_login, *log, *log_level;
+	char *run_dir, *database, *database_password_file, *policy, *policy_password_file, *site_key, *escrow, *enrol_at_login, *log, *log_level;
 	int64_t database_timeout_ms;
 	char *role_user[ROLE_COUNT];
 	char *socket_group[KEYD_SOCKETS];
 	int64_t kdf_workers, kdf_memory_kib, kdf_passes;
-	int64_t linger_s, token_s, per_account_max, sessions_max;
+	int64_t linger_s, linger_max_s, linger_check_s, token_s, per_account_max, sessions_max;
 	/* worked out */
 	enum bs_log_level level;
 	enum keyd_at_login at_login;

@@ -11,6 +11,8 @@
  *   LINK_KDF      vault -> kdf    u32 memory KiB, u32 passes, 16 salt, str16 password;  back: u16 error, 32 seed
  *   LINK_GET ..   vault -> keystore  str16 account, u64 generation, str32 blob
  *                 back            u16 error, u64 generation or count, str32 blob
+ *   LINK_LINGER   vault -> policy  str16 account;  back: str16 account, u16 error, u32 seconds. By packets of whole messages, so
+ *                 that a new process of that role goes on where one was killed; id is 0
  * Errors are chan.h's; a message longer than LINK_MAX means a broken peer: BS_ERR_FORMAT.
  *
  *     err = link_put(&ch, LINK_FRAME, id, frame, frame_len);
@@ -25,6 +27,9 @@
 #define LINK_HEADER_LEN 13
 #define LINK_MAX (BS_FRAME_MAX + 1024)
 
+/* In one packet, and in each of the two queues of a link that goes by packets. */
+#define LINK_LINGER_ROOM 61440u
+
 enum link_type {
 	LINK_OPEN = 1,
 	LINK_FRAME = 2,
@@ -37,6 +42,7 @@ enum link_type {
 	LINK_REMOVE = 35,
 	LINK_COUNT = 36,
 	LINK_PUT_PAST = 37, /* a generation that may leave some out: keys come back from another place */
+	LINK_LINGER = 48,
 };
 
 struct link_msg {

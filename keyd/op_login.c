@@ -4,6 +4,7 @@
 
 #include "change.h"
 #include "lastuse.h"
+#include "linger.h"
 #include "unlock.h"
 
 
@@ -79,9 +80,12 @@ make_token(struct vault *v, struct job *job, uint8_t token[BS_TOKEN_LEN])
 	    || v->session_count + tokens_count(v->tokens) >= (size_t)v->conf->sessions_max) {
 		v->stats.busy++;
 		bs_log(BS_LOG_WARNING, "login of %s: too many sessions", job->user);
-		return BS_ERR_BUSY;
+		err = BS_ERR_BUSY;
+	} else {
+		err = tokens_issue(v->tokens, ring, job->service, v->now_ms, token);
 	}
-	return tokens_issue(v->tokens, ring, job->service, v->now_ms, token);
+	linger_apply(v, ring);
+	return err;
 }
 
 /* Argon2id takes its time: the account may have been removed, or its password changed, since its row was read. */

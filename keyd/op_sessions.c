@@ -23,7 +23,7 @@ write_ring(const struct vault *v, struct bs_wr *wr, const struct ring *ring)
 	bs_wr_str16(wr, ring->name, strlen(ring->name));
 	bs_wr_u64(wr, wall_time(v, ring->opened_ms));
 	bs_wr_u64(wr, wall_time(v, ring->used_ms));
-	bs_wr_u32(wr, (uint32_t)(rings_linger_left(v->rings, ring, v->now_ms) / 1000));
+	bs_wr_u32(wr, (uint32_t)(ring_linger_left(ring, v->now_ms) / 1000));
 	bs_wr_u16(wr, (uint16_t)ring->tokens);
 	bs_wr_u16(wr, (uint16_t)ring->sessions);
 	bs_wr_u16(wr, (uint16_t)listed);

@@ -12,6 +12,7 @@ struct rings {
 	size_t count;
 	int64_t linger_ms;
 	struct ring_list idle; /* the longest idle first */
+	struct due due;        /* the same rings */
 };
 
 /* FNV-1a. Only enrolled names get here: nobody can aim for one bucket. */
@@ -56,6 +57,7 @@ rings_free(struct rings *rings)
 		while (rings->buckets[i] != NULL)
 			rings_close(rings, rings->buckets[i]);
 	}
+	due_clear(&rings->due);
 	free(rings->buckets);
 	free(rings);
 }
@@ -85,6 +87,22 @@ static bool
 is_idle(const struct ring *ring)
 {
 	return ring->sessions == 0 && ring->tokens == 0;
+}
+
+static void
+become_idle(struct rings *rings, struct ring *ring, int64_t now)
+{
+	ring->idle_since_ms = now;
+	ring->due_ms = now + ring->linger_ms;
+	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
+	due_add(&rings->due, ring);
+}
+
+static void
+end_idle(struct rings *rings, struct ring *ring)
+{
+	TAILQ_REMOVE(&rings->idle, ring, idle);
+	due_remove(&rings->due, ring);
 }
 
 /* Cells for the master key and n keys; makes room by closing rings that nobody holds, but never keep. */
@@ -117,7 +135,7 @@ take_cells(struct rings *rings, size_t n, const struct ring *keep)
 static struct ring *
 new_ring(struct rings *rings, const struct bs_record *rec, int64_t now)
 {
-	struct ring *ring = calloc(1, sizeof(*ring));
+	struct ring *ring = due_reserve(&rings->due, rings->count + 1) == BS_OK ? calloc(1, sizeof(*ring)) : NULL;
 	size_t bucket = hash_name(rec->name) & rings->mask;
 
 	if (ring == NULL)
@@ -129,9 +147,10 @@ new_ring(struct rings *rings, const struct bs_record *rec, int64_t now)
 	ring->hash_next = rings->buckets[bucket];
 	rings->buckets[bucket] = ring;
 	rings->count++;
-	ring->opened_ms = ring->used_ms = ring->idle_since_ms = now;
+	ring->opened_ms = ring->used_ms = now;
+	ring->linger_ms = rings->linger_ms;
 	LIST_INIT(&ring->conns);
-	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
+	become_idle(rings, ring, now);
 	return ring;
 }
 
@@ -184,7 +203,7 @@ rings_close(struct rings *rings, struct ring *ring)
 		at = &(*at)->hash_next;
 	*at = ring->hash_next;
 	if (is_idle(ring))
-		TAILQ_REMOVE(&rings->idle, ring, idle);
+		end_idle(rings, ring);
 	release_cells(rings->arena, ring->cells);
 	free(ring);
 	rings->count--;
@@ -195,7 +214,7 @@ rings_expire(struct rings *rings, int64_t now)
 {
 	struct ring *ring;
 
-	while ((ring = TAILQ_FIRST(&rings->idle)) != NULL && now - ring->idle_since_ms >= rings->linger_ms)
+	while ((ring = due_first(&rings->due)) != NULL && ring->due_ms <= now)
 		rings_close(rings, ring);
 }
 
@@ -217,10 +236,23 @@ rings_bucket(const struct rings *rings, size_t i)
 	return i <= rings->mask ? rings->buckets[i] : NULL;
 }
 
-int64_t
-rings_linger_left(const struct rings *rings, const struct ring *ring, int64_t now)
+void
+rings_set_linger(struct rings *rings, struct ring *ring, int64_t linger_ms, int64_t now)
 {
-	int64_t left = is_idle(ring) ? ring->idle_since_ms + rings->linger_ms - now : rings->linger_ms;
+	ring->linger_ms = linger_ms;
+	if (!is_idle(ring))
+		return;
+	due_remove(&rings->due, ring);
+	ring->due_ms = ring->idle_since_ms + linger_ms;
+	due_add(&rings->due, ring);
+	if (ring->due_ms <= now)
+		rings_close(rings, ring);
+}
+
+int64_t
+ring_linger_left(const struct ring *ring, int64_t now)
+{
+	int64_t left = is_idle(ring) ? ring->due_ms - now : ring->linger_ms;
 
 	return left < 0 ? 0 : left;
 }
@@ -230,7 +262,7 @@ void
 ring_hold(struct rings *rings, struct ring *ring, unsigned *counter)
 {
 	if (is_idle(ring))
-		TAILQ_REMOVE(&rings->idle, ring, idle);
+		end_idle(rings, ring);
 	(*counter)++;
 }
 
@@ -240,9 +272,8 @@ ring_release(struct rings *rings, struct ring *ring, unsigned *counter, int64_t 
 	(*counter)--;
 	if (!is_idle(ring))
 		return;
-	ring->idle_since_ms = now;
-	TAILQ_INSERT_TAIL(&rings->idle, ring, idle);
-	if (rings->linger_ms == 0)
+	become_idle(rings, ring, now);
+	if (ring->linger_ms == 0)
 		rings_close(rings, ring);
 }
 

@@ -2,8 +2,8 @@
  * ring: the accounts whose keys are open now. Secrets lie in the arena, one cell for the account master key and what
  * recognises a warm login, one for each X25519 key; everything else is public.
  *
- * A ring is held by sessions and by tokens (ring_hold, ring_release). Held by nobody it lingers, then is wiped; when
- * the arena is full the one that lingers longest goes first. One thread.
+ * A ring is held by sessions and by tokens (ring_hold, ring_release). Held by nobody it lingers, each as long as it is told
+ * (rings_set_linger), then is wiped; when the arena is full the one that has lingered longest goes first. One thread.
  * Errors: BS_ERR_BUSY (all cells are in use), BS_ERR_NOMEM.
  *
  *     err = rings_open(rings, &ks, amk, keys, key_count, now, &ring);
@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "arena.h"
+#include "due.h"
 #include "keyset.h"
 
 struct conn;
@@ -50,13 +51,16 @@ struct ring {
 	unsigned sessions, tokens;
 	struct conn_list conns; /* conn.c's: the sessions */
 	int64_t opened_ms, used_ms, idle_since_ms;
+	int64_t linger_ms;
+	int64_t due_ms; /* due.h's: while held by nobody */
+	size_t due_at;
 	int64_t allowance, allowance_ms; /* of data keys: ring_allow() */
 	uint64_t unwraps;
 };
 
 struct rings;
 
-/* expected: about how many accounts. arena's cells are struct ring_cell. linger_ms may be 0. */
+/* expected: about how many accounts. arena's cells are struct ring_cell. linger_ms: of a ring that is told nothing else; may be 0. */
 struct rings *rings_new(struct arena *arena, size_t expected, int64_t linger_ms);
 /* Wipes all. NULL is legal. */
 void rings_free(struct rings *rings);
@@ -74,8 +78,10 @@ size_t rings_count(const struct rings *rings);
 /* To look at all: buckets 0 .. n - 1, each a chain by hash_next, NULL where it ends. */
 size_t rings_buckets(const struct rings *rings);
 const struct ring *rings_bucket(const struct rings *rings, size_t i);
+/* From now on; a ring that has lingered so long already is wiped, and *ring is gone. */
+void rings_set_linger(struct rings *rings, struct ring *ring, int64_t linger_ms, int64_t now);
 /* So long the keys stay if nobody comes. */
-int64_t rings_linger_left(const struct rings *rings, const struct ring *ring, int64_t now);
+int64_t ring_linger_left(const struct ring *ring, int64_t now);
 
 /* counter: &ring->sessions or &ring->tokens. */
 void ring_hold(struct rings *rings, struct ring *ring, unsigned *counter);

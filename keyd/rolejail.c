@@ -10,7 +10,7 @@ static const char *const calls_front[] = {
 };
 
 /* SQLite's files, MariaDB's sockets and the resolver. No execve, no clone, no ptrace. */
-static const char *const calls_keystore[] = {
+static const char *const calls_database[] = {
 	"open", "openat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd",
 	"pread64", "pwrite64", "fsync", "fdatasync", "ftruncate", "fallocate", "unlink", "unlinkat", "fchmod", "fchown",
 	"getuid", "geteuid", "getgid", "getegid", "getdents64", "fstatfs", "statfs", "uname", "sysinfo", "flock",
@@ -23,7 +23,7 @@ static const char *const calls_keystore[] = {
 static const char *const calls_refused[] = { "socket", "connect", NULL };
 
 static const char *const *const calls_role[ROLE_COUNT] = {
-	[ROLE_KEYSTORE] = calls_keystore, [ROLE_FRONT] = calls_front,
+	[ROLE_KEYSTORE] = calls_database, [ROLE_POLICY] = calls_database, [ROLE_FRONT] = calls_front,
 };
 
 bool
@@ -39,7 +39,7 @@ filter_calls(enum keyd_role role, bool syslog)
 {
 	const char *const *const allowed[] = { bs_jail_calls_base, calls_role[role], NULL };
 
-	return bs_jail_calls(allowed, role != ROLE_KEYSTORE && syslog ? calls_refused : NULL);
+	return bs_jail_calls(allowed, calls_role[role] != calls_database && syslog ? calls_refused : NULL);
 }
 
 enum bs_err

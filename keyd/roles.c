@@ -13,6 +13,7 @@
 #include "jail.h"
 #include "kdf.h"
 #include "keystore.h"
+#include "policy.h"
 #include "rolejail.h"
 #include "vault.h"
 
@@ -43,6 +44,8 @@ close_all(struct wires *w, bool all)
 	}
 	close_fd(&w->keystore[0]);
 	close_fd(&w->keystore[1]);
+	close_fd(&w->policy[0]);
+	close_fd(&w->policy[1]);
 	close_fd(&w->ready[0]);
 	close_fd(&w->ready[1]);
 }
@@ -57,8 +60,11 @@ roles_wire(const struct keydconf *conf, struct wires *w)
 		w->front[i][0] = w->front[i][1] = -1;
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
 		w->kdf[i][0] = w->kdf[i][1] = -1;
-	w->keystore[0] = w->keystore[1] = w->ready[0] = w->ready[1] = -1;
+	w->keystore[0] = w->keystore[1] = w->policy[0] = w->policy[1] = w->ready[0] = w->ready[1] = -1;
 	ok = socketpair(AF_UNIX, type, 0, w->keystore) == 0 && pipe2(w->ready, O_CLOEXEC | O_NONBLOCK) == 0;
+	/* Packets: whom the supervisor starts in place of one that was killed finds no half of a message. */
+	if (conf->policy[0] != '\0')
+		ok = ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, w->policy) == 0;
 	for (unsigned i = 0; ok && i < KEYD_SOCKETS; i++)
 		ok = socketpair(AF_UNIX, type, 0, w->front[i]) == 0;
 	for (unsigned i = 0; ok && i < (unsigned)conf->kdf_workers; i++)
@@ -80,7 +86,7 @@ roles_name(enum keyd_role role, unsigned index)
 	static const char *const fronts[KEYD_SOCKETS] = { "keyd/front-auth", "keyd/front-mail", "keyd/front-delivery",
 		"keyd/front-control" };
 	static const char *const names[ROLE_COUNT] = { [ROLE_KEYSTORE] = "keyd/keystore", [ROLE_KDF] = "keyd/kdf",
-		[ROLE_VAULT] = "keyd/vault" };
+		[ROLE_VAULT] = "keyd/vault", [ROLE_POLICY] = "keyd/policy" };
 
 	return role == ROLE_FRONT ? fronts[index % KEYD_SOCKETS] : names[role];
 }
@@ -109,14 +115,15 @@ enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_
 	(void)close(ready_fd);
 }
 
+/* The two that open a database. */
 static int
-run_keystore(const struct keydconf *conf, struct wires *w, pid_t parent)
+run_store(const struct keydconf *conf, struct wires *w, enum keyd_role role, pid_t parent)
 {
-	int fd = keep(&w->keystore[1]), ready = keep(&w->ready[1]);
+	int fd = keep(role == ROLE_POLICY ? &w->policy[1] : &w->keystore[1]), ready = keep(&w->ready[1]);
 
 	close_all(w, true);
-	enter(conf, ROLE_KEYSTORE, 256, parent, ready);
-	return keystore_run(fd, conf);
+	enter(conf, role, 256, parent, ready);
+	return role == ROLE_POLICY ? policy_run(fd, conf) : keystore_run(fd, conf);
 }
 
 static int
@@ -154,7 +161,8 @@ run_front(const struct keydconf *conf, struct wires *w, unsigned index, pid_t pa
 static int
 run_vault(const struct keydconf *conf, struct wires *w, pid_t parent)
 {
-	struct vault_fds fds = { .keystore = keep(&w->keystore[0]), .kdf_count = (unsigned)conf->kdf_workers };
+	struct vault_fds fds = { .keystore = keep(&w->keystore[0]), .policy = keep(&w->policy[0]),
+		.kdf_count = (unsigned)conf->kdf_workers };
 	int ready = keep(&w->ready[1]);
 	char errbuf[512] = "";
 	struct vault *v;
@@ -192,11 +200,12 @@ run(const struct keydconf *conf, struct wires *w, enum keyd_role role, unsigned 
 {
 	bs_log_name(roles_name(role, index));
 	reset_signals();
-	if (role != ROLE_KEYSTORE)
+	if (role != ROLE_KEYSTORE && role != ROLE_POLICY)
 		(void)rolejail_lock_memory(); /* where it cannot be had, the arena still is locked */
 	switch (role) {
 	case ROLE_KEYSTORE:
-		return run_keystore(conf, w, parent);
+	case ROLE_POLICY:
+		return run_store(conf, w, role, parent);
 	case ROLE_KDF:
 		return run_kdf(conf, w, index, parent);
 	case ROLE_FRONT:

@@ -15,6 +15,7 @@ struct wires {
 	int listen[KEYD_SOCKETS];
 	int front[KEYD_SOCKETS][2]; /* [0] the vault's end, [1] the role's */
 	int keystore[2];
+	int policy[2]; /* -1: there is no such role */
 	int kdf[KEYD_KDF_WORKERS_MAX][2];
 	int ready[2]; /* one byte for each role that is ready */
 };

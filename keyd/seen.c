@@ -11,6 +11,7 @@ struct entry {
 	uint64_t created;
 	uint8_t account_id[BS_ID_LEN];
 	uint8_t verified[BS_HASH_LEN]; /* all zero: none */
+	struct seen_linger linger;
 };
 
 struct seen {
@@ -134,6 +135,14 @@ seen_is_verified(const struct seen *seen, const char *name, const uint8_t digest
 	const struct entry *e = find(seen, hash_name(seen, name));
 
 	return e != NULL && memcmp(e->verified, digest, BS_HASH_LEN) == 0;
+}
+
+struct seen_linger *
+seen_linger(struct seen *seen, const char *name)
+{
+	struct entry *e = find(seen, hash_name(seen, name));
+
+	return e == NULL ? NULL : &e->linger;
 }
 
 void

@@ -26,6 +26,14 @@ bool seen_knows(const struct seen *seen, const char *name);
  * verified again. _note changes nothing for a name that seen_check() has not taken. */
 void seen_note_verified(struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN]);
 bool seen_is_verified(const struct seen *seen, const char *name, const uint8_t digest[BS_HASH_LEN]);
+/* linger.h's: how long its keys stay. */
+struct seen_linger {
+	bool known;
+	int64_t ms;
+	int64_t next_ms; /* not to be asked for before; 0: never was */
+};
+/* Until the next seen_check(). NULL: a name that seen_check() has not taken. */
+struct seen_linger *seen_linger(struct seen *seen, const char *name);
 /* After an account was removed on purpose. */
 void seen_forget(struct seen *seen, const char *name);
 

@@ -16,11 +16,12 @@
 #include "roles.h"
 #include "sock.h"
 
-#define ROLES_MAX (1 + KEYD_KDF_WORKERS_MAX + KEYD_SOCKETS + 1)
+#define ROLES_MAX (1 + KEYD_KDF_WORKERS_MAX + KEYD_SOCKETS + 1 + 1)
 #define READY_MS 30000
 #define END_MS 3000
 #define BACKOFF_MIN_MS 200
 #define BACKOFF_MAX_MS 10000
+#define POLICY_BACKOFF_MS 5000
 #define STEADY_MS 30000 /* who lived so long starts again with the shortest back-off */
 
 struct child {
@@ -36,7 +37,9 @@ struct supervisor {
 	unsigned count;
 	sigset_t signals;
 	bool stop;
+	bool served; /* all roles are in their jails */
 	int exit_code; /* of the first role that ended by itself */
+	int64_t policy_due_ms; /* when the role 'policy', which may die alone, starts again; 0: it lives */
 };
 
 /* One datagram to the service manager, when there is one (sd_notify(3) says how). */
@@ -143,6 +146,8 @@ start_all(struct supervisor *sup)
 		ok = start_one(sup, ROLE_KDF, i);
 	for (unsigned i = 0; ok && i < KEYD_SOCKETS; i++)
 		ok = start_one(sup, ROLE_FRONT, i);
+	if (ok && sup->conf->policy[0] != '\0')
+		ok = start_one(sup, ROLE_POLICY, 0);
 	return ok && start_one(sup, ROLE_VAULT, 0);
 }
 
@@ -158,7 +163,33 @@ log_end(const struct child *child, int status)
 		bs_log(BS_LOG_ERROR, "%s[%d] ended with status %d", name, (int)child->pid, WEXITSTATUS(status));
 }
 
-/* Collects who has ended. quiet: we ended them. True when any had. */
+/* The one that nobody waits for: its wires stay, and another process takes its place. */
+static bool
+may_die(const struct child *child, struct supervisor *sup)
+{
+	if (child->role != ROLE_POLICY || !sup->served)
+		return false;
+	sup->policy_due_ms = bs_now_ms() + POLICY_BACKOFF_MS;
+	return true;
+}
+
+static void
+revive_policy(struct supervisor *sup)
+{
+	if (sup->policy_due_ms == 0 || bs_now_ms() < sup->policy_due_ms)
+		return;
+	for (unsigned i = 0; i < sup->count; i++) {
+		struct child *child = &sup->children[i];
+
+		if (child->role != ROLE_POLICY)
+			continue;
+		child->pid = roles_start(sup->conf, &sup->wires, ROLE_POLICY, 0);
+		sup->policy_due_ms = child->pid > 0 ? 0 : bs_now_ms() + POLICY_BACKOFF_MS;
+		child->pid = child->pid > 0 ? child->pid : 0;
+	}
+}
+
+/* Collects who has ended. quiet: we ended them. True when any had without whom the others can't go on. */
 static bool
 reap(struct supervisor *sup, bool quiet)
 {
@@ -175,7 +206,7 @@ reap(struct supervisor *sup, bool quiet)
 			sup->exit_code = WIFEXITED(status) && WEXITSTATUS(status) == 78 ? 78 : 1;
 		}
 		child->pid = 0;
-		any = true;
+		any = any || quiet || !may_die(child, sup);
 	}
 	return any;
 }
@@ -252,8 +283,13 @@ wait_ready(struct supervisor *sup)
 static void
 watch(struct supervisor *sup)
 {
-	while (!sup->stop && !reap(sup, false))
-		wait_signal(sup, 60000);
+	sup->served = true;
+	while (!sup->stop && !reap(sup, false)) {
+		revive_policy(sup);
+		wait_signal(sup, sup->policy_due_ms == 0 ? 60000 : 1000);
+	}
+	sup->served = false;
+	sup->policy_due_ms = 0;
 }
 
 static void

@@ -9,6 +9,7 @@
 
 #include "escrow.h"
 #include "lastuse.h"
+#include "linger.h"
 #include "selftest.h"
 #include "sitekey.h"
 #include "sock.h"
@@ -120,6 +121,7 @@ vault_free(struct vault *v)
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
 		chan_clear(&v->kdf[i]);
 	chan_clear(&v->keystore);
+	chan_clear(&v->policy);
 	tokens_free(v->tokens);
 	rings_free(v->rings);
 	seen_free(v->seen);
@@ -138,7 +140,7 @@ vault_free(struct vault *v)
 static void
 no_fds(struct vault *v)
 {
-	v->keystore.fd = -1;
+	v->keystore.fd = v->policy.fd = -1;
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		v->fronts[i].fd = -1;
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
@@ -151,6 +153,8 @@ take_fds(struct vault *v, const struct vault_fds *fds)
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		chan_init(&v->fronts[i], fds->fronts[i], 2 * LINK_MAX, FRONT_OUT_MAX);
 	chan_init(&v->keystore, fds->keystore, 2 * LINK_MAX, 2 * JOB_STORE_WINDOW * LINK_MAX);
+	if (fds->policy >= 0)
+		chan_init(&v->policy, fds->policy, LINK_LINGER_ROOM, LINK_LINGER_ROOM);
 	for (unsigned i = 0; i < fds->kdf_count; i++)
 		chan_init(&v->kdf[i], fds->kdf[i], LINK_MAX, LINK_MAX);
 	v->kdf_count = fds->kdf_count;
@@ -237,7 +241,7 @@ serve_helper(struct vault *v, struct chan *ch, int worker)
 static void
 flush_all(struct vault *v)
 {
-	bool ok = chan_flush(&v->keystore) == BS_OK;
+	bool ok = chan_flush(&v->keystore) == BS_OK && chan_flush(&v->policy) == BS_OK;
 
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		ok = chan_flush(&v->fronts[i]) == BS_OK && ok;
@@ -261,7 +265,7 @@ poll_entry(const struct chan *ch, size_t mark)
 static bool
 turn(struct vault *v, bool more)
 {
-	struct pollfd pfd[KEYD_SOCKETS + 1 + KEYD_KDF_WORKERS_MAX];
+	struct pollfd pfd[KEYD_SOCKETS + 1 + KEYD_KDF_WORKERS_MAX + 1], *policy;
 	const short come = POLLIN | POLLHUP | POLLERR;
 	unsigned n = 0;
 
@@ -270,6 +274,8 @@ turn(struct vault *v, bool more)
 	pfd[n++] = poll_entry(&v->keystore, SIZE_MAX);
 	for (unsigned i = 0; i < v->kdf_count; i++)
 		pfd[n++] = poll_entry(&v->kdf[i], SIZE_MAX);
+	policy = &pfd[n];
+	pfd[n++] = poll_entry(&v->policy, SIZE_MAX);
 	if (poll(pfd, n, more ? 0 : v->jobs.count > 0 ? TICK_MS : 1000) < 0)
 		return more;
 	v->now_ms = bs_now_ms();
@@ -279,6 +285,8 @@ turn(struct vault *v, bool more)
 		if ((pfd[KEYD_SOCKETS + 1 + i].revents & come) != 0)
 			serve_helper(v, &v->kdf[i], (int)i);
 	}
+	if ((policy->revents & come) != 0)
+		linger_serve(v);
 	more = false;
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		if (chan_queued(&v->fronts[i]) < FRONT_OUT_MARK)

@@ -4,7 +4,7 @@
  * say is believed no further than that they are a front.
  *
  * One thread, one poll loop. vault.c is the loop, conn.c the connections and what each may ask, job.c what waits for the
- * keystore and the kdf workers, unlock.c the way from a password to open keys, op_*.c the operations.
+ * keystore and the kdf workers, unlock.c the way from a password to open keys, op_*.c the operations, linger.c what plans say.
  *
  *     v = vault_new(conf, fds, errbuf, sizeof(errbuf));    // before the jail: reads the site key, locks the arenas
  *     exit_status = vault_run(v);                          // after it
@@ -21,7 +21,7 @@
 /* The vault's ends of the socketpairs. */
 struct vault_fds {
 	int fronts[KEYD_SOCKETS];
-	int keystore;
+	int keystore, policy; /* policy -1: keyd.policy names no database */
 	int kdf[KEYD_KDF_WORKERS_MAX];
 	unsigned kdf_count;
 };
@@ -52,7 +52,7 @@ struct vault_stats {
 
 struct vault {
 	const struct keydconf *conf;
-	struct chan fronts[KEYD_SOCKETS], keystore, kdf[KEYD_KDF_WORKERS_MAX];
+	struct chan fronts[KEYD_SOCKETS], keystore, policy, kdf[KEYD_KDF_WORKERS_MAX];
 	unsigned kdf_count;
 	struct conn *conns[KEYD_SOCKETS]; /* by FRONT_INDEX(id) */
 	unsigned conn_count[KEYD_SOCKETS], session_count;

@@ -23,12 +23,13 @@ BUILD = pathlib.Path(os.environ.get("BASALT_BUILD", ROOT / "build"))
 PROGRAM = BUILD / "basalt-keyd"
 SANITIZED = str(BUILD).endswith("asan")  # its quarantine grows, and it needs what the jail forbids
 # Numbers without passwd entries, as in the sandbox.
-UID_VAULT, UID_KDF, UID_KEYSTORE, UID_FRONT = 62001, 62002, 62003, 62004
-ROLE_OF_UID = {0: "supervisor", UID_VAULT: "vault", UID_KDF: "kdf", UID_KEYSTORE: "keystore", UID_FRONT: "front"}
+UID_VAULT, UID_KDF, UID_KEYSTORE, UID_FRONT, UID_POLICY = 62001, 62002, 62003, 62004, 62005
+ROLE_OF_UID = {0: "supervisor", UID_VAULT: "vault", UID_KDF: "kdf", UID_KEYSTORE: "keystore", UID_FRONT: "front",
+               UID_POLICY: "policy"}
 DEFAULTS = {
     "keyd": {"database_timeout_ms": 500, "log_level": "debug"},
     "roles": {"vault_user": str(UID_VAULT), "kdf_user": str(UID_KDF), "keystore_user": str(UID_KEYSTORE),
-              "front_user": str(UID_FRONT)},
+              "front_user": str(UID_FRONT), "policy_user": str(UID_POLICY)},
     "sockets": {"auth_group": "0", "mail_group": "0", "delivery_group": "0", "control_group": "0"},
     "kdf": {"memory_kib": 8192, "passes": 1, "workers": 2},
     "session": {"max": 2000},

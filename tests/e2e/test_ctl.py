@@ -181,6 +181,8 @@ def test_domains_aliases_plans(alone):
     alone.ok("plan", "set", "brief", "linger_s=5")
     assert alone.json("plan", "list")[0] == {"name": "brief", "sealed": True, "compress": False, "linger_s": 5,
                                              "preferences": {}}
+    alone.ok("plan", "set", "brief", "linger_s=default")
+    assert alone.json("plan", "list")[0]["linger_s"] is None
     for word in ("sealed=maybe", "linger_s=-1", "linger_s=4294967296", "linger_s=", "nonsense=1", "sealed"):
         alone.fails(USAGE, "plan", "set", "brief", word, says="sealed=yes")
     alone.fails(USAGE, "plan", "set", "No Name", "sealed=yes", says="a-z")

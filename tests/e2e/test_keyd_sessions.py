@@ -146,6 +146,22 @@ def test_basaltctl(system):
     assert system.ctl("session", "end", "nobody@example.org").stdout == b"0 ended\n"
 
 
+def test_linger_by_plan(system):
+    """What `plan set` says, or a panel by SQL, is what `session list` counts down; `default` is keyd.conf's."""
+    brief, plain = system.account(), system.account()
+    system.ctl("plan", "set", "brief", "linger_s=100")
+    system.ctl("account", "plan", brief.address, "brief")
+    for account in brief, plain:
+        with system.imap(account) as mail:
+            assert mail.select() == 0
+    left = {account: probes.wait_for(lambda a=account: next((one["linger_left_s"] for one in listed(system, a.address)
+                                                             if not one["sessions"]), None)) for account in (brief, plain)}
+    assert 60 < left[brief] <= 100 and 800 < left[plain] <= 900
+    text = system.ctl("session", "list", brief.address).stdout.decode()
+    assert ": no session, keys stay " in text and 60 < int(text.split("keys stay ")[1].split()[0]) <= 100
+    assert b"linger_s=default" in system.ctl("plan", "list").stdout
+
+
 def test_limits(own_system):
     """Logins beyond an account's places, and beyond all places, are "try again later", not "wrong"; a free place is found."""
     system = own_system("--set", "kdf.memory_kib=8192", "--set", "kdf.passes=1", "--set", "session.per_account_max=2",

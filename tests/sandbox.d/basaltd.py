@@ -38,11 +38,13 @@ class Name(str):
 
 def keyd_conf(b):
     url, password_file = database.keys(b)
+    policy, policy_password_file = database.policy(b)
     return conf_text(b, {
         "keyd": {"run_dir": b.path("run", "keyd"), "database": url, "database_password_file": password_file,
-                 "site_key": b.path("etc", "site.key"), "log": "stderr"},
+                 "policy": policy, "policy_password_file": policy_password_file, "site_key": b.path("etc", "site.key"), "log": "stderr"},
         "roles": {"vault_user": Name(boxes.UID_VAULT), "kdf_user": Name(boxes.UID_KDF),
-                  "keystore_user": Name(boxes.UID_KEYSTORE), "front_user": Name(boxes.UID_FRONT)},
+                  "keystore_user": Name(boxes.UID_KEYSTORE), "front_user": Name(boxes.UID_FRONT),
+                  "policy_user": Name(boxes.UID_MILTER)},
         "sockets": {"auth_group": boxes.GROUP_KEYD_AUTH, "mail_group": Name(boxes.GID_KEYD_MAIL),
                     "delivery_group": Name(boxes.GID_KEYD_DELIVERY), "control_group": Name(0)},
         "kdf": {}, "session": {"max": 4000},  # its locked memory fits into the usual limit of 8 MiB

@@ -135,6 +135,82 @@ test_no_linger(void **state)
 	assert_int_equal(rings_count(w->rings), 0);
 }
 
+/* Each as long as it is told, whatever the order in which they were let go. */
+static void
+test_lingers_differ(void **state)
+{
+	static const int64_t lingers[] = { 700, 100, 500, 300 };
+	struct world *w = *state;
+	struct ring *ring;
+	char name[32];
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(open_ring(w, i, 1, 1, 0, &ring), BS_OK);
+		ring_hold(w->rings, ring, &ring->sessions);
+		rings_set_linger(w->rings, ring, lingers[i], 0);
+		assert_int_equal(ring_linger_left(ring, 0), lingers[i]);
+		ring_release(w->rings, ring, &ring->sessions, 0);
+	}
+	for (int64_t now = 99; now < 900; now += 100) {
+		rings_expire(w->rings, now);
+		for (unsigned i = 0; i < 4; i++) {
+			(void)snprintf(name, sizeof(name), "user%u@example.org", i);
+			ring = rings_find(w->rings, name);
+			assert_int_equal(ring != NULL, now < lingers[i]);
+			assert_int_equal(ring == NULL ? 0 : ring_linger_left(ring, now), now < lingers[i] ? lingers[i] - now : 0);
+		}
+	}
+	assert_int_equal(arena_used(w->arena), 0);
+}
+
+/* What lingers is told anew: longer, shorter, and shorter than it has lingered already. */
+static void
+test_linger_changes(void **state)
+{
+	struct world *w = *state;
+	struct ring *ring;
+
+	assert_int_equal(open_ring(w, 1, 1, 1, 0, &ring), BS_OK);
+	assert_int_equal(open_ring(w, 2, 1, 1, 0, &ring), BS_OK);
+	rings_set_linger(w->rings, ring, 5000, 900);
+	rings_expire(w->rings, LINGER_MS);
+	assert_null(rings_find(w->rings, "user1@example.org"));
+	assert_ptr_equal(rings_find(w->rings, "user2@example.org"), ring);
+	rings_set_linger(w->rings, ring, 2000, 1000);
+	assert_int_equal(ring_linger_left(ring, 1000), 1000);
+	rings_set_linger(w->rings, ring, 0, 1000);
+	assert_int_equal(rings_count(w->rings), 0);
+}
+
+/* The heap against a plain search, with much coming and going. */
+static void
+test_due_in_order(void **state)
+{
+	static struct ring rings[64];
+	struct due due = { 0 };
+	uint32_t x = 1;
+
+	(void)state;
+	assert_int_equal(due_reserve(&due, 64), BS_OK);
+	for (unsigned round = 0; round < 20000; round++) {
+		struct ring *ring = &rings[(x = x * 1664525u + 1013904223u) >> 26];
+		int64_t least = INT64_MAX;
+
+		if (ring->used_ms != 0) {
+			due_remove(&due, ring);
+			ring->used_ms = 0;
+		} else {
+			ring->due_ms = (int64_t)((x = x * 1664525u + 1013904223u) >> 22);
+			due_add(&due, ring);
+			ring->used_ms = 1;
+		}
+		for (unsigned i = 0; i < 64; i++)
+			least = rings[i].used_ms != 0 && rings[i].due_ms < least ? rings[i].due_ms : least;
+		assert_int_equal(due_first(&due) == NULL ? INT64_MAX : due_first(&due)->due_ms, least);
+	}
+	due_clear(&due);
+}
+
 /* Eight cells: four accounts of one key. Who lingers longest makes room, who is held never does. */
 static void
 test_full_arena(void **state)
@@ -340,6 +416,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_open_find_refresh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lingers_and_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_linger, setup_no_linger, teardown),
+		cmocka_unit_test_setup_teardown(test_lingers_differ, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_linger_changes, setup, teardown),
+		cmocka_unit_test(test_due_in_order),
 		cmocka_unit_test_setup_teardown(test_full_arena, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_allowance, setup, teardown),

@@ -163,7 +163,7 @@ test_plans(void **state)
 
 	(void)state;
 	assert_int_equal(bs_plan_get(store, "private", &plan), BS_OK);
-	assert_true(plan.sealed && plan.compress && plan.linger_s == 900);
+	assert_true(plan.sealed && plan.compress && plan.linger_s == BS_LINGER_DEFAULT);
 	assert_int_equal(bs_plan_get(store, "plain", &plan), BS_OK);
 	assert_true(!plan.sealed && plan.compress);
 	assert_int_equal(bs_plan_get(store, "PLAIN", &plan), BS_ERR_NOENT);
@@ -187,6 +187,7 @@ test_accounts(void **state)
 	struct bs_store_policy *store = open_empty();
 	struct bs_account account = { 0 };
 	char list[LIST_SIZE] = "";
+	int64_t linger_s = 0;
 
 	(void)state;
 	assert_int_equal(add_account(store, "alice@example.org", "private"), BS_ERR_NOENT);
@@ -207,6 +208,12 @@ test_accounts(void **state)
 	assert_int_equal(bs_account_set(store, &account), BS_OK);
 	assert_int_equal(bs_account_get(store, "alice@example.org", &account), BS_OK);
 	assert_true(!account.enabled && strcmp(account.plan, "plain") == 0);
+	assert_int_equal(bs_account_linger(store, "alice@example.org", &linger_s), BS_OK);
+	assert_int_equal(linger_s, BS_LINGER_DEFAULT);
+	assert_int_equal(bs_plan_set(store, &(struct bs_plan){ .name = "plain", .linger_s = 7 }), BS_OK);
+	assert_int_equal(bs_account_linger(store, "alice@example.org", &linger_s), BS_OK);
+	assert_int_equal(linger_s, 7);
+	assert_int_equal(bs_account_linger(store, "carol@example.org", &linger_s), BS_ERR_NOENT);
 	snprintf(account.plan, sizeof(account.plan), "none");
 	assert_int_equal(bs_account_set(store, &account), BS_ERR_NOENT);
 	assert_int_equal(bs_account_list(store, NULL, join_account, list), BS_OK);
@@ -268,10 +275,14 @@ test_damaged_row_is_transient(void **state)
 	struct bs_store_policy *store = open_empty();
 	struct bs_sql *db = open_sql();
 	struct bs_plan plan = { 0 };
+	int64_t linger_s;
 
 	(void)state;
-	run(db, "UPDATE plans SET linger_s = -1 WHERE name = 'plain'");
+	assert_int_equal(bs_domain_add(store, "example.org"), BS_OK);
+	assert_int_equal(add_account(store, "alice@example.org", "plain"), BS_OK);
+	run(db, "UPDATE plans SET linger_s = -2 WHERE name = 'plain'");
 	assert_true(bs_err_is_transient(bs_plan_get(store, "plain", &plan)));
+	assert_true(bs_err_is_transient(bs_account_linger(store, "alice@example.org", &linger_s)));
 	run(db, "UPDATE plans SET linger_s = 900 WHERE name = 'plain'");
 	bs_sql_close(db);
 	bs_store_policy_close(store);

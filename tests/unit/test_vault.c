@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "keyd/linger.h"
 #include "keyd/selftest.h"
 #include "keyd/sitekey.h"
 #include "keyd/vault.h"
@@ -26,7 +27,7 @@ struct world {
 	char dir[64], key[96], no_escrow[1];
 	struct keydconf conf;
 	struct vault *v;
-	int theirs[KEYD_SOCKETS + 2]; /* the other ends */
+	int theirs[KEYD_SOCKETS + 3]; /* the other ends */
 };
 
 static const struct keyd_socket sockets[KEYD_SOCKETS] = {
@@ -63,12 +64,13 @@ setup(void **state)
 	if (sitekey_make(w->key, errbuf, sizeof(errbuf)) != BS_OK)
 		return -1;
 	w->conf = (struct keydconf){ .site_key = w->key, .database_timeout_ms = 100, .kdf_memory_kib = 8192,
-		.escrow = w->no_escrow, .kdf_passes = 1, .kdf_workers = 1, .linger_s = 60, .token_s = 60, .per_account_max = 4, .sessions_max = 16 };
+		.escrow = w->no_escrow, .kdf_passes = 1, .kdf_workers = 1, .linger_s = 60, .linger_max_s = 100, .linger_check_s = 60, .token_s = 60, .per_account_max = 4, .sessions_max = 16 };
 	memcpy(w->conf.sockets, sockets, sizeof(sockets));
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		fds.fronts[i] = make_pair(&w->theirs[i]);
 	fds.keystore = make_pair(&w->theirs[KEYD_SOCKETS]);
 	fds.kdf[0] = make_pair(&w->theirs[KEYD_SOCKETS + 1]);
+	fds.policy = make_pair(&w->theirs[KEYD_SOCKETS + 2]);
 	*state = w;
 	bs_log_level(BS_LOG_FATAL);
 	return vault_new(&w->conf, &fds, errbuf, sizeof(errbuf), &w->v) == BS_OK ? 0 : -1;
@@ -82,7 +84,7 @@ teardown(void **state)
 
 	w->v->broken = true; /* vault_run() frees it at once */
 	assert_int_equal(vault_run(w->v), 1);
-	for (unsigned i = 0; i < KEYD_SOCKETS + 2; i++)
+	for (unsigned i = 0; i < KEYD_SOCKETS + 3; i++)
 		(void)close(w->theirs[i]);
 	(void)snprintf(pub, sizeof(pub), "%s.pub", w->key);
 	(void)unlink(w->key);
@@ -339,6 +341,86 @@ fake_session(struct world *w, uint64_t id)
 	conn_start_session(w->v, conn_find(w->v, MAIL, id), ring, "imap");
 }
 
+/* What the role 'policy' says of a@example.org; the milliseconds that its keys then stay, -1: they are not open. */
+static int64_t
+policy_says(struct world *w, const char *user, enum bs_err err, uint32_t seconds)
+{
+	struct chan role = { .fd = w->theirs[KEYD_SOCKETS + 2], .out_max = 1024 };
+	const struct ring *ring;
+	uint8_t payload[64];
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+
+	bs_wr_str16(&wr, user, strlen(user));
+	bs_wr_u16(&wr, (uint16_t)err);
+	bs_wr_u32(&wr, seconds);
+	assert_int_equal(link_put(&role, LINK_LINGER, 0, payload, wr.len), BS_OK);
+	assert_int_equal(chan_flush(&role), BS_OK);
+	linger_serve(w->v);
+	ring = rings_find(w->v->rings, "a@example.org");
+	return ring == NULL ? -1 : ring_linger_left(ring, w->v->now_ms);
+}
+
+static size_t
+questions(const struct world *w)
+{
+	return chan_queued(&w->v->policy) / (LINK_HEADER_LEN + 2 + strlen("a@example.org"));
+}
+
+/* An answer counts if it was asked for, and within the bound; none, and one that the database is away, leave what was known. */
+static void
+test_linger_by_plan(void **state)
+{
+	static const struct bs_record rec = { .name = "a@example.org", .generation = 1 };
+	struct world *w = *state;
+	struct vault *v = w->v;
+
+	assert_int_equal(seen_check(v->seen, &rec), BS_OK);
+	fake_session(w, NUMBER(1, 0));
+	assert_int_equal(policy_says(w, rec.name, BS_OK, 5), 60000); /* nobody asked */
+	linger_ask(v, "b@example.org"); /* nobody whom we know */
+	assert_int_equal(questions(w), 0);
+	linger_ask(v, rec.name);
+	linger_ask(v, rec.name);
+	assert_int_equal(questions(w), 1);
+	assert_int_equal(policy_says(w, "b@example.org", BS_OK, 5), 60000);
+	assert_int_equal(policy_says(w, rec.name, BS_OK, 5), 5000);
+	assert_int_equal(policy_says(w, rec.name, BS_OK, UINT32_MAX), 100000);
+	assert_int_equal(policy_says(w, rec.name, BS_ERR_NOENT, 7), 60000);
+	assert_int_equal(policy_says(w, rec.name, BS_OK, 0), 0);
+	assert_int_equal(policy_says(w, rec.name, BS_ERR_UNAVAIL, 9), 0);
+	v->now_ms += 4999;
+	linger_ask(v, rec.name);
+	assert_int_equal(questions(w), 1);
+	v->now_ms += 1;
+	send_close(w, MAIL, NUMBER(1, 0)); /* its last session: asks, and does not wait */
+	assert_int_equal(questions(w), 2);
+	assert_int_equal(policy_says(w, rec.name, BS_ERR_UNAVAIL, 9), -1);
+	assert_int_equal(rings_count(v->rings), 0);
+}
+
+/* Nonsense ends the role's say, not the vault; a role that takes nothing costs a bounded queue. */
+static void
+test_linger_nonsense(void **state)
+{
+	struct bs_record rec = { .generation = 1 };
+	struct world *w = *state;
+	struct vault *v = w->v;
+
+	for (unsigned i = 0; i < 5000; i++) {
+		(void)snprintf(rec.name, sizeof(rec.name), "u%u@example.org", i);
+		assert_int_equal(seen_check(v->seen, &rec), BS_OK);
+		linger_ask(v, rec.name);
+		assert_true(chan_queued(&v->policy) <= LINK_LINGER_ROOM);
+	}
+	assert_true(chan_queued(&v->policy) > LINK_LINGER_ROOM - 100);
+	assert_int_equal(write(w->theirs[KEYD_SOCKETS + 2], "\0\0\0\11\77\0\0\0\0\0\0\0\0", 13), 13);
+	linger_serve(v);
+	assert_int_equal(v->policy.fd, -1);
+	assert_false(v->broken);
+	linger_ask(v, rec.name);
+	assert_int_equal(chan_queued(&v->policy), 0);
+}
+
 static uint64_t
 next_random(uint64_t *x)
 {
@@ -468,6 +550,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_recent_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_requests_than_there_is_room_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_hung_up_costs_no_argon2, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_linger_by_plan, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_linger_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_site_key_files, setup, teardown),
 		cmocka_unit_test(test_selftest),
