@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,12 +134,28 @@ print_verdict(const json_t *object, const char *indent, const char *who)
 	printf("%s\n", json_is_true(json_object_get(object, "no_bounce")) ? ", spared: a bounce would go to nobody verified" : "");
 }
 
+/* The recipient is the account, as it mostly is: one verdict says it all. */
+static bool
+is_its_account(const json_t *recipient)
+{
+	const json_t *accounts = json_object_get(recipient, "accounts");
+
+	return json_array_size(accounts) == 1 && strcmp(text_of(json_array_get(accounts, 0), "account"), text_of(recipient, "to")) == 0;
+}
+
 static void
 print_recipient(const json_t *recipient)
 {
 	size_t i;
 	json_t *account;
 
+	if (is_its_account(recipient)) {
+		account = json_array_get(json_object_get(recipient, "accounts"), 0);
+		print_verdict(account, "", text_of(account, "account"));
+		print_checks(recipient, "");
+		print_checks(account, "");
+		return;
+	}
 	print_verdict(recipient, "", text_of(recipient, "to"));
 	print_checks(recipient, "");
 	json_array_foreach(json_object_get(recipient, "accounts"), i, account) {
@@ -242,6 +259,28 @@ is_sealed(int fd)
 	return false;
 }
 
+/* A regular file. "-": what comes on standard input, in memory. -1: errno. */
+static int
+open_message(const char *path)
+{
+	char buf[READ_SIZE];
+	ssize_t n;
+	int fd;
+
+	if (strcmp(path, "-") != 0)
+		return open(path, O_RDONLY | O_CLOEXEC);
+	fd = memfd_create("message", MFD_CLOEXEC);
+	while (fd >= 0 && (n = read(STDIN_FILENO, buf, sizeof(buf))) != 0) {
+		if (n > 0 && write(fd, buf, (size_t)n) == n)
+			continue;
+		close(fd);
+		return -1;
+	}
+	if (fd >= 0)
+		(void)lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
 int
 explain_run(struct ctl *ctl)
 {
@@ -261,7 +300,7 @@ explain_run(struct ctl *ctl)
 		(void)ctl_fail(BS_ERR_ARG, "explain: `%s` is no address: NAME@DOMAIN is wanted", bad_address(&ctl->args));
 		return CTL_USAGE;
 	}
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open_message(path);
 	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
 		rc = ctl_fail(BS_ERR_NOENT, "%s: %s", path, fd < 0 ? strerror(errno) : "is no regular file");
 		if (fd >= 0)

@@ -16,12 +16,18 @@ time_of(const struct bs_history_row *row, char out[32])
 	ctl_time((uint64_t)row->at, out);
 }
 
+struct rows {
+	json_t *list; /* NULL: they are printed */
+	size_t n;
+};
+
 static enum bs_err
 print_row(void *ctx, const struct bs_history_row *row)
 {
+	struct rows *rows = ctx;
 	char when[32];
 
-	(void)ctx;
+	rows->n++;
 	time_of(row, when);
 	printf("%s  %-8s %-10s %-8s %s\n", when, row->outcome, row->by[0] != '\0' ? row->by : "-",
 	    row->reply[0] != '\0' ? row->reply : "-", row->queue_id[0] != '\0' ? row->queue_id : "-");
@@ -32,11 +38,13 @@ static enum bs_err
 append_row(void *ctx, const struct bs_history_row *row)
 {
 	char when[32], account[2 * BS_HISTORY_ID_LEN + 1], sender[2 * BS_HISTORY_ID_LEN + 1];
+	struct rows *rows = ctx;
 
+	rows->n++;
 	time_of(row, when);
 	ctl_hex(row->account, BS_HISTORY_ID_LEN, account);
 	ctl_hex(row->sender, BS_HISTORY_ID_LEN, sender);
-	return json_array_append_new(ctx, json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "time", when, "at",
+	return json_array_append_new(rows->list, json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "time", when, "at",
 	    (json_int_t)row->at, "outcome", row->outcome, "by", row->by, "reply", row->reply, "queue_id", row->queue_id,
 	    "account_hash", account, "sender_hash", sender)) == 0 ? BS_OK : BS_ERR_NOMEM;
 }
@@ -78,23 +86,41 @@ lines(const struct ctl_args *args)
 	return 0;
 }
 
+/* A mistyped address has no history either. */
+static void
+explain_nothing(const struct ctl *ctl, const char *word)
+{
+	struct bs_account account;
+	char address[BS_ADDRESS_MAX + 1];
+
+	if (ctl_address_arg(word, address) != CTL_OK)
+		return;
+	bs_address_base(address, address);
+	if (bs_account_get(ctl->store, address, &account) == BS_ERR_NOENT)
+		fprintf(stderr, "basaltctl: there is no account %s now, and nothing in the history of that address\n", address);
+	else
+		fprintf(stderr, "basaltctl: nothing of %s is in the history\n", address);
+}
+
 int
 history_show(struct ctl *ctl)
 {
 	const char *word = ctl_arg(&ctl->args, CTL_ACCOUNT);
 	size_t max = lines(&ctl->args);
 	uint8_t account[BS_HISTORY_ID_LEN];
-	json_t *list;
+	struct rows rows = { 0 };
 	enum bs_err err;
 	int rc;
 
 	if (max == 0)
 		return CTL_USAGE;
-	rc = ctl_begin_list(ctl, &list);
+	rc = ctl_begin_list(ctl, &rows.list);
 	if (rc == CTL_OK && word != NULL)
 		rc = hash_account(ctl, word, account);
 	if (rc != CTL_OK)
 		return rc;
-	err = bs_history_list(ctl->store, word != NULL ? account : NULL, max, list != NULL ? append_row : print_row, list);
-	return ctl_end_list(ctl, list, err, "history");
+	err = bs_history_list(ctl->store, word != NULL ? account : NULL, max, rows.list != NULL ? append_row : print_row, &rows);
+	if (err == BS_OK && rows.n == 0 && word != NULL)
+		explain_nothing(ctl, word);
+	return ctl_end_list(ctl, rows.list, err, "history");
 }

@@ -149,7 +149,7 @@ const struct ctl_verb ctl_verbs[] = {
 	    history_show },
 	{ "explain", NULL, "FILE", 1, 1, CTL_FROM | CTL_RCPT | CTL_CLIENT | CTL_HELO | CTL_LOGIN | CTL_AT | CTL_JSON,
 	    "what the milter would do with a message, and why",
-	    "FILE is a message as it arrives. It goes through every check in the running milter, dry: nothing is sent,\n"
+	    "FILE is a message as it arrives; -: on standard input. It goes through every check in the running milter, dry: nothing is sent,\n"
 	    "written or counted; what name servers, lists and preferences say comes from the milter's memory and goes into it. Lines with + - ~ are changes to the header.\n",
 	    explain_run },
 	{ "status", NULL, "", 0, 0, CTL_JSON, "whether database, keyd, milter and lmtp answer, and what they say",

@@ -30,9 +30,9 @@ def mail(box):
     return file
 
 
-def explain(box, *args):
+def explain(box, *args, stdin=b""):
     p = subprocess.run([milter_box.BUILD / "basaltctl", "-c", box.dir / "ctl.conf", "explain", *map(str, args)],
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin, timeout=60)
     return p.returncode, p.stdout.decode(), p.stderr.decode()
 
 
@@ -57,6 +57,20 @@ def test_for_people(box, mail):
     status, out, err = explain(box, mail, "--rcpt", "nobody@example.org")
     assert (status, err) == (0, "")
     assert out.startswith("message: rejected") and "nobody@example.org: reject by recipient, because unknown, reply 5.1.1" in out
+
+
+def test_a_recipient_who_is_the_account_has_one_line(box, mail):
+    """An alias has one for itself and one for each account."""
+    _, out, _ = explain(box, mail, "--rcpt", "alice@example.org", "--client", "192.0.2.9")
+    assert out.count("alice@example.org: ") == 1 and "recipient" in out and "spf" in out
+    _, out, _ = explain(box, mail, "--rcpt", "team@example.org", "--client", "192.0.2.9")
+    assert [out.count(f"{name}@example.org: ") for name in ("team", "alice", "bob")] == [1, 1, 1]
+
+
+def test_a_message_on_standard_input(box, mail):
+    wanted = answer(box, mail, "--rcpt", "alice@example.org")["changes"]
+    status, out, err = explain(box, "-", "--rcpt", "alice@example.org", "--json", stdin=mail.read_bytes())
+    assert (status, err) == (0, "") and json.loads(out)["changes"] == wanted and len(wanted) == 3
 
 
 def test_a_login_is_written_as_one(box, mail):

@@ -98,6 +98,8 @@ def test_for_people_and_wrong_use(box):
     assert len(ctl(box).stdout.splitlines()) >= 3
     assert ctl(box, "--limit", "0").returncode == 2
     assert ctl(box, "--account", "no address").returncode == 2
+    p = ctl(box, "--account", "nobody@example.org")
+    assert (p.returncode, p.stdout) == (0, b"") and b"no account nobody@example.org" in p.stderr
     conf = box.dir / "ctl.conf"
     text = conf.read_text()
     conf.write_text("\n".join(ln for ln in text.splitlines() if "trace_key_file" not in ln) + "\n")
