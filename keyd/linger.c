@@ -4,14 +4,20 @@
 
 #define RETRY_MS 5000 /* after an answer that the database is away */
 
-void
-linger_ask(struct vault *v, const char *user)
+/* NULL: there is no such role, or nobody of this name. A keyed hash, so once a login. */
+static struct seen_linger *
+look_up(const struct vault *v, const char *user)
 {
-	struct seen_linger *known = v->policy.fd < 0 ? NULL : seen_linger(v->seen, user);
+	return v->policy.fd < 0 ? NULL : seen_linger(v->seen, user);
+}
+
+static void
+ask_if_old(struct vault *v, const char *user, struct seen_linger *known)
+{
 	uint8_t payload[2 + BS_ACCOUNT_NAME_MAX];
 	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
 
-	if (known == NULL || v->now_ms < known->next_ms)
+	if (v->now_ms < known->next_ms)
 		return;
 	bs_wr_str16(&wr, user, strlen(user));
 	/* A queue that is full belongs to a role that hangs: another login asks again. */
@@ -20,12 +26,23 @@ linger_ask(struct vault *v, const char *user)
 }
 
 void
+linger_ask(struct vault *v, const char *user)
+{
+	struct seen_linger *known = look_up(v, user);
+
+	if (known != NULL)
+		ask_if_old(v, user, known);
+}
+
+void
 linger_apply(struct vault *v, struct ring *ring)
 {
-	const struct seen_linger *known = seen_linger(v->seen, ring->name);
+	struct seen_linger *known = look_up(v, ring->name);
 
-	linger_ask(v, ring->name);
-	if (known != NULL && known->known)
+	if (known == NULL)
+		return;
+	ask_if_old(v, ring->name, known);
+	if (known->known)
 		rings_set_linger(v->rings, ring, known->ms, v->now_ms);
 }
 
