@@ -134,32 +134,27 @@ print_verdict(const json_t *object, const char *indent, const char *who)
 	printf("%s\n", json_is_true(json_object_get(object, "no_bounce")) ? ", spared: a bounce would go to nobody verified" : "");
 }
 
-/* The recipient is the account, as it mostly is: one verdict says it all. */
-static bool
-is_its_account(const json_t *recipient)
+/* The recipient is the account, as it mostly is: the account's verdict says it all. NULL: he is not. */
+static const json_t *
+own_account(const json_t *recipient)
 {
-	const json_t *accounts = json_object_get(recipient, "accounts");
+	const json_t *accounts = json_object_get(recipient, "accounts"), *account = json_array_get(accounts, 0);
 
-	return json_array_size(accounts) == 1 && strcmp(text_of(json_array_get(accounts, 0), "account"), text_of(recipient, "to")) == 0;
+	return json_array_size(accounts) == 1 && strcmp(text_of(account, "account"), text_of(recipient, "to")) == 0 ? account : NULL;
 }
 
 static void
 print_recipient(const json_t *recipient)
 {
+	const json_t *own = own_account(recipient);
 	size_t i;
 	json_t *account;
 
-	if (is_its_account(recipient)) {
-		account = json_array_get(json_object_get(recipient, "accounts"), 0);
-		print_verdict(account, "", text_of(account, "account"));
-		print_checks(recipient, "");
-		print_checks(account, "");
-		return;
-	}
-	print_verdict(recipient, "", text_of(recipient, "to"));
+	print_verdict(own != NULL ? own : recipient, "", text_of(recipient, "to"));
 	print_checks(recipient, "");
 	json_array_foreach(json_object_get(recipient, "accounts"), i, account) {
-		print_verdict(account, "  ", text_of(account, "account"));
+		if (own == NULL)
+			print_verdict(account, "  ", text_of(account, "account"));
 		print_checks(account, "");
 	}
 }

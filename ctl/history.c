@@ -49,11 +49,11 @@ append_row(void *ctx, const struct bs_history_row *row)
 	    "account_hash", account, "sender_hash", sender)) == 0 ? BS_OK : BS_ERR_NOMEM;
 }
 
-/* The hash of the account that is asked about; CTL_OK, or it has been said what is wrong. */
+/* The account that is asked about, and its hash; CTL_OK, or it has been said what is wrong. */
 static int
-hash_account(struct ctl *ctl, const char *word, uint8_t out[BS_HISTORY_ID_LEN])
+hash_account(struct ctl *ctl, const char *word, char address[BS_ADDRESS_MAX + 1], uint8_t out[BS_HISTORY_ID_LEN])
 {
-	char address[BS_ADDRESS_MAX + 1], why[512];
+	char why[512];
 	uint8_t key[BS_KEY_LEN];
 	enum bs_err err;
 	int rc = ctl_address_arg(word, address);
@@ -88,14 +88,10 @@ lines(const struct ctl_args *args)
 
 /* A mistyped address has no history either. */
 static void
-explain_nothing(const struct ctl *ctl, const char *word)
+explain_nothing(const struct ctl *ctl, const char *address)
 {
 	struct bs_account account;
-	char address[BS_ADDRESS_MAX + 1];
 
-	if (ctl_address_arg(word, address) != CTL_OK)
-		return;
-	bs_address_base(address, address);
 	if (bs_account_get(ctl->store, address, &account) == BS_ERR_NOENT)
 		fprintf(stderr, "basaltctl: there is no account %s now, and nothing in the history of that address\n", address);
 	else
@@ -107,6 +103,7 @@ history_show(struct ctl *ctl)
 {
 	const char *word = ctl_arg(&ctl->args, CTL_ACCOUNT);
 	size_t max = lines(&ctl->args);
+	char address[BS_ADDRESS_MAX + 1] = "";
 	uint8_t account[BS_HISTORY_ID_LEN];
 	struct rows rows = { 0 };
 	enum bs_err err;
@@ -116,11 +113,11 @@ history_show(struct ctl *ctl)
 		return CTL_USAGE;
 	rc = ctl_begin_list(ctl, &rows.list);
 	if (rc == CTL_OK && word != NULL)
-		rc = hash_account(ctl, word, account);
+		rc = hash_account(ctl, word, address, account);
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_history_list(ctl->store, word != NULL ? account : NULL, max, rows.list != NULL ? append_row : print_row, &rows);
 	if (err == BS_OK && rows.n == 0 && word != NULL)
-		explain_nothing(ctl, word);
+		explain_nothing(ctl, address);
 	return ctl_end_list(ctl, rows.list, err, "history");
 }
