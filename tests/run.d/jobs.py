@@ -23,6 +23,7 @@ class Job:
 
     def __init__(self, name, argv, limit, read=None, env=None):
         self.name, self.argv, self.limit, self.env = name, [str(a) for a in argv], limit, env or {}
+        self.seconds = 0.0  # that it ran
         self.read = read or (lambda status, seconds, output: results.of_status(name, status, seconds, output))
 
     def run(self, log_dir):
@@ -39,11 +40,11 @@ class Job:
                 status = None
             finally:
                 end_session(p)
-        seconds = time.monotonic() - began
+        self.seconds = time.monotonic() - began
         output = log.read_text(errors="replace")[-TAIL:]
         if status is None:
-            return [results.Result(self.name, "failed", seconds, f"took longer than {self.limit} s\n{output}")]
-        return self.read(status, seconds, output)
+            return [results.Result(self.name, "failed", self.seconds, f"took longer than {self.limit} s\n{output}")]
+        return self.read(status, self.seconds, output)
 
 
 def die_with_run():
@@ -106,20 +107,14 @@ def e2e_jobs(work, build, long=False):
     return found
 
 
-def timed(job, log_dir):
-    """(the job's results, its seconds)"""
-    began = time.monotonic()
-    return job.run(log_dir), time.monotonic() - began
-
-
 def run_all(jobs, log_dir, out):
     """All results; a line of progress for each job as it ends."""
     found = []
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        waiting = {pool.submit(timed, j, log_dir): j for j in jobs}
+        waiting = {pool.submit(j.run, log_dir): j for j in jobs}
         for done in concurrent.futures.as_completed(waiting):
-            mine, seconds = done.result()
+            job, mine = waiting[done], done.result()
             bad = sum(r.outcome == "failed" for r in mine)
-            out(f"{'FAIL' if bad else 'ok  '} {waiting[done].name} ({len(mine)} tests{f', {bad} failed' if bad else ''}, {seconds:.0f} s)")
+            out(f"{'FAIL' if bad else 'ok  '} {job.name} ({len(mine)} tests{f', {bad} failed' if bad else ''}, {job.seconds:.0f} s)")
             found += mine
     return found
