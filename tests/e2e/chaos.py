@@ -113,7 +113,7 @@ def lmtp_processes(master):
 def kill_in_delivery(dovecot_master, mail_roots, victim, deadline_s=30, number=signal.SIGKILL):
     """
     Waits until an lmtp process is in the middle of a delivery, then kills -9 what victim(pid of that lmtp) names, or sends it
-    another signal. True: it was a hit. False: no delivery was seen open until the deadline, and nothing was killed.
+    another signal. True: it was a hit. False: no delivery was seen open until the deadline and nothing was killed, or not all of them.
     """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:

@@ -190,13 +190,17 @@ def test_killed_again_and_again(system, alice):
     for i in range(20):
         assert probes.lmtp(system, alice, probes.marked(f"more {i}", 20_000)) == 250
     before, rng = everything(system, alice), random.Random(5)
-    count, killed = len(sealedfiles.messages(system, alice)), 0
+    count, killed, within = len(sealedfiles.messages(system, alice)), 0, 0.25
     for i in range(100):
-        rotate(system, alice)  # so that there is always something to do
+        if set(key_ids(system, alice)) == {active(system, alice)}:
+            rotate(system, alice)  # so that there is always something to do
         p = start(system, alice)
-        time.sleep(rng.random() * 0.25)
+        time.sleep(rng.random() * within)
         p.send_signal(signal.SIGKILL)
-        killed += p.wait(60) == -signal.SIGKILL
+        if p.wait(60) == -signal.SIGKILL:
+            killed += 1
+        else:
+            within *= 0.8  # a quick machine is through sooner, and a ring holds 64 keys
         found = sealedfiles.messages(system, alice)
         assert len(found) == count
         assert b" 0 damaged" in system.ctl("scrub", str(system.home(alice))).stdout

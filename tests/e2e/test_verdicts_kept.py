@@ -48,11 +48,11 @@ def people(site):
 
 
 def victims(system, part, who):
-    """A daemon's worker has the newest id; 'all' is its supervisor, too."""
+    """A daemon's worker has the newest id; 'all' is its supervisor, too, after the worker, who would die with it before he is hit."""
     if part == "lmtp":
         return chaos.lmtp_processes(min(system.pids("dovecot", "dovecot")))
     there = probes.wait_for(lambda: system.pids(part))  # one that was just killed is on its way back
-    return [max(there)] if who == "worker" else there
+    return [max(there)] if who == "worker" else sorted(there, reverse=True)
 
 
 def hit(site, strike, senders):
@@ -64,8 +64,10 @@ def hit(site, strike, senders):
         while not any(s.transaction for s in senders) and time.monotonic() < end:
             time.sleep(0.001)
         struck = [pid for pid in victims(system, part, who) if chaos.send_signal(pid, number)]
+        was_hit = bool(struck)
     elif part == "lmtp" and what == "freeze":  # whichever are there: some of them are at work, as mail flows
         struck = [pid for pid in victims(system, part, who) if chaos.send_signal(pid, number)]
+        was_hit = bool(struck)
     else:
         struck = []
 
@@ -74,15 +76,14 @@ def hit(site, strike, senders):
             return struck
 
         roots = (system.env["MAIL_ROOT"], system.env["TMP_PLAIN"])
-        if not chaos.kill_in_delivery(min(system.pids("dovecot", "dovecot")), roots, aim, number=number):
-            return False
+        was_hit = chaos.kill_in_delivery(min(system.pids("dovecot", "dovecot")), roots, aim, number=number)
     if what == "freeze":
         time.sleep(FROZEN_S)
         for pid in struck:
             chaos.send_signal(pid, signal.SIGCONT)
     elif part == "database" or who == "all":
         system.start()  # as init would
-    return bool(struck)
+    return was_hit
 
 
 def stored(site, accounts):
