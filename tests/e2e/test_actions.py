@@ -19,6 +19,7 @@ DOWN = ("skip", "defer", "hit")
 EARLY = {"dnsbl": (550, "5.7.1 "), "spf": (550, "5.7.23 "), "greylist": (451, "4.7.1 Greylisted")}  # known at RCPT
 LATE = {"limits": (552, "5.3.4 "), "dkim": (550, "5.7.20 No DKIM signature"), "dmarc": (550, "5.7.1 Rejected by the DMARC policy")}
 SIZE = 4000
+UNASKED = iter([f"192.0.2.{n}" for n in range(70, 120)])  # for the block list alone: its answer about an address is kept
 
 
 class Case:
@@ -28,7 +29,7 @@ class Case:
         self.ident = f"{check}-{secrets.token_hex(5)}"
         self.client = inbound.LISTED if check == "dnsbl" and not fresh else inbound.CLEAN
         if fresh:
-            self.client = f"192.0.2.{70 + secrets.randbelow(170)}"
+            self.client = next(UNASKED) if check == "dnsbl" else f"192.0.2.{120 + secrets.randbelow(120)}"
         below = f"{self.ident}." if fresh else ""
         self.sender = f"a@{below}{'hard' if check == 'spf' else 'pass'}.example"
         selector = f"{self.ident}.late" if fresh else "s"
