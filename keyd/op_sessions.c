@@ -11,7 +11,10 @@
 static uint64_t
 wall_time(const struct vault *v, int64_t ms)
 {
-	return (uint64_t)(time(NULL) - (v->now_ms - ms) / 1000);
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now); /* time() lags by a tick: in the wrong second, now and then */
+	return (uint64_t)((now.tv_sec * 1000 + now.tv_nsec / 1000000 - (v->now_ms - ms)) / 1000);
 }
 
 static void

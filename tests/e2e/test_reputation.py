@@ -303,8 +303,8 @@ def test_a_helo_that_is_said_again_counts_once(site):
                 assert answer(c, to)[0] == 250
                 c.ehlo("spammer.example")
             c.ehlo("mx.pass.example")
-            assert answer(c, to)[0] == 250
-        found, _ = s.finding("dnsbl")
+            assert answer(c, to, "said-once@pass.example")[0] == 250
+        found, _ = s.finding("dnsbl", helo="mx.pass.example", **{"from": "said-once@pass.example"})
         assert found["reason"].startswith("score 0 of 10"), found
 
 
