@@ -7,11 +7,14 @@
 #include "buf.h"
 #include "sock.h"
 
+#define LAST_WORD_MS 100 /* it comes whole or not at all */
+
 struct bs_keyclient {
 	int fd;
 	int timeout_ms;
 	uint32_t last_id;
 	bool dead;             /* out of step: nothing may be sent any more */
+	enum bs_ended ended;   /* what keyd said last */
 	struct bs_buf *frame;  /* the request, then its reply; wiped after each call */
 };
 
@@ -90,7 +93,7 @@ read_more(struct bs_keyclient *kc, size_t len, int64_t deadline_ms)
 }
 
 static enum bs_err
-read_reply(struct bs_keyclient *kc, uint8_t op, int64_t deadline_ms, struct bs_frame *reply)
+read_frame(struct bs_keyclient *kc, int64_t deadline_ms, struct bs_frame *frame)
 {
 	struct bs_rd rd;
 	enum bs_err err = read_more(kc, BS_FRAME_HEADER_LEN, deadline_ms);
@@ -98,14 +101,33 @@ read_reply(struct bs_keyclient *kc, uint8_t op, int64_t deadline_ms, struct bs_f
 	if (err != BS_OK)
 		return err;
 	rd = bs_rd_init(bs_buf_data(kc->frame), bs_buf_len(kc->frame));
-	err = bs_keyproto_parse(rd.p, rd.left, BS_FRAME_MAX, reply);
+	err = bs_keyproto_parse(rd.p, rd.left, BS_FRAME_MAX, frame);
 	if (err == BS_ERR_SHORT) {
 		err = read_more(kc, bs_rd_u32(&rd) + 4 - BS_FRAME_HEADER_LEN, deadline_ms);
 		if (err == BS_OK)
-			err = bs_keyproto_parse(bs_buf_data(kc->frame), bs_buf_len(kc->frame), BS_FRAME_MAX, reply);
+			err = bs_keyproto_parse(bs_buf_data(kc->frame), bs_buf_len(kc->frame), BS_FRAME_MAX, frame);
 	}
-	if (err == BS_ERR_LIMIT || err == BS_ERR_VERSION)
-		return BS_ERR_FORMAT;
+	return err == BS_ERR_LIMIT || err == BS_ERR_VERSION ? BS_ERR_FORMAT : err;
+}
+
+/* True for the frame by which keyd ends a session: it may come in place of any reply. */
+static bool
+note_end(struct bs_keyclient *kc, const struct bs_frame *frame)
+{
+	if (frame->opcode != BS_OP_ENDED || frame->request_id != 0 || frame->payload_len != 1)
+		return false;
+	if (frame->payload[0] <= BS_ENDED_REMOVED)
+		kc->ended = (enum bs_ended)frame->payload[0];
+	return true;
+}
+
+static enum bs_err
+read_reply(struct bs_keyclient *kc, uint8_t op, int64_t deadline_ms, struct bs_frame *reply)
+{
+	enum bs_err err = read_frame(kc, deadline_ms, reply);
+
+	if (err == BS_OK && note_end(kc, reply))
+		return BS_ERR_UNAVAIL;
 	if (err == BS_OK && (reply->opcode != op || reply->request_id != kc->last_id))
 		return BS_ERR_FORMAT;
 	return err;
@@ -116,6 +138,19 @@ static void
 wipe_frame(struct bs_keyclient *kc)
 {
 	bs_buf_reset(kc->frame);
+}
+
+enum bs_ended
+bs_keyclient_ended(struct bs_keyclient *kc)
+{
+	struct bs_frame last;
+
+	kc->dead = true;
+	/* Also behind a call that failed: keyd's last word may be there, unread. */
+	if (kc->ended == BS_ENDED_GONE && read_frame(kc, bs_now_ms() + LAST_WORD_MS, &last) == BS_OK)
+		(void)note_end(kc, &last);
+	wipe_frame(kc);
+	return kc->ended;
 }
 
 enum bs_err

@@ -29,6 +29,8 @@ enum bs_err bs_keyclient_connect(const char *path, int timeout_ms, struct bs_key
 void bs_keyclient_free(struct bs_keyclient *kc);
 int bs_keyclient_fd(const struct bs_keyclient *kc);
 bool bs_keyclient_is_dead(const struct bs_keyclient *kc);
+/* Of a session that keyd has ended (its descriptor can be read though nothing was asked) or that is dead: why. It is dead afterwards. */
+enum bs_ended bs_keyclient_ended(struct bs_keyclient *kc);
 
 enum bs_err bs_keyclient_attach(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN], const char *user,
     const char *service, struct bs_session_info *out) BS_MUST_USE;

@@ -52,6 +52,8 @@ enum bs_op {
 	/* A: str16 user, str16 password that the site's own passdb just found right -> nothing. Makes an account, if keyd's
 	 *    configuration lets auth do that. BS_ERR_CONF: not; BS_ERR_EXISTS, BS_ERR_WEAK: empty, or a code. */
 	BS_OP_ENROL_LOGIN = 10,
+	/* Never a request: keyd's last frame of a session that it ends, unasked, with request id 0. u8 enum bs_ended. */
+	BS_OP_ENDED = 12,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */
@@ -99,6 +101,14 @@ enum bs_op {
 #define BS_CHANGE_COMPROMISED 0x01u /* new master key and active key; sessions end */
 #define BS_CHANGE_PENDING 0x02u     /* the old password's slot stays until the new one logs in */
 #define BS_CHANGE_UNDO 0x04u        /* removes what is pending; the new password is empty */
+
+/* Why a session is over. Others may be added: what a client does not know is GONE to it. */
+enum bs_ended {
+	BS_ENDED_GONE = 0,     /* keyd did not say: it is gone, or does not answer */
+	BS_ENDED_BY_ADMIN = 1,
+	BS_ENDED_KEYS = 2,     /* the account's keys or secrets were changed in a way that ends what was opened by the old ones */
+	BS_ENDED_REMOVED = 3,  /* the account is no more */
+};
 
 /* Purposes of subkeys. */
 #define BS_SUBKEY_CACHE 1

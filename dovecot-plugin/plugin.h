@@ -37,6 +37,7 @@ struct basalt_user {
 	struct bs_keyclient *session; /* NULL: no token, or the session is lost */
 	int64_t session_look_ms; /* when to look again whether it has ended */
 	bool session_lost;
+	struct basalt_bye *bye; /* NULL: never had a session */
 	struct istream **raw; /* where to leave a mail's stored bytes as it is opened (export.c); NULL: it is read */
 	bool carries;         /* its mail is copied to or from another mail user of the account, unopened (rawsync.h) */
 	bool clear_before_keys; /* while it has no keys yet, its mail is stored as it comes */

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 
+#include "bye.h"
 #include "cacheblob.h"
 #include "home.h"
 #include "keymem.h"
@@ -55,15 +56,33 @@ parse_token(const char *hex, uint8_t token[BS_TOKEN_LEN])
 }
 
 static void
-session_lose(struct basalt_user *bu)
+session_close(struct basalt_user *bu)
 {
+	basalt_bye_unwatch(bu);
 	bs_keyclient_free(bu->session);
 	bu->session = NULL;
-	bu->session_lost = true;
 	basalt_keymem_forget(bu);
 }
 
-/* keyd says nothing unasked: what there is to read is the end of the session, as when the account was removed. */
+/* It never began. */
+static void
+session_fail(struct basalt_user *bu)
+{
+	session_close(bu);
+	bu->session_lost = true;
+}
+
+/* Its client is told as soon as may be. */
+static void
+session_lose(struct basalt_user *bu)
+{
+	enum bs_ended why = bs_keyclient_ended(bu->session);
+
+	session_fail(bu);
+	basalt_bye_begin(bu, why);
+}
+
+/* keyd says nothing unasked but why a session ends: what there is to read is its end. */
 static bool
 session_has_ended(const struct basalt_user *bu)
 {
@@ -83,6 +102,13 @@ basalt_session_lives(struct basalt_user *bu)
 	if (session_has_ended(bu))
 		session_lose(bu);
 	return bu->session != NULL;
+}
+
+void
+basalt_session_readable(struct basalt_user *bu)
+{
+	if (session_has_ended(bu))
+		session_lose(bu);
 }
 
 /* keyd's keyset goes beside the record, so that mail and keys are backed up together. Trouble here stops nobody. */
@@ -145,14 +171,15 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 		err = bs_keyclient_attach(bu->session, token, bu->account, bu->user->service, &info);
 	bs_wipe(token, sizeof(token));
 	if (err != BS_OK) {
-		session_lose(bu);
+		session_fail(bu);
 		*error_r = t_strdup_printf("basalt: no session at %s: %s", path, bs_err_text(err));
 		return err;
 	}
+	basalt_bye_watch(bu, bs_keyclient_fd(bu->session));
 	err = record_take(bu, info.record, info.record_len, &reason);
 	/* Keys that never were this home's: they open none of its mail, and would make a new index cache of what they can't read. */
 	if (err == BS_ERR_ACCOUNT) {
-		session_lose(bu);
+		session_fail(bu);
 		*error_r = t_strdup_printf("basalt: %s", reason);
 		return err;
 	}
@@ -167,9 +194,8 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 void
 basalt_session_end(struct basalt_user *bu)
 {
-	bs_keyclient_free(bu->session);
-	bu->session = NULL;
-	basalt_keymem_forget(bu);
+	session_close(bu);
+	basalt_bye_cancel(bu);
 }
 
 void

@@ -16,6 +16,8 @@
 
 /* False without a session. Whether keyd has ended it is looked at ten times a second at most, without asking. */
 bool basalt_session_lives(struct basalt_user *bu);
+/* There is something to read on the connection: if that is its end, the client is told (bye.h). */
+void basalt_session_readable(struct basalt_user *bu);
 /* No token is BS_OK too: then there is no session. error_r (static or data stack) is set on failure. */
 enum bs_err basalt_session_start(struct basalt_user *bu, const char **error_r) BS_MUST_USE;
 /* Ends the session and forgets the user's data keys. */

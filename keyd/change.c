@@ -177,5 +177,5 @@ change_end_sessions(struct vault *v, const struct job *job)
 	struct ring *ring = rings_find(v->rings, job->user);
 
 	if (ring != NULL)
-		conn_end_account(v, ring);
+		conn_end_account(v, ring, BS_ENDED_KEYS);
 }

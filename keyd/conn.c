@@ -115,13 +115,26 @@ conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const 
 	send_front(v, conn->front, LINK_SESSION, conn->id, NULL, 0);
 }
 
-void
-conn_end_account(struct vault *v, struct ring *ring)
+/* The last that a session hears. */
+static void
+say_ended(struct vault *v, const struct conn *conn, enum bs_ended why)
 {
+	uint8_t reason = (uint8_t)why;
+
+	conn_reply(v, conn->front, conn->id, BS_OP_ENDED, 0, BS_OK, &reason, sizeof(reason));
+}
+
+void
+conn_end_account(struct vault *v, struct ring *ring, enum bs_ended why)
+{
+	struct conn *conn;
+
 	/* Held by us as well, so that it does not go while the others let go. */
 	ring_hold(v->rings, ring, &ring->sessions);
-	while (!LIST_EMPTY(&ring->conns))
-		conn_close(v, LIST_FIRST(&ring->conns));
+	while ((conn = LIST_FIRST(&ring->conns)) != NULL) {
+		say_ended(v, conn, why);
+		conn_close(v, conn);
+	}
 	tokens_drop(v->tokens, ring, v->now_ms);
 	rings_close(v->rings, ring);
 }

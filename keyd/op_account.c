@@ -242,7 +242,7 @@ on_removed(struct vault *v, struct job *job, enum bs_err err)
 
 	if (err == BS_OK || err == BS_ERR_NOENT) {
 		if (ring != NULL)
-			conn_end_account(v, ring);
+			conn_end_account(v, ring, BS_ENDED_REMOVED);
 		seen_forget(v->seen, job->user);
 	}
 	bs_log(BS_LOG_INFO, "%s: keys removed: %s", job->user, bs_err_text(err));

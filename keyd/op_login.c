@@ -55,7 +55,7 @@ open_ring(struct vault *v, struct job *job, struct ring **out)
 	}
 	/* Removed and enrolled again while sessions of the old account were open. */
 	if (ring != NULL && memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) != 0)
-		conn_end_account(v, ring);
+		conn_end_account(v, ring, BS_ENDED_REMOVED);
 	err = rings_open(v->rings, ks, sec->amk, sec->keys, sec->key_count, v->now_ms, &ring);
 	if (err == BS_OK && by_password)
 		err = unlock_warm_hash(v, &ks->record, &ks->slots[job->slot], sec->password, sec->password_len, hash);

@@ -101,7 +101,7 @@ op_end_sessions(struct vault *v, struct conn *conn, const struct bs_frame *frame
 	if (ring != NULL) {
 		bs_log(BS_LOG_INFO, "%s: %u sessions and %u tokens were ended by pid %d", user, ring->sessions, ring->tokens,
 		    (int)conn->pid);
-		conn_end_account(v, ring);
+		conn_end_account(v, ring, BS_ENDED_BY_ADMIN);
 	}
 	conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, payload, wr.len);
 	return BS_OK;

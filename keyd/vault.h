@@ -91,8 +91,8 @@ void conn_reply(struct vault *v, unsigned front, uint64_t id, uint8_t opcode, ui
 /* Has the front close the connection once the replies are out; its session ends now. */
 void conn_close(struct vault *v, struct conn *conn);
 void conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const char *service);
-/* Ends all sessions and tokens of a ring and wipes it. */
-void conn_end_account(struct vault *v, struct ring *ring);
+/* Ends all sessions and tokens of a ring and wipes it; the sessions are told why. */
+void conn_end_account(struct vault *v, struct ring *ring, enum bs_ended why);
 
 /* --- op_*.c: each gets a request that is permitted; conn is its connection. BS_ERR_FORMAT: malformed, close. --- */
 

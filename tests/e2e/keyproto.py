@@ -10,6 +10,8 @@ import struct
 
 VERSION = 1
 LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENROL_LOGIN = range(1, 11)
+ENDED = 12  # keyd's last word in a session
+BY_ADMIN, KEYS_CHANGED, REMOVED = 1, 2, 3
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
 SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS = range(21, 33)
 ALL_OPCODES = (*range(1, 11), *range(16, 33))
@@ -133,6 +135,12 @@ class Client(contextlib.AbstractContextManager):
         except TimeoutError:
             return False
         return False
+
+    def ends(self):
+        """Why keyd ends the session; it closes after that."""
+        opcode, status, request_id, payload = self.read_frame()
+        assert (opcode, status, request_id, len(payload)) == (ENDED, OK, 0, 1) and self.closes()
+        return payload[0]
 
     # --- operations ---
 

@@ -312,7 +312,7 @@ def test_remove_ends_everything(keyd, user):
         token = a.login(user, PASSWORD)[1]
         account = late.record(user)[26:42]
         c.remove(user)
-        assert m.closes()
+        assert m.ends() == kp.REMOVED
         with refused(kp.TOKEN):
             late.attach(token, user)
         with refused(kp.NOENT):

@@ -82,7 +82,7 @@ def test_app_password(keyd, alice):
     assert alice.login(flipped(code, 7)) == kp.DENIED
     with keyd.session(alice.name, code) as m:
         assert alice.do("remove_slot", slot)[1] == 1
-        assert m.closes(), "what it opened ends with it"
+        assert m.ends() == kp.KEYS_CHANGED, "what it opened ends with it"
     assert alice.login(code) == kp.DENIED
     assert alice.reads_all()
 
@@ -182,7 +182,7 @@ def test_shared_mailbox(keyd):
     with keyd.client("mail") as m:
         m.attach(login(carol), info.name)
         assert info.do("remove_slot", ids[carol.name])[1] == 1
-        assert m.closes()
+        assert m.ends() == kp.KEYS_CHANGED
     assert info.key_id() != before
     assert login(carol) == kp.DENIED and reads(login(bob)) and info.reads_all()
 
@@ -264,7 +264,7 @@ def test_rotate_keeps_old_mail(keyd, alice):
             alice.mail.append(alice.deliver())
             if i < 2:
                 assert m.unwrap([p for p, _ in alice.mail]) == [k for _, k in alice.mail], "open sessions go on"
-        assert m.closes(), "with a new master key they end"
+        assert m.ends() == kp.KEYS_CHANGED, "with a new master key they end"
     assert alice.reads_all() and len({p[5:60] for p, _ in alice.mail}) == 4
     assert alice.do("rotate", 2) == kp.ARG
 
@@ -275,7 +275,7 @@ def test_a_compromised_password(keyd, alice):
     with keyd.session(alice.name, PASSWORD) as m:
         before = m.subkey(1, guid, 1)
         assert alice.do("change_password", "another one", kp.COMPROMISED)[1] == 1
-        assert m.closes()
+        assert m.ends() == kp.KEYS_CHANGED
     alice.password = "another one"
     assert alice.key_id() != old and alice.login(PASSWORD) == kp.DENIED
     with keyd.session(alice.name, alice.password) as m:

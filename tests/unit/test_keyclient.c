@@ -33,7 +33,7 @@ struct exchange {
 	size_t reply_len;
 };
 
-enum trick { NO_TRICK, WRONG_ID, WRONG_OPCODE, WRONG_VERSION, TOO_LONG, TOO_SHORT, HALF_A_FRAME, SILENCE, HANG_UP };
+enum trick { NO_TRICK, WRONG_ID, WRONG_OPCODE, WRONG_VERSION, TOO_LONG, TOO_SHORT, HALF_A_FRAME, SILENCE, HANG_UP, LAST_WORD, LAST_WORD_TOO };
 
 static void
 send_reply(int fd, const struct exchange *ex, uint32_t id, enum trick trick)
@@ -50,8 +50,12 @@ send_reply(int fd, const struct exchange *ex, uint32_t id, enum trick trick)
 		memcpy(frame, "\0\0\0\7", 4);
 	if (trick == HALF_A_FRAME)
 		len--;
-	if (trick != SILENCE && trick != HANG_UP)
+	if (trick != SILENCE && trick != HANG_UP && trick != LAST_WORD)
 		(void)!write(fd, frame, len);
+	if (trick == LAST_WORD || trick == LAST_WORD_TOO) {
+		len = bs_keyproto_frame(frame, sizeof(frame), BS_OP_ENDED, BS_OK, 0, "\2", 1);
+		(void)!write(fd, frame, len);
+	}
 	if (trick == HALF_A_FRAME || trick == SILENCE)
 		(void)!read(fd, frame, 1); /* until the client has had enough */
 }
@@ -271,6 +275,34 @@ test_broken_frames(void **state)
 	}
 }
 
+/* Why a session is over: in place of an answer, behind one, and when nothing was said. */
+static void
+test_last_word(void **state)
+{
+	static const struct exchange script[] = { EX(BS_OP_EXISTS, "\0\1a", BS_OK, "") };
+	static const struct {
+		enum trick trick;
+		enum bs_err answer;
+		enum bs_ended why;
+	} cases[] = {
+		{ LAST_WORD, BS_ERR_UNAVAIL, BS_ENDED_KEYS },
+		{ LAST_WORD_TOO, BS_OK, BS_ENDED_KEYS },
+		{ HANG_UP, BS_ERR_IO, BS_ENDED_GONE },
+		{ WRONG_ID, BS_ERR_FORMAT, BS_ENDED_GONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pid_t pid;
+		struct bs_keyclient *kc = start(script, 1, cases[i].trick, TIMEOUT_MS, &pid);
+
+		assert_int_equal(bs_keyclient_exists(kc, "a"), cases[i].answer);
+		assert_int_equal(bs_keyclient_ended(kc), cases[i].why);
+		assert_true(bs_keyclient_is_dead(kc));
+		stop(kc, pid);
+	}
+}
+
 static void
 test_broken_payloads(void **state)
 {
@@ -356,6 +388,7 @@ main(void)
 		cmocka_unit_test(test_too_large_to_send),
 		cmocka_unit_test(test_transient_answers),
 		cmocka_unit_test(test_broken_frames),
+		cmocka_unit_test(test_last_word),
 		cmocka_unit_test(test_broken_payloads),
 		cmocka_unit_test(test_broken_record),
 		cmocka_unit_test(test_nobody_there),

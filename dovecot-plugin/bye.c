@@ -1,0 +1,92 @@
+#include "compat.h"
+
+#include <ioloop.h>
+#include <ostream.h>
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include "bye.h"
+#include "session.h"
+#include "sock.h"
+
+#define STEP_MS 50
+
+struct basalt_bye {
+	struct ioloop *loop;
+	struct io *io;           /* on the session's connection */
+	struct timeout *to_step; /* while the client is being told */
+	int64_t late_ms;
+	uint64_t sent;
+	struct basalt_bye_words words;
+};
+
+static const struct basalt_bye_words words_of[] = {
+	[BS_ENDED_GONE] = { "The key service was restarted or does not answer, log in again", "basalt-keyd is gone", true, false, false },
+	[BS_ENDED_BY_ADMIN] = { "Session ended by an administrator, log in again", "session ended by an administrator", false, false, false },
+	[BS_ENDED_KEYS] = { "The account's keys have changed, log in again", "the account's keys have changed", false, false, false },
+	[BS_ENDED_REMOVED] = { "The account was removed", "the account was removed", false, false, false },
+};
+
+void
+basalt_bye_watch(struct basalt_user *bu, int fd)
+{
+	if (bu->bye == NULL)
+		bu->bye = p_new(bu->user->pool, struct basalt_bye, 1);
+	bu->bye->loop = current_ioloop;
+	bu->bye->io = io_add_to(bu->bye->loop, fd, IO_READ, basalt_session_readable, bu);
+}
+
+void
+basalt_bye_unwatch(struct basalt_user *bu)
+{
+	if (bu->bye != NULL)
+		io_remove(&bu->bye->io);
+}
+
+void
+basalt_bye_cancel(struct basalt_user *bu)
+{
+	basalt_bye_unwatch(bu);
+	if (bu->bye != NULL)
+		timeout_remove(&bu->bye->to_step);
+}
+
+uint64_t
+basalt_bye_sent(struct ostream *output)
+{
+	int queued = 0, fd = o_stream_get_fd(output);
+
+	if (fd < 0 || ioctl(fd, SIOCOUTQ, &queued) < 0)
+		queued = 0;
+	return output->offset - (uint64_t)queued;
+}
+
+static void
+step(struct basalt_user *bu)
+{
+	struct basalt_bye_words *words = &bu->bye->words;
+
+	if (words->sent != bu->bye->sent) {
+		bu->bye->sent = words->sent;
+		bu->bye->late_ms = bs_now_ms() + BASALT_BYE_LATE_MS;
+	}
+	words->late = bs_now_ms() >= bu->bye->late_ms;
+	if (strcmp(bu->user->service, "pop3") == 0)
+		basalt_bye_pop3(bu->user, words);
+	else
+		basalt_bye_imap(bu->user, words);
+	/* bu may be gone. */
+}
+
+void
+basalt_bye_begin(struct basalt_user *bu, enum bs_ended why)
+{
+	struct basalt_bye *bye = bu->bye;
+
+	if (bye == NULL || bye->to_step != NULL || (why == BS_ENDED_GONE && basalt_session_kind(bu) == BASALT_ACCOUNT_PLAIN))
+		return;
+	bye->words = words_of[why];
+	bye->late_ms = bs_now_ms() + BASALT_BYE_LATE_MS;
+	bye->to_step = timeout_add_short_to(bye->loop, STEP_MS, step, bu);
+}
