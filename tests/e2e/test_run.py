@@ -79,6 +79,43 @@ def test_a_job_that_hangs_is_ended_with_its_children(tmp_path):
     assert child["start"] is None or systems.proc.wait_gone([child], 5)
 
 
+WAVERING = """import pathlib
+import pytest
+
+@pytest.mark.parametrize("name", %s)
+def test_wavers(name):
+    mark = pathlib.Path(__file__).parent / name.encode().hex()
+    if name != "fine" and not mark.exists():
+        mark.touch()
+        assert False, "the first time"
+    assert name != "never"
+"""
+
+
+@pytest.mark.parametrize("file, names, outcomes", [
+    ("test_it.py", ["fine", "a[1/2] b"], ["passed", "unsteady"]),
+    ("test_it.py", ["fine", "once", "never"], ["passed", "unsteady", "failed"]),
+    ("test_it.py", ["a", "b", "c", "d"], ["failed"] * 4),
+    ("test_soak.py", ["fine", "once"], ["passed", "failed"]),
+])
+def test_a_second_try(tmp_path, file, names, outcomes):
+    """For a few, not for what may happen once in many times; the first failure is told, and its test counts as passed."""
+    path = tmp_path / file
+    path.write_text(WAVERING % names)
+    found, again = jobs.run_all([jobs.e2e(path, tmp_path, systems.BUILD)], tmp_path, print)
+    found = jobs.try_again(found, again, tmp_path, print)
+    assert [r.outcome for r in found] == outcomes
+    fine, lines = summary(found)
+    assert fine == ("failed" not in outcomes)
+    assert lines[-1].strip() == f"{len(names) - outcomes.count('failed')} passed, {outcomes.count('failed')} failed, 0 skipped"
+    assert ("the first time" in "".join(lines)) and ("\nunsteady:" in lines) == ("unsteady" in outcomes)
+
+
+def test_a_job_that_is_no_test_has_no_second_try(tmp_path):
+    found, again = jobs.run_all([jobs.Job("no", ["false"], 5)], tmp_path, print)
+    assert [r.outcome for r in jobs.try_again(found, again, tmp_path, print)] == ["failed"]
+
+
 def test_stale_systems_of_dead_runs_are_removed():
     """Mounts, servers and files; those of a live run stay."""
     dead = systems.System(["--plain"], where=f"/tmp/{systems.PREFIX}{dead_pid()}-x").start()

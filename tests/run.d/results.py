@@ -3,7 +3,7 @@ import collections
 import pathlib
 import xml.etree.ElementTree as ET
 
-# outcome: "passed", "failed", "skipped"; text says why it is not passed.
+# outcome: "passed", "failed", "skipped", "unsteady" (failed, then passed); text says why it is not passed.
 Result = collections.namedtuple("Result", "name outcome seconds text")
 
 # The one reason for which a test may be skipped.
@@ -45,20 +45,27 @@ def of_xml(prefix, files, status, seconds, output, fine=(0,)):
 
 
 def summary(results, out):
-    """Failures, skips, the ten slowest, and as the last line the counts. True when nothing failed."""
-    count = collections.Counter(r.outcome for r in results)
+    """
+    Failures, skips, the ten slowest, and as the last line the counts, in which an unsteady test counts as passed. True when nothing
+    failed.
+    """
+    count = collections.Counter("passed" if r.outcome == "unsteady" else r.outcome for r in results)
     failed = [r for r in results if r.outcome == "failed"]
     for r in failed:
         out(f"\n--- FAILED {r.name}\n{r.text}")
+    unsteady = [r for r in results if r.outcome == "unsteady"]
+    for r in unsteady:
+        out(f"\n--- UNSTEADY {r.name}: failed, then passed alone\n{r.text}")
     for r in results:
         if r.outcome == "skipped":
             out(f"skipped {r.name}: {r.text.splitlines()[0]}")
     out("\nslowest:")
     for r in sorted(results, key=lambda r: -r.seconds)[:10]:
         out(f"{r.seconds:8.1f} s  {r.name}")
-    if failed:
-        out("\nfailed:")
-        for r in failed:
+    for title, some in ("unsteady", unsteady), ("failed", failed):
+        if some:
+            out(f"\n{title}:")
+        for r in some:
             out(f"  {r.name}")
     out(f"\n{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
     return not failed and count["passed"] > 0
