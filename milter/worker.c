@@ -117,6 +117,19 @@ open_verdict_keys(struct serving *s)
 	return err;
 }
 
+static const char *
+dns_trouble(enum bs_err err)
+{
+	switch (err) {
+	case BS_ERR_ARG:
+		return "must be system, root, none, or addresses ADDR[@PORT]";
+	case BS_ERR_IO:
+		return "cannot read /etc/resolv.conf";
+	default:
+		return bs_err_text(err);
+	}
+}
+
 static enum bs_err
 start_dns(struct serving *s)
 {
@@ -132,8 +145,7 @@ start_dns(struct serving *s)
 		return BS_OK;
 	err = dns_unbound_new(&dns, &s->dns);
 	if (err != BS_OK)
-		bs_log(BS_LOG_FATAL, "milter.dns_servers = \"%s\": %s", set->dns_servers,
-		    err == BS_ERR_ARG ? "must be system, root, none, or addresses ADDR[@PORT]" : bs_err_text(err));
+		bs_log(BS_LOG_FATAL, "milter.dns_servers = \"%s\": %s", set->dns_servers, dns_trouble(err));
 	return err == BS_ERR_ARG ? BS_ERR_CONF : err;
 }
 

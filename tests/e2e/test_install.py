@@ -162,6 +162,25 @@ def test_the_examples_pass_the_check(host):
     host.run("/usr/bin/basaltctl", "--check-config")
 
 
+def test_a_milter_without_a_resolver_says_what_it_misses(host):
+    configure(host)
+    file = host.root / "etc/resolv.conf"
+    kept = file.rename(file.with_suffix(".kept"))
+    try:
+        for argv, status in ((["--check-config"], 78), ([], 75)):
+            p = subprocess.run(host.inside("/usr/sbin/basalt-milter", *argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+            assert p.returncode == status and b"cannot read /etc/resolv.conf" in p.stdout, p
+    finally:
+        kept.rename(file)
+
+
+def test_no_service_gives_up_for_good(host):
+    """Five starts in ten seconds are systemd's patience, a database that comes up later than we do is no reason to lose it."""
+    for name in ("basalt-keyd", "basalt-milter", "basalt-lmtp"):
+        keys = dict(service(host, name))
+        assert (keys["StartLimitIntervalSec"], keys["Restart"]) == ("0", "on-failure"), name
+
+
 def notified(sock):
     sock.settimeout(30)
     return sock.recv(100)
