@@ -11,6 +11,7 @@ import pytest
 
 import installed
 import keydserver
+import systems
 
 EXAMPLES = "usr/share/doc/basalt/examples/"
 PLACED = {
@@ -247,3 +248,24 @@ def test_deps_switches_off_only_servers_that_it_brought(packages, off):
     script = 'source <(sed "/^main /d" tools/deps); systemctl() { :; }; disable_new "$1 "'
     p = subprocess.run(["bash", "-c", script, "bash", packages], cwd=installed.ROOT, stdout=subprocess.PIPE, timeout=60, check=True)
     assert re.findall(r"own (\w+) stays off", p.stdout.decode()) == off
+
+
+def test_the_rule_for_panels(tmp_path):
+    """KEYS.md's line for sudo lets a panel change a password, and nothing else as root: above all it can't choose a configuration."""
+    rule, = re.findall(r"^(www-data ALL = .*)$", (systems.ROOT / "docs" / "KEYS.md").read_text(), re.M)
+    command = tmp_path / "basalt-passwd"
+    command.symlink_to(pathlib.Path(systems.BUILD) / "basaltctl")
+    rules = tmp_path / "sudoers.d"
+    rules.mkdir()
+    (rules / "basalt-panel").write_text(rule.replace("/usr/bin/basalt-passwd", str(command)) + "\n")
+    (rules / "basalt-panel").chmod(0o440)
+
+    def may(*words):
+        script = 'mount --bind "$0" /etc/sudoers.d && exec sudo -n -l -U www-data -- "$@"'  # in a name space of its own
+        return subprocess.run(["unshare", "-m", "sh", "-c", script, rules, command, *words], capture_output=True).returncode == 0
+
+    for words in ["you@example.org"], ["you@example.org", "pending"], ["you@example.org", "undo"], ["1x-y@example.org"]:
+        assert may(*words), words
+    for words in [], ["-c", "/tmp/x", "you@example.org"], ["you@example.org", "-c", "/tmp/x"], ["-c"], ["--help"], ["you@example.org", "pending", "x"], \
+            ["you@example.org", "pending undo"], ["-c /tmp/x you@example.org"], ["you@example.org\n-c"], ["\n-c", "/tmp/x"]:
+        assert not may(*words), words
