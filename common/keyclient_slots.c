@@ -244,3 +244,32 @@ bs_keyclient_drop_key(struct bs_keyclient *kc, const char *user, const char *sec
 	bs_wr_bytes(&c.wr, key_id, BS_ID_LEN);
 	return end_plain(kc, &c, send_change(kc, BS_OP_DROP_KEY, &c));
 }
+
+enum bs_err
+bs_keyclient_keys(struct bs_keyclient *kc, const char *user, const char *secret, struct bs_key_info *out, size_t *count)
+{
+	struct bs_key_info keys[BS_RING_MAX];
+	struct change c;
+	enum bs_err err, end;
+	size_t n;
+
+	begin(&c, user, secret);
+	err = send_change(kc, BS_OP_KEYS, &c);
+	if (err != BS_OK)
+		return err;
+	n = bs_rd_u16(&c.rd);
+	err = n <= BS_RING_MAX ? BS_OK : BS_ERR_FORMAT;
+	for (size_t i = 0; err == BS_OK && i < n; i++) {
+		bs_rd_copy(&c.rd, keys[i].id, BS_ID_LEN);
+		keys[i].created = bs_rd_u64(&c.rd);
+		keys[i].active = bs_rd_u8(&c.rd) != 0;
+	}
+	end = bs_keyclient_end_call(kc, &c.rd);
+	if (err == BS_OK)
+		err = end;
+	if (err == BS_OK) {
+		memcpy(out, keys, n * sizeof(keys[0]));
+		*count = n;
+	}
+	return err;
+}

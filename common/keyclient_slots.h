@@ -56,6 +56,15 @@ enum bs_err bs_keyclient_heal(struct bs_keyclient *kc, const char *user, const c
 /* above: a generation that was seen elsewhere, which the restored one passes; 0: none. */
 enum bs_err bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above,
     const void *keyset, size_t len) BS_MUST_USE;
+/* One of the account's X25519 keys; the active one is the record's. */
+struct bs_key_info {
+	uint8_t id[BS_ID_LEN];
+	uint64_t created; /* seconds since 1970 */
+	bool active;
+};
+/* out holds BS_RING_MAX. */
+enum bs_err bs_keyclient_keys(struct bs_keyclient *kc, const char *user, const char *secret, struct bs_key_info *out,
+    size_t *count) BS_MUST_USE;
 enum bs_err bs_keyclient_drop_key(struct bs_keyclient *kc, const char *user, const char *secret,
     const uint8_t key_id[BS_ID_LEN]) BS_MUST_USE;
 

@@ -34,6 +34,7 @@ static const uint8_t permitted[] = {
 	[BS_OP_OPEN] = C,
 	[BS_OP_SESSIONS] = C,
 	[BS_OP_END_SESSIONS] = C,
+	[BS_OP_KEYS] = C,
 };
 
 enum bs_err

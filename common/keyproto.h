@@ -94,6 +94,8 @@ enum bs_op {
 	BS_OP_SESSIONS = 31,
 	/* C: str16 user -> u16 sessions and u16 tokens that it had; they and the open keys are gone. Nobody there: zeros. */
 	BS_OP_END_SESSIONS = 32,
+	/* C: str16 user, str16 secret -> u64 generation, u16 n, n times: key id 16, u64 created (seconds since 1970), u8 active */
+	BS_OP_KEYS = 33,
 };
 
 #define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */

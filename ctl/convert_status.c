@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "background.h"
@@ -44,24 +43,16 @@ count_mail(void *ctx, const struct ctl_mail *mail)
 static void
 count_file(struct tally *tally, const char *path)
 {
-	uint64_t bad_off;
-	struct stat st;
+	enum bs_err err = ctl_mailfile_look(path, &tally->fd, count_mail, tally);
 
-	tally->fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (tally->fd < 0 && errno == ENOENT)
-		return;
-	if (tally->fd < 0 || fstat(tally->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    ctl_mailfile_each(tally->fd, (uint64_t)st.st_size, count_mail, tally, &bad_off) != BS_OK)
-		tally->unknown++;
-	if (tally->fd >= 0)
-		(void)close(tally->fd);
+	tally->unknown += err != BS_OK && err != BS_ERR_NOENT;
 }
 
 static bool
 on_file(void *ctx, size_t root, const char *path, const char *name)
 {
 	(void)root;
-	if (sweep_is_dbox(name, "u.") || sweep_is_dbox(name, "m.") || sweep_is_maildir(path, name))
+	if (sweep_is_mail(path, name))
 		count_file(ctx, path);
 	return !ctl_background_stopped();
 }

@@ -33,6 +33,8 @@ static const struct bs_conf_item items[] = {
 	    "home of a mail user, where the copies of keys lie: %d domain, %n local part" },
 	{ "ctl", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key.pub", 0, 0,
 	    "public half of keyd's site key: what `convert` seals to has to be signed by it" },
+	{ "ctl", "drop_after_s", BS_CONF_INT, AT(drop_after_s), "3600", 0, 31536000,
+	    "key drop: how old the active key has to be, so that no mail under way is sealed to one before" },
 	{ "ctl", "convert_accept_loss", BS_CONF_BOOL, AT(convert_accept_loss), "no", 0, 0,
 	    "`convert` takes accounts, too, that have neither a recovery code nor an escrow key: a forgotten password loses their mail" },
 	{ "ctl", "timeout_ms", BS_CONF_INT, AT(timeout_ms), "15000", 100, 600000, "longest wait for an answer of a daemon" },

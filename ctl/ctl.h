@@ -42,6 +42,7 @@ struct ctl_settings {
 	char *notify;
 	char *mail_home;
 	char *site_key;
+	int64_t drop_after_s;
 	bool convert_accept_loss;
 };
 

@@ -229,7 +229,7 @@ static void
 warn_full(const char *address)
 {
 	fprintf(stderr, "basaltctl: warning: %s has 64 keys, which is all that fits: new mail is still sealed to the key of before. "
-	    "Old keys that no mail needs any more have to go first\n", address);
+	    "`basaltctl key drop %s` first takes out old keys that no mail needs any more\n", address, address);
 }
 
 int
@@ -275,7 +275,7 @@ key_rotate(struct ctl *ctl)
 		return rc;
 	err = bs_keyclient_rotate(ctl->keyd, address, secret, flags);
 	if (err == BS_ERR_LIMIT)
-		rc = ctl_fail(err, "%s has 64 keys, which is all that fits: old ones that no mail needs any more have to go first", address);
+		rc = ctl_fail(err, "%s has 64 keys, which is all that fits: `basaltctl key drop %s` takes out old ones that no mail needs any more", address, address);
 	else if (err != BS_OK)
 		rc = ctl_key_failed(err, address, secret, "making a new active key");
 	else

@@ -1,8 +1,10 @@
 #include "mailfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_HEADER_MAX 1024     /* "2 M1e C5f3ec9a1\n" and what a later Dovecot adds */
@@ -188,4 +190,21 @@ ctl_mailfile_each(int fd, uint64_t size, ctl_mail_fn fn, void *ctx, uint64_t *ba
 	if (!parse_file_header(head, got, &dbox, &version_known))
 		return fn(ctx, &whole);
 	return version_known ? each_in_dbox(&dbox, fn, ctx, bad_off) : BS_ERR_VERSION;
+}
+
+enum bs_err
+ctl_mailfile_look(const char *path, int *fd, ctl_mail_fn fn, void *ctx)
+{
+	enum bs_err err = BS_ERR_FORMAT;
+	uint64_t bad_off;
+	struct stat st;
+
+	*fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (*fd < 0)
+		return errno == ENOENT ? BS_ERR_NOENT : BS_ERR_IO;
+	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
+		err = ctl_mailfile_each(*fd, (uint64_t)st.st_size, fn, ctx, &bad_off);
+	(void)close(*fd);
+	*fd = -1;
+	return err;
 }

@@ -29,6 +29,8 @@ struct ctl_mail {
 typedef enum bs_err (*ctl_mail_fn)(void *ctx, const struct ctl_mail *mail);
 
 enum bs_err ctl_mailfile_each(int fd, uint64_t size, ctl_mail_fn fn, void *ctx, uint64_t *bad_off) BS_MUST_USE;
+/* The same of a file that is opened for it; *fd is that while fn is called. BS_ERR_NOENT: it is gone. BS_ERR_FORMAT: no regular file, too. */
+enum bs_err ctl_mailfile_look(const char *path, int *fd, ctl_mail_fn fn, void *ctx) BS_MUST_USE;
 /* Says in the header of a dbox message that it is len bytes long. BS_ERR_IO. */
 enum bs_err ctl_mailfile_set_len(int fd, const struct ctl_mail *mail, uint64_t len) BS_MUST_USE;
 /* Reads up to len bytes at off; short only at the end of the file. */

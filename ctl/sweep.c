@@ -37,6 +37,12 @@ sweep_is_maildir(const char *path, const char *name)
 	return ctl_walk_lies_in(path, name, "cur") || ctl_walk_lies_in(path, name, "new");
 }
 
+bool
+sweep_is_mail(const char *path, const char *name)
+{
+	return sweep_is_dbox(name, "u.") || sweep_is_dbox(name, "m.") || sweep_is_maildir(path, name);
+}
+
 /* Beside an sdbox file, or in the Maildir's tmp. */
 static bool
 temp_path(struct sweep *sweep, const char *path, const char *name, char *out, size_t size)

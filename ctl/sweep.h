@@ -61,5 +61,7 @@ void sweep_print(const struct sweep *sweep);
 /* NAME is prefix and digits alone. */
 bool sweep_is_dbox(const char *name, const char *prefix);
 bool sweep_is_maildir(const char *path, const char *name);
+/* Of either, or an mdbox file. */
+bool sweep_is_mail(const char *path, const char *name);
 
 #endif

@@ -39,6 +39,7 @@ static const struct {
 	{ BS_OP_OPEN, ANY, op_open },
 	{ BS_OP_SESSIONS, ANY, op_sessions },
 	{ BS_OP_END_SESSIONS, ANY, op_end_sessions },
+	{ BS_OP_KEYS, ANY, op_keys },
 };
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
 

@@ -1,4 +1,4 @@
-/* Operations of the socket control on single slots and keys: SLOTS, ADD_SLOT, REMOVE_SLOT, DROP_KEY. */
+/* Operations of the socket control on single slots and keys: SLOTS, ADD_SLOT, REMOVE_SLOT, KEYS, DROP_KEY. */
 #include <string.h>
 
 #include "change.h"
@@ -277,6 +277,39 @@ on_remove_unlocked(struct vault *v, struct job *job, enum bs_err err)
 		change_reply(v, job, "slot removed", err);
 	else
 		newgen_write(v, job, &gen, on_slot_removed);
+}
+
+/* --- KEYS --- */
+
+static void
+on_keys_unlocked(struct vault *v, struct job *job, enum bs_err err)
+{
+	uint8_t list[2 + BS_RING_MAX * (BS_ID_LEN + 8 + 1)];
+	struct bs_wr wr = bs_wr_init(list, sizeof(list));
+
+	if (err != BS_OK) {
+		change_refuse(v, job, "list of keys", err);
+		return;
+	}
+	bs_wr_u16(&wr, (uint16_t)job->sec->key_count);
+	for (size_t i = 0; i < job->sec->key_count; i++) {
+		const struct bs_ring_key *key = &job->sec->keys[i];
+
+		bs_wr_bytes(&wr, key->key_id, BS_ID_LEN);
+		bs_wr_u64(&wr, key->created);
+		bs_wr_u8(&wr, key->active);
+	}
+	change_reply_with(v, job, "keys listed", BS_OK, list, wr.len);
+}
+
+enum bs_err
+op_keys(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct bs_rd rd;
+	enum bs_err err;
+	struct job *job = change_start(v, conn, frame, &rd, &err);
+
+	return job == NULL ? err : change_go(v, job, &rd, BS_OK, on_keys_unlocked);
 }
 
 /* --- DROP_KEY --- */

@@ -13,7 +13,7 @@ LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENRO
 ENDED = 12  # keyd's last word in a session
 BY_ADMIN, KEYS_CHANGED, REMOVED = 1, 2, 3
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
-SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS = range(21, 33)
+SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS, KEYS = range(21, 34)
 ALL_OPCODES = (*range(1, 11), *range(16, 33))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
@@ -277,6 +277,14 @@ class Client(contextlib.AbstractContextManager):
 
     def drop_key(self, user, secret, key):
         return self.change(DROP_KEY, user, secret, key)
+
+    def keys(self, user, secret):
+        """[(key id, seconds, active)]"""
+        f = self.ask(KEYS, str16(user) + str16(secret))
+        f.number(8)
+        found = [(f.take(16), f.number(8), f.number(1)) for _ in range(f.number(2))]
+        f.done()
+        return found
 
     def sessions(self, user="", start=0):
         """(list of dicts, where the next page begins or 0)"""

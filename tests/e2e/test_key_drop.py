@@ -1,0 +1,157 @@
+"""basaltctl key drop: old keys that no mail needs leave the ring, and none that some mail may need, whatever is in the way."""
+import json
+import os
+import shlex
+import subprocess
+import time
+
+import keyproto as kp
+import probes
+import pytest
+import sealedfiles
+
+ONE = ("--password-stdin",)
+YOUNG = 0  # ctl.drop_after_s of these runs
+
+
+@pytest.fixture(scope="module", params=[("sdbox", "sqlite"), ("maildir", "mariadb"), ("mdbox", "mariadb")], ids="+".join)
+def any_system(request, pool):
+    return pool.get(*request.param)
+
+
+def settle(system, seconds):
+    """basaltctl as the system has it, with another drop_after_s."""
+    program, _, conf = shlex.split(system.env["BASALTCTL"])
+    other = system.path("etc", f"drop-{seconds}.conf")
+    text = open(conf).read()
+    other.write_text(text[:text.rindex("}")] + f"    drop_after_s = {seconds}\n}}\n")
+    other.chmod(0o600)
+    return [program, "-c", other]
+
+
+def drop(system, account, *words, after=YOUNG, yes=True, password=None):
+    """(exit status, JSON or None, what it said)"""
+    p = subprocess.run([*settle(system, after), "key", "drop", account.address, *words, *ONE, "--json", *(["--yes"] if yes else [])],
+                       input=(password or account.password).encode() + b"\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                       start_new_session=True)
+    return p.returncode, json.loads(p.stdout) if p.stdout else None, p.stderr.decode()
+
+
+def keys(system, account):
+    """[(id, active)], the oldest first."""
+    with kp.Client(str(system.path("run", "keyd", "control"))) as c:
+        found = c.keys(account.address, account.password)
+    return [(key.hex(), bool(active)) for key, _created, active in found]
+
+
+def rotate(system, account):
+    system.ctl("key", "rotate", account.address, *ONE, stdin=account.password.encode() + b"\n")
+    until = time.monotonic() + probes.RECORD_KEPT_S
+    probes.wait_for(lambda: time.monotonic() > until)  # from then on mail is sealed to the new key
+
+
+def deliver(system, account, *names):
+    for name in names:
+        assert probes.lmtp(system, account, probes.marked(name)) == 250
+
+
+@pytest.fixture
+def alice(any_system):
+    """Her first key has two mails, her second none, her third, the active one, has one."""
+    account = any_system.account()
+    deliver(any_system, account, "one", "two")
+    rotate(any_system, account)
+    rotate(any_system, account)
+    deliver(any_system, account, "three")
+    account.keys = [key for key, _ in keys(any_system, account)]
+    assert len(account.keys) == 3 and [a for _, a in keys(any_system, account)].count(True) == 1
+    return account
+
+
+def by_use(system, account):
+    """(the key of two mails, that of none, the active one)"""
+    used = [m.read()[44:60].hex() for m in sealedfiles.messages(system, account)]
+    active = next(key for key, a in keys(system, account) if a)
+    first = next(key for key in used if key != active)
+    return first, next(key for key in account.keys if key not in (first, active)), active
+
+
+def test_what_is_needed_stays(any_system, alice):
+    system = any_system
+    first, unused, active = by_use(system, alice)
+    status, said, text = drop(system, alice)
+    assert (status, said["dropped"], said["needed"], said["messages"]) == (1, [unused], [{"key": first, "messages": 2}], 3), text
+    assert f"basaltctl key reseal {alice.address}" in text
+    assert sorted(k for k, _ in keys(system, alice)) == sorted([first, active]) and len(probes.shown(system, alice)) == 3
+    status, said, _ = drop(system, alice)
+    assert (status, said["dropped"]) == (1, []), "there is nothing more to do"
+    assert len(keys(system, alice)) == 2
+
+
+def test_after_a_reseal(system):
+    account = system.account()
+    deliver(system, account, "one", "two")
+    rotate(system, account)
+    assert drop(system, account)[0] == 1 and len(keys(system, account)) == 2
+    system.ctl("key", "reseal", account.address, *ONE, stdin=account.password.encode() + b"\n")
+    old = next(key for key, active in keys(system, account) if not active)
+    assert drop(system, account)[:2] == (0, {"account": account.address, "messages": 2, "dropped": [old], "needed": []})
+    assert [a for _, a in keys(system, account)] == [True]
+    assert len(probes.shown(system, account)) == 2
+    assert drop(system, account)[0] == 0, "no old key: nothing to do"
+    rotate(system, account)
+    deliver(system, account, "three")
+    assert len(probes.shown(system, account)) == 3
+
+
+@pytest.fixture
+def bob(system):
+    """An old key that no mail needs."""
+    account = system.account()
+    rotate(system, account)
+    deliver(system, account, "one")
+    yield account
+    assert len(keys(system, account)) == 2, "it was refused"
+    assert drop(system, account)[0] == 0 and len(keys(system, account)) == 1, "and by nothing else"
+    assert len(probes.shown(system, account)) == 1
+
+
+def refused(got, says, status=1):
+    assert got[0] == status and says in got[2] and not (got[1] or {}).get("dropped"), got
+
+
+def test_not_while_logged_in(system, bob):
+    with system.imap(bob) as mail:
+        mail.select()
+        refused(drop(system, bob), "is logged in", 75)
+    probes.wait_for(lambda: not any(one["sessions"] for one in json.loads(system.ctl("session", "list", bob.address, "--json").stdout)))
+
+
+def test_not_while_mail_is_under_way(system, bob):
+    refused(drop(system, bob, after=3600), "younger than 3600 s", 75)
+
+
+def test_not_without_being_asked(system, bob):
+    refused(drop(system, bob, yes=False), "--yes")
+
+
+def test_not_with_a_wrong_password(system, bob):
+    refused(drop(system, bob, password="a wrong one"), "")
+
+
+def test_not_where_no_mail_is(system, bob):
+    empty = system.home(bob) / "empty"
+    empty.mkdir()
+    owner = system.home(bob).stat()
+    os.chown(empty, owner.st_uid, owner.st_gid)
+    refused(drop(system, bob, str(empty)), "no mail was found")
+    empty.rmdir()
+
+
+def test_not_where_a_file_is_damaged(system, bob):
+    """It may need any of the keys."""
+    message, = sealedfiles.messages(system, bob)
+    for where in "version", "suite":
+        message.flip(sealedfiles.FLIPS[where])
+        refused(drop(system, bob), "may need any key")
+        message.flip(sealedfiles.FLIPS[where])
