@@ -1,8 +1,8 @@
 /* basaltctl account: an account is a row of the policy database and a keyset of keyd. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "confirm.h"
 #include "ctl.h"
 #include "keyclient_slots.h"
 #include "notice.h"
@@ -379,19 +379,12 @@ account_disable(struct ctl *ctl)
 static bool
 confirmed(const struct ctl *ctl, const char *address)
 {
-	char line[BS_ADDRESS_MAX + 2] = "";
+	char prompt[BS_ADDRESS_MAX + 128];
+	const struct ctl_question asked[] = { { prompt, address } };
 
-	if ((ctl->args.given & CTL_YES) != 0)
+	snprintf(prompt, sizeof(prompt), "The keys of %s go for ever: its sealed mail can't be read by anybody then.\nType the address to go on", address);
+	if (ctl_confirmed(ctl->args.given, asked, 1))
 		return true;
-	if (isatty(STDIN_FILENO)) {
-		fprintf(stderr, "The keys of %s go for ever: its sealed mail can't be read by anybody then.\n"
-		                "Type the address to go on: ", address);
-		if (fgets(line, sizeof(line), stdin) != NULL) {
-			line[strcspn(line, "\n")] = '\0';
-			if (strcmp(line, address) == 0)
-				return true;
-		}
-	}
 	ctl_fail(BS_ERR_ARG, "%s was not removed: its sealed mail would be lost for ever; --yes says that this is meant", address);
 	return false;
 }

@@ -75,18 +75,26 @@ home_path(const struct ctl *ctl, const char *address, const char *name, char *ou
 	(void)snprintf(out + n, size - n, "/basalt/%s", name);
 }
 
+enum bs_err
+home_record(const struct ctl *ctl, const char *address, struct bs_record *out)
+{
+	char path[4096];
+	uint8_t *bytes = NULL;
+	size_t len = 0;
+	enum bs_err err;
+
+	home_path(ctl, address, "record", path, sizeof(path));
+	err = home_read_file(path, BS_RECORD_MAX, &bytes, &len);
+	if (err == BS_OK)
+		err = bs_record_parse(bytes, len, out);
+	free(bytes);
+	return err == BS_OK ? BS_OK : BS_ERR_NOENT;
+}
+
 uint64_t
 home_generation(const struct ctl *ctl, const char *address)
 {
-	char path[4096];
 	struct bs_record rec;
-	uint8_t *bytes = NULL;
-	size_t len = 0;
-	uint64_t generation = 0;
 
-	home_path(ctl, address, "record", path, sizeof(path));
-	if (home_read_file(path, BS_RECORD_MAX, &bytes, &len) == BS_OK && bs_record_parse(bytes, len, &rec) == BS_OK)
-		generation = rec.generation;
-	free(bytes);
-	return generation;
+	return home_record(ctl, address, &rec) == BS_OK ? rec.generation : 0;
 }

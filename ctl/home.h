@@ -17,7 +17,9 @@ void home_folder(const struct ctl *ctl, const char *address, char *out, size_t s
 void home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size);
 /* A whole file of at most max bytes; *out is malloced. BS_ERR_NOENT, BS_ERR_LIMIT, BS_ERR_IO. */
 enum bs_err home_read_file(const char *path, size_t max, uint8_t **out, size_t *len) BS_MUST_USE;
-/* The generation of the record there, 0 where there is none that can be read. */
+/* The record there. BS_ERR_NOENT: none, or none that can be read. */
+enum bs_err home_record(const struct ctl *ctl, const char *address, struct bs_record *out) BS_MUST_USE;
+/* Its generation, 0 where there is none that can be read. */
 uint64_t home_generation(const struct ctl *ctl, const char *address);
 
 #endif

@@ -1,118 +1,63 @@
 /* basaltctl key drop: old private keys that no mail needs any more leave the account's ring. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "background.h"
+#include "confirm.h"
 #include "home.h"
 #include "key.h"
 #include "keyclient_sessions.h"
-#include "mailfile.h"
-#include "msgfmt.h"
+#include "keyuse.h"
 #include "notice.h"
 #include "owner.h"
-#include "password.h"
-#include "progress.h"
-#include "sweep.h"
 #include "verbs.h"
-#include "walk.h"
 
 struct drop {
 	struct ctl *ctl;
-	char address[BS_ADDRESS_MAX + 1];
+	char address[BS_ADDRESS_MAX + 1], home[4096];
+	char **folders; /* of the arguments, and the mail home in front */
+	size_t n;
 	char *secret;
 	struct bs_record record;
 	struct bs_key_info keys[BS_RING_MAX];
-	json_int_t needed[BS_RING_MAX]; /* messages that are sealed to each */
+	size_t count;
+	uint64_t used; /* when the account was last opened, as of the beginning */
+	struct keyuse use;
 	bool dropped[BS_RING_MAX];
-	size_t count, dropped_count;
-	int fd;
-	json_int_t messages, unknown; /* of files that can't be told */
-	struct ctl_progress progress;
+	size_t dropped_count;
 };
 
 /* --- the mail --- */
 
-/* ctl_mail_fn. What cannot be read to its key's id may need any of them. */
-static enum bs_err
-count_mail(void *ctx, const struct ctl_mail *mail)
-{
-	struct drop *d = ctx;
-	uint8_t bytes[BS_MSG_PREFIX_MAX];
-	struct bs_msg_prefix prefix;
-	size_t got = 0;
-	enum bs_err err = ctl_pread(d->fd, mail->off, bytes, mail->len < sizeof(bytes) ? (size_t)mail->len : sizeof(bytes), &got);
-
-	if (err != BS_OK)
-		return err;
-	d->messages++;
-	if (!bs_msg_is_sealed(bytes, got))
-		return BS_OK;
-	err = bs_msg_prefix_parse(bytes, got, &prefix);
-	if (err != BS_OK)
-		return err;
-	if (prefix.suite == BS_MSG_SUITE_PLAIN || memcmp(prefix.account_id, d->record.account_id, BS_ID_LEN) != 0)
-		return BS_OK;
-	for (size_t i = 0; i < d->count; i++)
-		d->needed[i] += memcmp(prefix.key_id, d->keys[i].id, BS_ID_LEN) == 0;
-	return BS_OK;
-}
-
-static void
-complain(struct drop *d, const char *path, const char *text)
-{
-	d->unknown++;
-	ctl_progress_complain(&d->progress, path, text);
-}
-
-static bool
-on_file(void *ctx, size_t root, const char *path, const char *name)
-{
-	struct drop *d = ctx;
-	enum bs_err err = BS_OK;
-
-	(void)root;
-	if (sweep_is_mail(path, name))
-		err = ctl_mailfile_look(path, &d->fd, count_mail, d);
-	if (err == BS_ERR_NOENT)
-		complain(d, path, "was renamed or removed meanwhile");
-	else if (err != BS_OK)
-		complain(d, path, bs_err_text(err));
-	if (ctl_progress_begin(&d->progress))
-		fprintf(stderr, "%lld messages", (long long)d->messages);
-	return !ctl_background_stopped();
-}
-
-static void
-on_gone(void *ctx, const char *path, const char *name)
-{
-	if (sweep_is_mail(path, name))
-		complain(ctx, path, "was renamed or removed meanwhile");
-}
-
-static void
-on_failed(void *ctx, const char *path, int error)
-{
-	complain(ctx, path, strerror(error));
-}
-
+/* Into use. A mail that is none of this account's says nothing of whether its own were found. */
 static int
-look_at_mail(struct drop *d, char **folders, size_t n)
+look(struct drop *d, struct keyuse *use)
 {
-	struct ctl_walk_ops ops = { .ctx = d, .file = on_file, .gone = on_gone, .failed = on_failed };
-	enum bs_err err = ctl_walk(folders, n, 0, NULL, &ops);
+	int rc;
 
-	ctl_progress_clear(&d->progress);
-	if (ctl_background_stopped()) {
-		fprintf(stderr, "basaltctl: ended by a signal; no key was dropped\n");
-		return CTL_TEMPFAIL;
-	}
-	if (err != BS_OK)
-		return ctl_fail(err, "walking the tree: %s", bs_err_text(err));
-	if (d->unknown > 0)
+	*use = (struct keyuse){ .record = &d->record, .keys = d->keys, .count = d->count, .fd = -1, .progress = ctl_progress_init(d->ctl->args.given) };
+	rc = keyuse_look(use, d->folders, d->n);
+	if (rc != CTL_OK)
+		return rc;
+	if (use->unknown > 0)
 		return ctl_fail(BS_ERR_ARG, "%lld files could not be told, and may need any key: no key was dropped. Repair them or take them out, "
-		    "or run it again", (long long)d->unknown);
-	return d->messages > 0 ? CTL_OK : ctl_fail(BS_ERR_ARG, "no mail was found there: name the FOLDERs where the mail of %s lies", d->address);
+		    "or run it again", (long long)use->unknown);
+	return use->own > 0 ? CTL_OK : ctl_fail(BS_ERR_ARG, "no mail was found there that is sealed to %s: name the FOLDERs where it lies", d->address);
+}
+
+/* Somebody without a session (doveadm) moves mail from where we have not been to where we have. */
+static int
+look_again(struct drop *d)
+{
+	struct keyuse first = d->use;
+	int rc = look(d, &d->use);
+
+	for (size_t i = 0; rc == CTL_OK && i < d->count; i++) {
+		if (first.needed[i] == 0 && d->use.needed[i] > 0 && !d->keys[i].active)
+			rc = ctl_fail(BS_ERR_BUSY, "mail of %s was moved meanwhile: no key was dropped; run it again", d->address);
+	}
+	return rc;
 }
 
 /* --- may it be? --- */
@@ -127,7 +72,7 @@ count_sessions(void *ctx, const struct bs_open_account *account)
 
 /* A session moves mail to where we have been already, and may seal to the key that was active when it began. */
 static int
-check_sessions(struct drop *d)
+check_sessions(const struct drop *d)
 {
 	unsigned n = 0;
 	enum bs_err err = bs_keyclient_sessions(d->ctl->keyd, d->address, count_sessions, &n);
@@ -136,6 +81,50 @@ check_sessions(struct drop *d)
 		return ctl_fail(err, "sessions of %s: %s", d->address, ctl_keyd_text(err));
 	return n == 0 ? CTL_OK : ctl_fail(BS_ERR_BUSY, "%s is logged in, and may move mail or store some: no key was dropped. `doveadm kick %s`, and "
 	    "keep him out for that minute", d->address, d->address);
+}
+
+/* When a slot last opened the account; 0: not since keyd started. Its keys are still those that were listed, or BUSY. */
+static enum bs_err
+last_use(const struct drop *d, uint64_t *out)
+{
+	struct bs_slot_list list;
+	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, d->address, &list);
+
+	if (err != BS_OK)
+		return err;
+	*out = 0;
+	for (size_t i = 0; i < list.count; i++)
+		*out = list.slots[i].used > *out ? list.slots[i].used : *out;
+	if (list.record.generation != d->record.generation)
+		err = BS_ERR_BUSY;
+	bs_slot_list_clear(&list);
+	return err;
+}
+
+/* A session that came and went meanwhile is as bad as one that is there. */
+static int
+check_undisturbed(const struct drop *d)
+{
+	uint64_t used = 0;
+	enum bs_err err = last_use(d, &used);
+
+	if (err == BS_ERR_BUSY || (err == BS_OK && used != d->used))
+		return ctl_fail(BS_ERR_BUSY, "somebody logged in as %s meanwhile, or changed its keys: no key was dropped; run it again", d->address);
+	return err == BS_OK ? check_sessions(d) : ctl_fail(err, "keys of %s: %s", d->address, ctl_keyd_text(err));
+}
+
+/* The home is looked at whatever is named, and a wrong one says nothing. */
+static int
+check_home(const struct drop *d)
+{
+	struct bs_record record;
+
+	if (home_record(d->ctl, d->address, &record) != BS_OK || memcmp(record.account_id, d->record.account_id, BS_ID_LEN) != 0)
+		return ctl_fail(BS_ERR_ARG, "%s is not the mail home of %s, or no mail came yet: no key was dropped (setting ctl.mail_home in %s)", d->home,
+		    d->address, d->ctl->conf_path);
+	if (record.generation > d->record.generation)
+		return ctl_fail(BS_ERR_ROLLBACK, "%s: the mail home knows newer keys than the database: `basaltctl key restore` first", d->address);
+	return CTL_OK;
 }
 
 /* A delivery that began before the active key was made seals to the key of before when it ends. */
@@ -159,27 +148,25 @@ count_old(const struct drop *d, bool needed)
 	size_t n = 0;
 
 	for (size_t i = 0; i < d->count; i++)
-		n += !d->keys[i].active && (d->needed[i] > 0) == needed;
+		n += !d->keys[i].active && (d->use.needed[i] > 0) == needed;
 	return n;
 }
 
 static bool
 confirmed(const struct drop *d)
 {
-	char line[BS_ADDRESS_MAX + 2] = "";
+	char prompt[512];
+	const struct ctl_question asked[] = {
+		{ prompt, d->address },
+		{ "Nothing brings them back but a copy of keyd's database from before. Type `drop` to go on", "drop" },
+	};
 
-	if ((d->ctl->args.given & CTL_YES) != 0)
+	(void)snprintf(prompt, sizeof(prompt), "%zu old keys of %s go for ever. Mail in a backup from before, or anywhere else, that is sealed to them "
+	    "can't be opened any more.\nType the address to go on", count_old(d, false), d->address);
+	if (ctl_confirmed(d->ctl->args.given, asked, 2))
 		return true;
-	if (isatty(STDIN_FILENO)) {
-		fprintf(stderr, "%zu old keys go for ever; what is sealed to them elsewhere, in a backup say, opens no more. Type the address to go on: ",
-		    count_old(d, false));
-		if (fgets(line, sizeof(line), stdin) == NULL)
-			line[0] = '\0';
-		line[strcspn(line, "\n")] = '\0';
-	}
-	if (strcmp(line, d->address) == 0)
-		return true;
-	ctl_fail(BS_ERR_ARG, "no key of %s was dropped: what is sealed to one in a backup would open no more; --yes says that this is meant", d->address);
+	ctl_fail(BS_ERR_ARG, "no key of %s was dropped: what is sealed to one in a backup from before could not be opened any more; --yes says that this "
+	    "is meant", d->address);
 	return false;
 }
 
@@ -191,7 +178,7 @@ drop_all(struct drop *d)
 	for (size_t i = 0; i < d->count; i++) {
 		enum bs_err err;
 
-		if (d->keys[i].active || d->needed[i] > 0)
+		if (d->keys[i].active || d->use.needed[i] > 0)
 			continue;
 		err = bs_keyclient_drop_key(d->ctl->keyd, d->address, d->secret, d->keys[i].id);
 		if (err != BS_OK)
@@ -212,10 +199,10 @@ report_json(const struct drop *d)
 		ctl_hex(d->keys[i].id, BS_ID_LEN, id);
 		if (d->dropped[i])
 			json_array_append_new(dropped, json_string(id));
-		else if (!d->keys[i].active && d->needed[i] > 0)
-			json_array_append_new(needed, json_pack("{s:s, s:I}", "key", id, "messages", d->needed[i]));
+		else if (!d->keys[i].active && d->use.needed[i] > 0)
+			json_array_append_new(needed, json_pack("{s:s, s:I}", "key", id, "messages", d->use.needed[i]));
 	}
-	return json_pack("{s:s, s:I, s:o, s:o}", "account", d->address, "messages", d->messages, "dropped", dropped, "needed", needed);
+	return json_pack("{s:s, s:I, s:o, s:o}", "account", d->address, "messages", d->use.messages, "dropped", dropped, "needed", needed);
 }
 
 static int
@@ -229,8 +216,8 @@ report(const struct drop *d, int rc)
 		ctl_hex(d->keys[i].id, BS_ID_LEN, id);
 		if (d->dropped[i])
 			printf("%s dropped\n", id);
-		else if (d->needed[i] > 0 && !d->keys[i].active)
-			printf("%s needed by %lld messages\n", id, (long long)d->needed[i]);
+		else if (d->use.needed[i] > 0 && !d->keys[i].active)
+			printf("%s needed by %lld messages\n", id, (long long)d->use.needed[i]);
 	}
 	if (rc == CTL_OK && count_old(d, true) > 0)
 		return ctl_fail(BS_ERR_ARG, "%zu old keys are needed and stay: `basaltctl key reseal %s` moves that mail to the active key", count_old(d, true),
@@ -239,27 +226,29 @@ report(const struct drop *d, int rc)
 }
 
 static int
-run(struct drop *d, char **folders, size_t n)
+run(struct drop *d)
 {
-	int rc = check_age(d);
+	int rc = check_home(d);
 
+	if (rc == CTL_OK)
+		rc = check_age(d);
 	if (rc == CTL_OK)
 		rc = check_sessions(d);
 	/* keyd's socket is open: root alone may. */
 	if (rc == CTL_OK)
-		rc = ctl_become_owner(folders, n);
+		rc = ctl_become_owner(d->folders, d->n);
 	if (rc != CTL_OK)
 		return rc;
 	ctl_background_begin(false);
-	rc = look_at_mail(d, folders, n);
-	if (rc == CTL_OK && count_old(d, false) > 0) {
-		if (!confirmed(d))
-			return CTL_FAILED;
-		rc = check_sessions(d);
-		if (rc == CTL_OK)
-			rc = drop_all(d);
-	}
-	return rc;
+	rc = look(d, &d->use);
+	if (rc != CTL_OK || count_old(d, false) == 0)
+		return rc;
+	if (!confirmed(d))
+		return CTL_FAILED;
+	rc = look_again(d);
+	if (rc == CTL_OK)
+		rc = check_undisturbed(d);
+	return rc == CTL_OK ? drop_all(d) : rc;
 }
 
 static int
@@ -273,29 +262,44 @@ get_keys(struct drop *d)
 		err = bs_keyclient_record(d->ctl->keyd, d->address, bytes, &len);
 	if (err == BS_OK)
 		err = bs_record_parse(bytes, len, &d->record);
+	if (err == BS_OK)
+		err = last_use(d, &d->used);
 	return err == BS_OK ? CTL_OK : ctl_key_failed(err, d->address, d->secret, "listing the keys");
+}
+
+/* The mail home, and what was named beside it. */
+static int
+set_folders(struct drop *d)
+{
+	const struct ctl_args *args = &d->ctl->args;
+
+	home_folder(d->ctl, d->address, d->home, sizeof(d->home));
+	d->folders = calloc((size_t)args->n, sizeof(char *));
+	if (d->folders == NULL)
+		return ctl_fail(BS_ERR_NOMEM, "%s", bs_err_text(BS_ERR_NOMEM));
+	d->folders[d->n++] = d->home;
+	for (int i = 1; i < args->n; i++)
+		if (!keyuse_lies_below(args->words[i], d->home))
+			d->folders[d->n++] = args->words[i];
+	return CTL_OK;
 }
 
 int
 key_drop(struct ctl *ctl)
 {
-	struct drop d = { .ctl = ctl, .fd = -1, .progress = ctl_progress_init(ctl->args.given) };
-	char home[4096], *homes[] = { home };
-	size_t n = (size_t)ctl->args.n - 1;
-	char **folders = n == 0 ? homes : ctl->args.words + 1;
+	struct drop d = { .ctl = ctl };
 	int rc = ctl_begin_change(ctl, d.address, &d.secret);
 
-	if (rc != CTL_OK)
-		return rc;
-	home_folder(ctl, d.address, home, sizeof(home));
-	rc = get_keys(&d);
-	if (rc == CTL_OK) {
-		if (d.count > 1)
-			rc = run(&d, folders, n == 0 ? 1 : n);
-		rc = report(&d, rc);
-	}
+	if (rc == CTL_OK)
+		rc = set_folders(&d);
+	if (rc == CTL_OK)
+		rc = get_keys(&d);
+	if (rc == CTL_OK)
+		rc = report(&d, d.count > 1 ? run(&d) : CTL_OK);
 	if (d.dropped_count > 0)
-		ctl_notice(ctl, d.address, "Old keys that no mail needs any more were removed from your mailbox", NULL);
+		ctl_notice(ctl, d.address, "Old keys that no mail needs any more were removed from your mailbox. Backups from before hold mail that can't be "
+		    "opened any more", NULL);
+	free(d.folders);
 	bs_secret_free(d.secret);
 	return rc;
 }

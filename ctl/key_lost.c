@@ -1,8 +1,8 @@
 /* basaltctl key reset, heal, restore: what is done when a password or a database was lost. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "confirm.h"
 #include "home.h"
 #include "key.h"
 #include "notice.h"
@@ -15,23 +15,13 @@
 static bool
 confirmed(const struct ctl *ctl, const char *address)
 {
-	const char *const wanted[] = { address, "shut" };
-	const char *const asked[] = { "Mail of until now will not open, by any password that is known today. Type the address to go on",
-		"Without a recovery code or the old password it stays so for ever. Type `shut` to go on" };
-	char line[BS_ADDRESS_MAX + 2];
+	const struct ctl_question asked[] = {
+		{ "Mail of until now will not open, by any password that is known today. Type the address to go on", address },
+		{ "Without a recovery code or the old password it stays so for ever. Type `shut` to go on", "shut" },
+	};
 
-	if ((ctl->args.given & CTL_YES) != 0)
+	if (ctl_confirmed(ctl->args.given, asked, 2))
 		return true;
-	for (size_t i = 0; i < 2 && isatty(STDIN_FILENO); i++) {
-		fprintf(stderr, "%s: ", asked[i]);
-		if (fgets(line, sizeof(line), stdin) == NULL)
-			break;
-		line[strcspn(line, "\n")] = '\0';
-		if (strcmp(line, wanted[i]) != 0)
-			break;
-		if (i == 1)
-			return true;
-	}
 	ctl_fail(BS_ERR_ARG, "%s was not reset: its mail of until now would be shut; --yes says that this is meant. With a recovery "
 	    "code or an escrow key `basaltctl account passwd` sets a new password and nothing is shut", address);
 	return false;

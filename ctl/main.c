@@ -107,9 +107,9 @@ const struct ctl_verb ctl_verbs[] = {
 	    key_reseal },
 	{ "key", "drop", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_YES | CTL_JSON | CTL_QUIET | CTL_PROGRESS,
 	    "old keys that no mail needs any more go for ever",
-	    "Looks at every mail in the mail home, or in all the FOLDERs that its mail lies in, while nobody is logged in. A key that some mail\n"
-	    "is sealed to stays, and `key reseal` moves that. What is in backups is not looked at. Exit status 1: refused, or some old keys\n"
-	    "stay; 75: refused for now.\n",
+	    "Looks at every mail in the mail home, and in the FOLDERs where more of it lies, while nobody is logged in. A key that some mail is\n"
+	    "sealed to stays, and `key reseal` moves that. Mail in backups from before can't be opened any more. Exit status 1: refused, or\n"
+	    "some old keys stay; 75: refused for now.\n",
 	    key_drop },
 	{ "convert", "status", "[ADDRESS]", 0, 1, CTL_ALL | CTL_JSON, "how much of the mail of accounts is sealed",
 	    "Of one, or with --all of every account. Looks at the beginning of each mail.\n", convert_status },

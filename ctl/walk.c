@@ -144,7 +144,10 @@ walk_name(struct walk *w, const char *name, const char *rest, unsigned depth)
 	} else if (S_ISDIR(st.st_mode)) {
 		if (w->ops->enter == NULL || w->ops->enter(w->ops->ctx, w->path, name))
 			walk_folder(w, rest != NULL && rest[0] != '\0' ? rest : NULL, depth + 1);
-	} else if (S_ISREG(st.st_mode) && rest == NULL && !w->ops->file(w->ops->ctx, w->root, w->path, name)) {
+	} else if (!S_ISREG(st.st_mode)) {
+		if (w->ops->other != NULL)
+			w->ops->other(w->ops->ctx, w->path, name);
+	} else if (rest == NULL && !w->ops->file(w->ops->ctx, w->root, w->path, name)) {
 		w->err = BS_ERR_BUSY;
 	}
 }

@@ -27,6 +27,8 @@ struct ctl_walk_ops {
 	bool (*file)(void *ctx, size_t root, const char *path, const char *name);
 	/* What was there when its folder was read, and is not any more; it may have another name now. NULL: nobody cares. */
 	void (*gone)(void *ctx, const char *path, const char *name);
+	/* Neither folder nor regular file: a link, a pipe. NULL: nobody cares. */
+	void (*other)(void *ctx, const char *path, const char *name);
 	/* It could not be looked at; errno. NULL: nobody cares. */
 	void (*failed)(void *ctx, const char *path, int error);
 };

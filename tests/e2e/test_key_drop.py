@@ -9,6 +9,7 @@ import keyproto as kp
 import probes
 import pytest
 import sealedfiles
+import terminal
 
 ONE = ("--password-stdin",)
 YOUNG = 0  # ctl.drop_after_s of these runs
@@ -139,19 +140,122 @@ def test_not_with_a_wrong_password(system, bob):
     refused(drop(system, bob, password="a wrong one"), "")
 
 
+def own(system, account, path):
+    """The file, link or folder becomes the mail user's."""
+    owner = system.home(account).stat()
+    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    return path
+
+
 def test_not_where_no_mail_is(system, bob):
-    empty = system.home(bob) / "empty"
-    empty.mkdir()
-    owner = system.home(bob).stat()
-    os.chown(empty, owner.st_uid, owner.st_gid)
-    refused(drop(system, bob, str(empty)), "no mail was found")
-    empty.rmdir()
+    """Of the account: what lies in another's folders says nothing."""
+    home, aside = system.home(bob), system.home(bob).with_name("aside")
+    other = system.account()
+    deliver(system, other, "one")
+    mail = home / "mail"
+    mail.rename(aside)
+    mail.mkdir()
+    own(system, bob, mail)
+    refused(drop(system, bob), "sealed to " + bob.address)
+    refused(drop(system, bob, system.home(other)), "sealed to " + bob.address)
+    mail.rmdir()
+    aside.rename(mail)
+
+
+def test_a_wrong_home_says_nothing(system, bob):
+    """ctl.mail_home leads to another's, or to nothing."""
+    other = system.account()
+    deliver(system, other, "one")
+    home, record = system.home(bob) / "basalt", system.home(other) / "basalt" / "record"
+    kept = (home / "record").read_bytes()
+    for wrong in record.read_bytes(), b"junk":
+        (home / "record").write_bytes(wrong)
+        refused(drop(system, bob), "not the mail home")
+    (home / "record").write_bytes(kept)
+
+
+@pytest.mark.parametrize("what", ["folder", "nothing"])
+def test_not_where_a_link_leads_out(system, bob, what):
+    """Mail lies where it leads, or will once that is mounted; named, it is looked at."""
+    out = system.home(bob).with_name("out-" + bob.local)
+    link = system.home(bob) / "mail" / "more"
+    link.symlink_to(out)
+    if what == "folder":
+        out.mkdir()
+        own(system, bob, out)
+    refused(drop(system, bob), "symbolic link")
+    if what == "folder":
+        spare = system.account()
+        rotate(system, spare)
+        deliver(system, spare, "one")
+        (system.home(spare) / "mail" / "more").symlink_to(out)
+        assert drop(system, spare, str(out))[0] == 0
+        (system.home(spare) / "mail" / "more").unlink()
+    link.unlink()
+
+
+def asked(system, account):
+    t = terminal.Terminal([*settle(system, YOUNG), "key", "drop", account.address])
+    t.asked("Password")
+    t.type(account.password + "\n")
+    t.asked("in a backup from before")
+    t.asked("Type the address")
+    return t
+
+
+def test_asks_twice(system, bob):
+    with asked(system, bob) as t:
+        t.type(bob.address + "\n")
+        t.asked("Type `drop`")
+        t.type("no\n")
+        assert t.ended() == 1 and "no key of" in t.shown
+    with asked(system, bob) as t:
+        t.type("drop\n")
+        assert t.ended() == 1
+
+
+def test_dropped_on_a_terminal(system):
+    account = system.account()
+    rotate(system, account)
+    deliver(system, account, "one")
+    with asked(system, account) as t:
+        t.type(account.address + "\n")
+        t.asked("Type `drop`")
+        assert len(keys(system, account)) == 2
+        t.type("drop\n")
+        assert t.ended() == 0 and "dropped" in t.shown
+    assert len(keys(system, account)) == 1
+
+
+def test_not_when_somebody_was_there_meanwhile(system, bob):
+    with asked(system, bob) as t:
+        until = int(time.time()) + 1  # times of use are whole seconds
+        probes.wait_for(lambda: time.time() > until)
+        assert len(probes.shown(system, bob)) == 1
+        probes.wait_for(lambda: not any(one["sessions"] for one in json.loads(system.ctl("session", "list", bob.address, "--json").stdout)))
+        t.type(bob.address + "\ndrop\n")
+        assert t.ended() == 75 and "meanwhile" in t.shown
+
+
+def test_not_when_mail_was_moved_meanwhile(system):
+    account = system.account()
+    deliver(system, account, "one")
+    mail, = system.mail_files(account)
+    rotate(system, account)
+    deliver(system, account, "two")
+    aside = system.home(account).with_name("aside-" + account.local)
+    mail.rename(aside)
+    with asked(system, account) as t:
+        aside.rename(mail)
+        t.type(account.address + "\ndrop\n")
+        assert t.ended() == 75 and "moved meanwhile" in t.shown
+    assert len(keys(system, account)) == 2 and len(probes.shown(system, account)) == 2
 
 
 def test_not_where_a_file_is_damaged(system, bob):
-    """It may need any of the keys."""
+    """It may need any of the keys, whatever it says after a bit was flipped."""
     message, = sealedfiles.messages(system, bob)
-    for where in "version", "suite":
+    for where in "version", "suite", "magic", "account", "key-id":
         message.flip(sealedfiles.FLIPS[where])
         refused(drop(system, bob), "may need any key")
         message.flip(sealedfiles.FLIPS[where])
