@@ -49,9 +49,10 @@ ask_once(int tty, const char *prompt)
 		return NULL;
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	dprintf(tty, "%s: ", prompt);
+	/* The prompt comes behind that: who answers it at once must not be shown, nor thrown away. */
 	if (tcsetattr(tty, TCSAFLUSH, &quiet) < 0)
 		return NULL;
+	dprintf(tty, "%s: ", prompt);
 	line = read_line(tty, prompt);
 	(void)tcsetattr(tty, TCSAFLUSH, &old);
 	dprintf(tty, "\n");
