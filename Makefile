@@ -39,9 +39,9 @@ KEYD := $(wildcard keyd/*.c)
 MILTER := $(wildcard milter/*.c milter/checks/*.c)
 LMTP := $(wildcard lmtp/*.c)
 CTL := $(wildcard ctl/*.c)
-AUTHDB := $(wildcard dovecot-plugin/passdb*.c)
+AUTHDB := $(wildcard dovecot-plugin/passdb*.c) dovecot-plugin/builtfor.c
 DOVEADM := $(wildcard dovecot-plugin/doveadm*.c)
-PLUGIN := $(filter-out $(AUTHDB) $(DOVEADM),$(wildcard dovecot-plugin/*.c))
+PLUGIN := $(filter-out dovecot-plugin/passdb% $(DOVEADM),$(wildcard dovecot-plugin/*.c))
 UNIT := $(wildcard tests/unit/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 DOC = $(DESTDIR)/usr/share/doc/basalt
@@ -53,7 +53,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-keyd bench-msgfmt deps deps-test install uninstall clean bench-plots
+.PHONY: FORCE all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-keyd bench-msgfmt deps deps-test install uninstall clean bench-plots
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -163,13 +163,19 @@ $(B)/obj/%.o: %.c
 	$(call say,CC ,$<)
 	$(Q)$(CC) $(CFLAGS) -Icommon -I$(firstword $(subst /, ,$<)) -c -o $@ $<
 
-$(B)/obj/dovecot-plugin/%.o: CFLAGS += $(DOVECOT_INC)
+$(B)/obj/dovecot-plugin/%.o: CFLAGS += $(DOVECOT_INC) -I$(B)/gen
+# Another Dovecot, other objects: its headers may be older than ours and have changed nevertheless.
+$(call obj,$(PLUGIN) $(AUTHDB) $(DOVEADM)): $(B)/gen/dovecot_builds.h
 $(B)/obj/common/sql_mariadb.o: CFLAGS += $(MARIADB_INC)
 
 $(B)/gen/sql_%.c: tools/embed-sql $(wildcard sql/keys/*.sql sql/policy/*.sql)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
 	$(Q)tools/embed-sql $* sql/$*/*.sql >$@
+
+$(B)/gen/dovecot_builds.h: FORCE
+	@mkdir -p $(@D)
+	@tools/dovecot-builds $@
 
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(call say,CC ,$<)

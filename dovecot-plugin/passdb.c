@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 
 #include "address.h"
+#include "builtfor.h"
 #include "crypto.h"
 #include "passdb_priv.h"
 #include "sock.h"
@@ -183,8 +184,12 @@ static struct passdb_module_interface basalt_passdb = {
 EXPORT void
 authdb_basalt_init(void)
 {
+	const char *error;
+
 	(void)unsetenv("PR_SET_DUMPABLE");
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!basalt_built_for_this(&error))
+		i_fatal("passdb basalt: %s", error);
 	if (bs_crypto_init() != BS_OK)
 		i_fatal("passdb basalt: the cryptographic libraries do not work on this machine");
 	passdb_register_module(&basalt_passdb);

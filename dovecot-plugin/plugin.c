@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ahead.h"
+#include "builtfor.h"
 #include "cache.h"
 #include "crypto.h"
 #include "deliver.h"
@@ -304,6 +305,8 @@ basalt_plugin_init(struct module *module)
 	/* Dovecot turns core files on again where this variable asks for it; ours would hold keys. */
 	(void)unsetenv("PR_SET_DUMPABLE");
 	basalt_no_cores();
+	if (!basalt_built_for_this(&error))
+		i_fatal("basalt: %s", error);
 	if (bs_crypto_init_lazy() != BS_OK)
 		i_fatal("basalt: the cryptographic libraries do not work on this machine");
 	mail_storage_hooks_add_forced(&first_module, &first_hooks);

@@ -3,8 +3,11 @@
 One system of its own, whose extra configuration the tests rewrite.
 """
 import imaplib
+import os
 import re
+import smtplib
 import socket
+import subprocess
 
 import pytest
 
@@ -53,6 +56,54 @@ def site(configured):
 def login_fails(system, account, text=None):
     with pytest.raises((imaplib.IMAP4.error, OSError), match=text):
         clients.Imap(system.port("imap"), account.address, account.password)
+
+
+# --- for which Dovecot ---
+
+def other_build(module, file):
+    """Makes the module one that was built where Dovecot's file had another build id."""
+    found = subprocess.run(["readelf", "-n", f"/usr/lib/dovecot/{file}"], capture_output=True, text=True).stdout
+    ident = re.search("Build ID: ([0-9a-f]+)", found)[1].encode()
+    before = module.read_bytes()
+    assert before.count(ident) == 1
+    module.with_suffix(".new").write_bytes(before.replace(ident, bytes([ident[0] ^ 1]) + ident[1:]))
+    os.replace(module.with_suffix(".new"), module)
+
+
+def delivered(system, account):
+    try:
+        return probes.lmtp(system, account, messages.make(b"one\r\n")) == 250
+    except (OSError, smtplib.SMTPException):
+        return False
+
+
+def test_a_program_of_another_build_of_dovecot(own_system):
+    """It does not run with the plugin; those that are as they were do."""
+    system = own_system()
+    account = system.account()
+    other_build(system.path("lib", "dovecot", "lib10_basalt_plugin.so"), "lmtp")
+    system.doveadm("reload")
+    line = probes.wait_for(lambda: not delivered(system, account) and system.logged("dovecot", "is of another build", seconds=0))[0]
+    assert "Fatal: basalt: /usr/lib/dovecot/lmtp is" in line and "`make install`, and restart Dovecot" in line
+    with system.imap(account) as mail:
+        assert mail.select() >= 0
+
+
+@pytest.mark.parametrize("module, file, log", [
+    ("dovecot/lib10_basalt_plugin.so", "libdovecot-storage.so.0", "Fatal: basalt: "),
+    ("auth/libauthdb_basalt.so", "libdovecot.so.0", "Fatal: passdb basalt: ")])
+def test_a_library_of_another_build_of_dovecot(own_system, module, file, log):
+    system = own_system()
+    account, since = system.account(), len(system.log("dovecot"))
+    other_build(system.path("lib", *module.split("/")), file)
+    system.doveadm("reload")
+    socket.setdefaulttimeout(5)
+    try:
+        probes.wait_for(lambda: probes.imap_refusal(system, account))
+    finally:
+        socket.setdefaulttimeout(None)
+    line = system.logged("dovecot", "is of another build", since)[0]
+    assert log in line and f"/{file} is of" in line
 
 
 # --- what is refused ---
