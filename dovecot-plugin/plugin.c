@@ -26,6 +26,7 @@
 #include "plugin.h"
 #include "rawsync.h"
 #include "read.h"
+#include "replaced.h"
 #include "room.h"
 #include "save.h"
 #include "session.h"
@@ -290,6 +291,7 @@ static struct module dsync_module = {
 
 /* Next to Dovecot's own functions. */
 static struct mail_storage_hooks last_hooks = {
+	.mailbox_allocated = basalt_replaced_mailbox_allocated,
 	.mail_allocated = basalt_frame_mail_allocated,
 };
 
