@@ -13,7 +13,6 @@ import smtplib
 import threading
 import traceback
 
-import book as books
 import messages
 from chaos import ID_HEADER
 
@@ -30,13 +29,16 @@ def compose(book, rng):
     """(number, message)"""
     number = f"{rng.getrandbits(128):032x}"
     kib = RARELY_KIB if rng.random() < RARELY else rng.choice(KIB)
-    body = (messages.text if rng.random() < 0.7 else messages.noise)(kib * 1024 + rng.randrange(500), rng.getrandbits(8))
-    body = number.encode() + b"\r\n" + body.rstrip(b"\r\n") + b"\r\n"  # no lone CR, which smtplib would complete
-    book.write(number, books.digest(body))
-    return number, messages.make(body, subject=f"soak {number[:6]}", header=[f"{ID_HEADER}: {number}"], ident=number)
+    filling = messages.text if rng.random() < 0.7 else messages.noise
+    size, kind = kib * 1024 + rng.randrange(500), rng.getrandbits(8)
+
+    def body():
+        return number.encode() + b"\r\n" + filling(size, kind).rstrip(b"\r\n") + b"\r\n"  # no lone CR, which smtplib would complete
+
+    return number, messages.make(book.write(number, body), subject=f"soak {number[:6]}", header=[f"{ID_HEADER}: {number}"], ident=number)
 
 
-TEMPORARY = re.compile(r"\[UNAVAILABLE\]|\[SYS/TEMP\]|\(4\d\d,")
+TEMPORARY = re.compile(r"\[UNAVAILABLE\]|\[SYS/TEMP\]|\(4\d\d,|while its storage is repaired")
 
 
 class Soaker(threading.Thread):
@@ -159,8 +161,9 @@ class Owner(Soaker):
         mail.ok("uid", "STORE", str(self.rng.choice(uids)), "+FLAGS", r"(\Flagged)")
 
     def read(self, mail, folder, uids):
-        for number, body in fetched(mail, str(self.rng.choice(uids))):
-            self.book.check(f"{self.address} {folder}", number, body)
+        uid = self.rng.choice(uids)
+        for number, body in fetched(mail, str(uid)):
+            self.book.check(f"{self.address} {folder} UID {uid}", number, body)
 
     def number(self, mail, uid):
         return number_in(mail.part(uid, f"HEADER.FIELDS ({ID_HEADER})"))
@@ -241,7 +244,7 @@ class Reader(Soaker):
                 mail.c.uid("FETCH", "1:*", "(ENVELOPE BODYSTRUCTURE)")
                 for uid in mail.uids()[-3:]:
                     for number, body in fetched(mail, str(uid)):
-                        self.book.check(f"{account.address} {folder}", number, body)
+                        self.book.check(f"{account.address} {folder} UID {uid}", number, body)
             except AssertionError:
                 self.book.did("gone meanwhile")
 
