@@ -157,3 +157,29 @@ bs_keyclient_keyset(struct bs_keyclient *kc, uint8_t **out, size_t *out_len)
 {
 	return bs_keyclient_call_blob(kc, BS_OP_KEYSET, out, out_len);
 }
+
+enum bs_err
+bs_keyclient_resume_token(struct bs_keyclient *kc, uint8_t token[BS_TOKEN_LEN])
+{
+	uint8_t got[BS_TOKEN_LEN];
+	struct bs_rd rd;
+	enum bs_err err = bs_keyclient_call(kc, BS_OP_RESUME_TOKEN, NULL, 0, &rd);
+
+	if (err != BS_OK)
+		return err;
+	bs_rd_copy(&rd, got, BS_TOKEN_LEN);
+	err = bs_keyclient_end_call(kc, &rd);
+	if (err == BS_OK)
+		memcpy(token, got, BS_TOKEN_LEN);
+	bs_wipe(got, sizeof(got));
+	return err;
+}
+
+enum bs_err
+bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN])
+{
+	struct bs_rd rd;
+	enum bs_err err = bs_keyclient_call(kc, BS_OP_DROP_TOKEN, token, BS_TOKEN_LEN, &rd);
+
+	return err == BS_OK ? bs_keyclient_end_call(kc, &rd) : err;
+}

@@ -52,8 +52,13 @@ enum bs_op {
 	/* A: str16 user, str16 password that the site's own passdb just found right -> nothing. Makes an account, if keyd's
 	 *    configuration lets auth do that. BS_ERR_CONF: not; BS_ERR_EXISTS, BS_ERR_WEAK: empty, or a code. */
 	BS_OP_ENROL_LOGIN = 10,
+	/* M after ATTACH: -> token 32, which begins a session of the same account and service in place of this one, later.
+	 *    BS_ERR_CONF: keyd's configuration has it off. BS_ERR_BUSY */
+	BS_OP_RESUME_TOKEN = 11,
 	/* Never a request: keyd's last frame of a session that it ends, unasked, with request id 0. u8 enum bs_ended. */
 	BS_OP_ENDED = 12,
+	/* M after ATTACH: token 32 of the same account and service -> nothing. It is good for nothing any more. BS_ERR_TOKEN */
+	BS_OP_DROP_TOKEN = 13,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */

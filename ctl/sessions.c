@@ -71,10 +71,12 @@ print(void *ctx, const struct bs_open_account *account)
 	ctl_time(account->used, used);
 	printf("%s unlocked %s, used %s:", account->user, since, used);
 	if (account->sessions == 0)
-		printf(" no session, keys stay %u s more", account->linger_left_s);
+		printf(" no session");
+	if (account->sessions == 0 && account->tokens == 0)
+		printf(", keys stay %u s more", account->linger_left_s);
 	print_services(account);
 	if (account->tokens > 0)
-		printf(", %u logins on their way", account->tokens);
+		printf(", %u hibernated or on their way", account->tokens);
 	printf("\n");
 	return BS_OK;
 }

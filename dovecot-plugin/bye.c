@@ -28,12 +28,23 @@ static const struct basalt_bye_words words_of[] = {
 	[BS_ENDED_REMOVED] = { "The account was removed", "the account was removed", false, false, false },
 };
 
-void
-basalt_bye_watch(struct basalt_user *bu, int fd)
+static const struct basalt_bye_words not_resumed = {
+	.client = "The session ended while it was idle, log in again",
+	.log = "the session ended while it was hibernated",
+};
+
+static void
+prepare(struct basalt_user *bu)
 {
 	if (bu->bye == NULL)
 		bu->bye = p_new(bu->user->pool, struct basalt_bye, 1);
 	bu->bye->loop = current_ioloop;
+}
+
+void
+basalt_bye_watch(struct basalt_user *bu, int fd)
+{
+	prepare(bu);
 	bu->bye->io = io_add_to(bu->bye->loop, fd, IO_READ, basalt_session_readable, bu);
 }
 
@@ -79,14 +90,31 @@ step(struct basalt_user *bu)
 	/* bu may be gone. */
 }
 
-void
-basalt_bye_begin(struct basalt_user *bu, enum bs_ended why)
+static void
+begin(struct basalt_user *bu, const struct basalt_bye_words *words)
 {
 	struct basalt_bye *bye = bu->bye;
 
-	if (bye == NULL || bye->to_step != NULL || (why == BS_ENDED_GONE && basalt_session_kind(bu) == BASALT_ACCOUNT_PLAIN))
+	if (bye == NULL || bye->to_step != NULL)
 		return;
-	bye->words = words_of[why];
+	bye->words = *words;
 	bye->late_ms = bs_now_ms() + BASALT_BYE_LATE_MS;
 	bye->to_step = timeout_add_short_to(bye->loop, STEP_MS, step, bu);
+}
+
+void
+basalt_bye_begin(struct basalt_user *bu, enum bs_ended why)
+{
+	if (why != BS_ENDED_GONE || basalt_session_kind(bu) != BASALT_ACCOUNT_PLAIN)
+		begin(bu, &words_of[why]);
+}
+
+void
+basalt_bye_not_resumed(struct basalt_user *bu, enum bs_err err)
+{
+	prepare(bu);
+	if (bs_err_is_transient(err))
+		basalt_bye_begin(bu, BS_ENDED_GONE);
+	else
+		begin(bu, &not_resumed);
 }

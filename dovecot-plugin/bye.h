@@ -21,6 +21,8 @@
 void basalt_bye_watch(struct basalt_user *bu, int fd);
 void basalt_bye_unwatch(struct basalt_user *bu);
 void basalt_bye_begin(struct basalt_user *bu, enum bs_ended why);
+/* A hibernated session could not be begun again, by err: keyd is away, or does not know its token. */
+void basalt_bye_not_resumed(struct basalt_user *bu, enum bs_err err);
 /* The user goes by itself. */
 void basalt_bye_cancel(struct basalt_user *bu);
 

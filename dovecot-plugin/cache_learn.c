@@ -275,7 +275,7 @@ basalt_cache_learn(struct mail *mail, struct cache_mail *cm)
 	const struct index_mail_data *data = data_of(mail);
 
 	if (mail->saving || mail->uid == 0 || mail->expunged || data->no_caching || basalt_substitute_in_use(mail) ||
-	    user_of(mail)->session == NULL || !may_be_news(mail, cm))
+	    user_of(mail)->session == NULL || user_of(mail)->exporting || !may_be_news(mail, cm))
 		return;
 	mail_storage_last_error_push(mail->box->storage);
 	T_BEGIN {

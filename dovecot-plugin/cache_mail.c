@@ -443,6 +443,8 @@ cache_prefetch(struct mail *mail)
 	enum mail_fetch_field nonbody = storage->nonbody_access_fields;
 	bool ready;
 
+	if (user_of(mail)->exporting)
+		return TRUE;
 	if (basalt_cache_box(mail->box) != NULL) {
 		if (blobs_will_do(mail, cm))
 			return TRUE;

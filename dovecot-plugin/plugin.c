@@ -15,12 +15,14 @@
 
 #include "ahead.h"
 #include "builtfor.h"
+#include "bye.h"
 #include "cache.h"
 #include "crypto.h"
 #include "deliver.h"
 #include "exchange.h"
 #include "expunge.h"
 #include "frame.h"
+#include "hibernate.h"
 #include "keymem.h"
 #include "packer.h"
 #include "plugin.h"
@@ -186,6 +188,7 @@ basalt_user_deinit(struct mail_user *user)
 {
 	struct basalt_user *bu = basalt_user_get(user);
 
+	basalt_hibernate_end(bu);
 	basalt_session_end(bu);
 	basalt_room_forget(bu);
 	basalt_cache_user_deinit(bu);
@@ -197,6 +200,21 @@ static bool
 is_raw_user(const struct mail_user *user)
 {
 	return user->autocreated && strcmp(user->username, "raw mail user") == 0;
+}
+
+/* A session that wakes has a client to be told; a login has one that is answered. */
+static void
+start_session(struct basalt_user *bu)
+{
+	const char *error = "?";
+	enum bs_err err = basalt_session_start(bu, &error);
+
+	if (err == BS_OK)
+		return;
+	if (bu->user->session_restored)
+		basalt_bye_not_resumed(bu, err);
+	else
+		bu->user->error = p_strdup(bu->user->pool, error);
 }
 
 static void
@@ -224,8 +242,8 @@ basalt_user_created(struct mail_user *user)
 
 	if (user_settings(bu, &error) < 0)
 		user->error = p_strdup_printf(user->pool, "basalt: %s", error);
-	else if (bu->locked == NULL && !user->autocreated && basalt_session_start(bu, &error) != BS_OK && !user->session_restored)
-		user->error = p_strdup(user->pool, error);
+	else if (bu->locked == NULL && !user->autocreated)
+		start_session(bu);
 }
 
 /* --- the plugin --- */
@@ -322,11 +340,13 @@ basalt_plugin_init(struct module *module)
 	mail_storage_hooks_add_forced(&late_module, &late_hooks);
 	mail_storage_hooks_add_forced(&dsync_module, &dsync_hooks);
 	mail_storage_hooks_add_forced(&last_module, &last_hooks);
+	basalt_hibernate_init();
 }
 
 EXPORT void
 basalt_plugin_deinit(void)
 {
+	basalt_hibernate_deinit();
 	mail_storage_hooks_remove(&last_hooks);
 	mail_storage_hooks_remove(&dsync_hooks);
 	mail_storage_hooks_remove(&late_hooks);

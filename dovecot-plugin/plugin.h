@@ -16,6 +16,7 @@
 #include "keyclient.h"
 
 struct basalt_cache_keys;
+struct basalt_hibernate;
 struct mail;
 struct mailbox;
 
@@ -38,6 +39,8 @@ struct basalt_user {
 	int64_t session_look_ms; /* when to look again whether it has ended */
 	bool session_lost;
 	struct basalt_bye *bye; /* NULL: never had a session */
+	struct basalt_hibernate *hibernate; /* NULL: not in imap */
+	bool exporting; /* imap exports its client's state (hibernate.c): nothing is cached */
 	struct istream **raw; /* where to leave a mail's stored bytes as it is opened (export.c); NULL: it is read */
 	bool carries;         /* its mail is copied to or from another mail user of the account, unopened (rawsync.h) */
 	bool clear_before_keys; /* while it has no keys yet, its mail is stored as it comes */

@@ -17,7 +17,6 @@
 #define LOOK_MS 100 /* how soon the end of a session is noticed by who reads what he has the keys of */
 #define RECORD_FRESH_MS 60000
 #define RECORD_GIVEN_FRESH_MS 10000
-#define TOKEN_FIELD "basalt_pass_token="
 #define RECORD_FIELD "basalt_record="
 
 /* A process's connection for public records; kept from one delivery to the next. */
@@ -153,7 +152,7 @@ record_take(struct basalt_user *bu, const uint8_t *bytes, size_t len, const char
 enum bs_err
 basalt_session_start(struct basalt_user *bu, const char **error_r)
 {
-	const char *hex = find_field(bu->user, TOKEN_FIELD), *path, *reason;
+	const char *hex = find_field(bu->user, BASALT_TOKEN_FIELD), *path, *reason;
 	uint8_t token[BS_TOKEN_LEN];
 	struct bs_session_info info;
 	enum bs_err err;
@@ -189,6 +188,27 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 	else
 		keep_keyset(bu);
 	return BS_OK;
+}
+
+enum bs_err
+basalt_session_resume_token(struct basalt_user *bu, uint8_t token[BS_TOKEN_LEN])
+{
+	enum bs_err err;
+
+	if (bu->session == NULL)
+		return BS_ERR_UNAVAIL;
+	err = bs_keyclient_resume_token(bu->session, token);
+	if (bs_keyclient_is_dead(bu->session))
+		session_lose(bu);
+	return err;
+}
+
+void
+basalt_session_drop_token(struct basalt_user *bu, const uint8_t token[BS_TOKEN_LEN])
+{
+	/* Where this fails the token has gone with the session, or dies of age. */
+	if (bu->session != NULL && bs_keyclient_drop_token(bu->session, token) != BS_OK && bs_keyclient_is_dead(bu->session))
+		session_lose(bu);
 }
 
 void

@@ -14,12 +14,18 @@
 
 #include "plugin.h"
 
+#define BASALT_TOKEN_FIELD "basalt_pass_token=" /* with "pass" in its name Dovecot does not log it */
+
 /* False without a session. Whether keyd has ended it is looked at ten times a second at most, without asking. */
 bool basalt_session_lives(struct basalt_user *bu);
 /* There is something to read on the connection: if that is its end, the client is told (bye.h). */
 void basalt_session_readable(struct basalt_user *bu);
 /* No token is BS_OK too: then there is no session. error_r (static or data stack) is set on failure. */
 enum bs_err basalt_session_start(struct basalt_user *bu, const char **error_r) BS_MUST_USE;
+/* A token by which another process can begin this session again, once; BS_ERR_CONF: keyd.conf has that off. */
+enum bs_err basalt_session_resume_token(struct basalt_user *bu, uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
+/* It is not needed after all. */
+void basalt_session_drop_token(struct basalt_user *bu, const uint8_t token[BS_TOKEN_LEN]);
 /* Ends the session and forgets the user's data keys. */
 void basalt_session_end(struct basalt_user *bu);
 

@@ -22,6 +22,8 @@ static const struct {
 	{ BS_OP_CLOSE, SESSION, op_close },
 	{ BS_OP_LOGIN_MEMBER, ANY, op_login_member },
 	{ BS_OP_ENROL_LOGIN, ANY, op_enrol_login },
+	{ BS_OP_RESUME_TOKEN, SESSION, op_resume_token },
+	{ BS_OP_DROP_TOKEN, SESSION, op_drop_token },
 	{ BS_OP_ENROL, ANY, op_enrol },
 	{ BS_OP_PASSWD, ANY, op_passwd },
 	{ BS_OP_REMOVE, ANY, op_remove },
@@ -114,6 +116,14 @@ conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const 
 	LIST_INSERT_HEAD(&ring->conns, conn, of_ring);
 	v->session_count++;
 	send_front(v, conn->front, LINK_SESSION, conn->id, NULL, 0);
+}
+
+bool
+conn_has_room(struct vault *v, struct ring *ring)
+{
+	if (v->session_count + tokens_count(v->tokens) >= (size_t)v->conf->sessions_max)
+		return false;
+	return ring->sessions + ring->tokens < v->conf->per_account_max || tokens_yield(v->tokens, ring, v->now_ms);
 }
 
 /* The last that a session hears. */

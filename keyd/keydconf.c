@@ -61,6 +61,8 @@ static const struct bs_conf_item items[] = {
 	{ "session", "linger_check_s", BS_CONF_INT, AT(linger_check_s), "60", 1, 3600,
 	    "seconds after which a login asks the policy database again" },
 	{ "session", "token_s", BS_CONF_INT, AT(token_s), "60", 1, 600, "seconds that a login token is good for" },
+	{ "session", "resume_s", BS_CONF_INT, AT(resume_s), "0", 0, 86400,
+	    "seconds that Dovecot's imap may hibernate a session (imap_hibernate_timeout) and take it up again; 0: not at all" },
 	{ "session", "per_account_max", BS_CONF_INT, AT(per_account_max), "64", 1, 10000,
 	    "sessions and unused tokens of one account" },
 	{ "session", "max", BS_CONF_INT, AT(sessions_max), "50000", 16, 1000000,

@@ -50,7 +50,7 @@ struct keydconf {
 	char *role_user[ROLE_COUNT];
 	char *socket_group[KEYD_SOCKETS];
 	int64_t kdf_workers, kdf_memory_kib, kdf_passes;
-	int64_t linger_s, linger_max_s, linger_check_s, token_s, per_account_max, sessions_max;
+	int64_t linger_s, linger_max_s, linger_check_s, token_s, resume_s, per_account_max, sessions_max;
 	/* worked out */
 	enum bs_log_level level;
 	enum keyd_at_login at_login;

@@ -76,8 +76,7 @@ make_token(struct vault *v, struct job *job, uint8_t token[BS_TOKEN_LEN])
 	if (err != BS_OK)
 		return err;
 	prune(v, ring);
-	if (ring->sessions + ring->tokens >= v->conf->per_account_max
-	    || v->session_count + tokens_count(v->tokens) >= (size_t)v->conf->sessions_max) {
+	if (!conn_has_room(v, ring)) {
 		v->stats.busy++;
 		bs_log(BS_LOG_WARNING, "login of %s: too many sessions", job->user);
 		err = BS_ERR_BUSY;

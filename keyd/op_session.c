@@ -1,22 +1,16 @@
-/* Operations of the socket mail: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, CLOSE. */
+/* Operations of the socket mail: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, RESUME_TOKEN, DROP_TOKEN, CLOSE. */
 #include <string.h>
 
+#include "linger.h"
 #include "unlock.h"
 
-enum bs_err
-op_attach(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+/* The ring of a token that was made for user and service, held as a token would. NULL: BS_ERR_TOKEN. It is consumed in any case. */
+static struct ring *
+take_token(struct vault *v, const struct conn *conn, const uint8_t token[BS_TOKEN_LEN], const char *user, const char *service)
 {
-	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
-	struct bs_wr wr = bs_wr_init(v->reply, BS_FRAME_MAX);
-	const uint8_t *token = bs_rd_bytes(&rd, BS_TOKEN_LEN);
-	char user[BS_ACCOUNT_NAME_MAX + 1], service[SERVICE_MAX + 1], bound_to[SERVICE_MAX + 1];
-	struct ring *ring;
+	char bound_to[SERVICE_MAX + 1];
+	struct ring *ring = tokens_take(v->tokens, token, v->now_ms, bound_to);
 
-	bs_rd_cstr16(&rd, user, sizeof(user));
-	bs_rd_cstr16(&rd, service, sizeof(service));
-	if (!bs_rd_done(&rd))
-		return BS_ERR_FORMAT;
-	ring = tokens_take(v->tokens, token, v->now_ms, bound_to);
 	if (ring != NULL && (strcmp(ring->name, user) != 0 || strcmp(bound_to, service) != 0)) {
 		bs_log(BS_LOG_ALARM, "pid %d tried the token of %s, %s, as %s, %s", (int)conn->pid, ring->name, bound_to, user,
 		    service);
@@ -27,8 +21,26 @@ op_attach(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	if (ring == NULL) {
 		v->stats.bad_tokens++;
 		bs_log(BS_LOG_WARNING, "attach of %s by pid %d: %s", user, (int)conn->pid, bs_err_text(BS_ERR_TOKEN));
-		return BS_ERR_TOKEN;
 	}
+	return ring;
+}
+
+enum bs_err
+op_attach(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct bs_rd rd = bs_rd_init(frame->payload, frame->payload_len);
+	struct bs_wr wr = bs_wr_init(v->reply, BS_FRAME_MAX);
+	const uint8_t *token = bs_rd_bytes(&rd, BS_TOKEN_LEN);
+	char user[BS_ACCOUNT_NAME_MAX + 1], service[SERVICE_MAX + 1];
+	struct ring *ring;
+
+	bs_rd_cstr16(&rd, user, sizeof(user));
+	bs_rd_cstr16(&rd, service, sizeof(service));
+	if (!bs_rd_done(&rd))
+		return BS_ERR_FORMAT;
+	ring = take_token(v, conn, token, user, service);
+	if (ring == NULL)
+		return BS_ERR_TOKEN;
 	conn_start_session(v, conn, ring, service);
 	ring->used_ms = v->now_ms;
 	ring_release(v->rings, ring, &ring->tokens, v->now_ms);
@@ -37,6 +49,46 @@ op_attach(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	bs_wr_u8(&wr, (ring->flags & BS_RECORD_FLAG_SEALED) != 0);
 	bs_wr_str16(&wr, ring->record, ring->record_len);
 	conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, v->reply, wr.len);
+	return BS_OK;
+}
+
+enum bs_err
+op_resume_token(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct ring *ring = conn->session;
+	uint8_t token[BS_TOKEN_LEN];
+	enum bs_err err;
+
+	if (frame->payload_len != 0)
+		return BS_ERR_FORMAT;
+	if (v->conf->resume_s == 0)
+		return BS_ERR_CONF;
+	if (!conn_has_room(v, ring)) {
+		v->stats.busy++;
+		bs_log(BS_LOG_WARNING, "%s: pid %d may not hibernate: too many sessions", ring->name, (int)conn->pid);
+		return BS_ERR_BUSY;
+	}
+	err = tokens_issue_for(v->tokens, ring, conn->service, v->now_ms, v->conf->resume_s * 1000, token);
+	if (err != BS_OK)
+		return err;
+	linger_ask(v, ring->name); /* the token is what will let go of the ring, if nobody comes */
+	conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, token, sizeof(token));
+	bs_wipe(token, sizeof(token));
+	return BS_OK;
+}
+
+enum bs_err
+op_drop_token(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct ring *ring;
+
+	if (frame->payload_len != BS_TOKEN_LEN)
+		return BS_ERR_FORMAT;
+	ring = take_token(v, conn, frame->payload, conn->session->name, conn->service);
+	if (ring == NULL)
+		return BS_ERR_TOKEN;
+	ring_release(v->rings, ring, &ring->tokens, v->now_ms);
+	conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, NULL, 0);
 	return BS_OK;
 }
 

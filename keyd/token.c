@@ -3,15 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+TAILQ_HEAD(token_list, token);
+
 struct token {
 	struct token *hash_next;
 	TAILQ_ENTRY(token) age;
+	struct token_list *list;
 	uint8_t hash[BS_HASH_LEN];
 	char service[SERVICE_MAX + 1];
 	struct ring *ring;
 	int64_t expires_ms;
 };
-TAILQ_HEAD(token_list, token);
 
 struct tokens {
 	struct rings *rings;
@@ -19,7 +21,7 @@ struct tokens {
 	size_t mask;
 	size_t count;
 	int64_t life_ms;
-	struct token_list age; /* all live equally long: the first expires first */
+	struct token_list age[2]; /* the first expires first; two, since there are two lives: a login's is short, a sleeper's long */
 };
 
 struct tokens *
@@ -40,7 +42,8 @@ tokens_new(struct rings *rings, size_t expected, int64_t life_ms)
 	tokens->rings = rings;
 	tokens->mask = size - 1;
 	tokens->life_ms = life_ms;
-	TAILQ_INIT(&tokens->age);
+	TAILQ_INIT(&tokens->age[0]);
+	TAILQ_INIT(&tokens->age[1]);
 	return tokens;
 }
 
@@ -53,6 +56,22 @@ bucket(struct tokens *tokens, const uint8_t hash[BS_HASH_LEN])
 	return &tokens->buckets[i & tokens->mask];
 }
 
+/* At the end of the list whose last expires earlier: with two lives there is one. With a third, from other settings, it walks. */
+static void
+insert_by_age(struct tokens *tokens, struct token *token)
+{
+	struct token *last = TAILQ_LAST(&tokens->age[0], token_list);
+
+	token->list = last == NULL || last->expires_ms <= token->expires_ms ? &tokens->age[0] : &tokens->age[1];
+	last = TAILQ_LAST(token->list, token_list);
+	while (last != NULL && last->expires_ms > token->expires_ms)
+		last = TAILQ_PREV(last, token_list, age);
+	if (last == NULL)
+		TAILQ_INSERT_HEAD(token->list, token, age);
+	else
+		TAILQ_INSERT_AFTER(token->list, last, token, age);
+}
+
 /* Takes it out of the table and frees it; the ring is still held. */
 static void
 unlink_token(struct tokens *tokens, struct token *token)
@@ -62,7 +81,7 @@ unlink_token(struct tokens *tokens, struct token *token)
 	while (*at != token)
 		at = &(*at)->hash_next;
 	*at = token->hash_next;
-	TAILQ_REMOVE(&tokens->age, token, age);
+	TAILQ_REMOVE(token->list, token, age);
 	tokens->count--;
 	free(token);
 }
@@ -74,14 +93,22 @@ tokens_free(struct tokens *tokens)
 
 	if (tokens == NULL)
 		return;
-	while ((token = TAILQ_FIRST(&tokens->age)) != NULL)
-		unlink_token(tokens, token);
+	for (unsigned i = 0; i < 2; i++) {
+		while ((token = TAILQ_FIRST(&tokens->age[i])) != NULL)
+			unlink_token(tokens, token);
+	}
 	free(tokens->buckets);
 	free(tokens);
 }
 
 enum bs_err
 tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, uint8_t out[BS_TOKEN_LEN])
+{
+	return tokens_issue_for(tokens, ring, service, now, tokens->life_ms, out);
+}
+
+enum bs_err
+tokens_issue_for(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, int64_t life_ms, uint8_t out[BS_TOKEN_LEN])
 {
 	struct token *token = calloc(1, sizeof(*token)), **at;
 	size_t len = strlen(service);
@@ -94,11 +121,11 @@ tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int6
 	bs_sha256(out, BS_TOKEN_LEN, token->hash);
 	memcpy(token->service, service, len + 1);
 	token->ring = ring;
-	token->expires_ms = now + tokens->life_ms;
+	token->expires_ms = now + life_ms;
 	at = bucket(tokens, token->hash);
 	token->hash_next = *at;
 	*at = token;
-	TAILQ_INSERT_TAIL(&tokens->age, token, age);
+	insert_by_age(tokens, token);
 	tokens->count++;
 	ring_hold(tokens->rings, ring, &ring->tokens);
 	return BS_OK;
@@ -127,18 +154,43 @@ tokens_take(struct tokens *tokens, const uint8_t token[BS_TOKEN_LEN], int64_t no
 	return expired ? NULL : ring;
 }
 
+static void
+drop(struct tokens *tokens, struct token *token, int64_t now)
+{
+	struct ring *ring = token->ring;
+
+	unlink_token(tokens, token);
+	ring_release(tokens->rings, ring, &ring->tokens, now);
+}
+
 void
 tokens_drop(struct tokens *tokens, struct ring *ring, int64_t now)
 {
 	struct token *token, *next;
 
-	for (token = TAILQ_FIRST(&tokens->age); token != NULL; token = next) {
-		next = TAILQ_NEXT(token, age);
-		if (token->ring != ring)
-			continue;
-		unlink_token(tokens, token);
-		ring_release(tokens->rings, ring, &ring->tokens, now);
+	for (unsigned i = 0; i < 2; i++) {
+		for (token = TAILQ_FIRST(&tokens->age[i]); token != NULL; token = next) {
+			next = TAILQ_NEXT(token, age);
+			if (token->ring == ring)
+				drop(tokens, token, now);
+		}
 	}
+}
+
+bool
+tokens_yield(struct tokens *tokens, struct ring *ring, int64_t now)
+{
+	struct token *token;
+
+	for (unsigned i = 0; i < 2 && ring->sessions + ring->tokens > 1; i++) {
+		TAILQ_FOREACH(token, &tokens->age[i], age) {
+			if (token->ring != ring || token->expires_ms <= now + tokens->life_ms)
+				continue;
+			drop(tokens, token, now);
+			return true;
+		}
+	}
+	return false;
 }
 
 void
@@ -146,12 +198,10 @@ tokens_expire(struct tokens *tokens, int64_t now)
 {
 	struct token *token;
 
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that unlinking changes TAILQ_FIRST */
-	while ((token = TAILQ_FIRST(&tokens->age)) != NULL && now >= token->expires_ms) {
-		struct ring *ring = token->ring;
-
-		unlink_token(tokens, token);
-		ring_release(tokens->rings, ring, &ring->tokens, now);
+	for (unsigned i = 0; i < 2; i++) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that unlinking changes TAILQ_FIRST */
+		while ((token = TAILQ_FIRST(&tokens->age[i])) != NULL && now >= token->expires_ms)
+			drop(tokens, token, now);
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
  * token: what a login gives and the first attach consumes: 256 random bits, kept only as their SHA-256, bound to an
- * account and a service, good for a short while. A token holds its ring open.
+ * account and a service, good for a short while; or for a longer one, in place of a session that sleeps. A token holds its ring open.
  *
  * tokens_take() consumes whatever it finds, so that a wrong user or service burns the token too. One thread.
  * Errors: BS_ERR_NOMEM.
@@ -18,15 +18,21 @@
 
 struct tokens;
 
+/* life_ms: of a login's. */
 struct tokens *tokens_new(struct rings *rings, size_t expected, int64_t life_ms);
 void tokens_free(struct tokens *tokens);
 enum bs_err tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int64_t now,
+    uint8_t out[BS_TOKEN_LEN]) BS_MUST_USE;
+enum bs_err tokens_issue_for(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, int64_t life_ms,
     uint8_t out[BS_TOKEN_LEN]) BS_MUST_USE;
 /* The ring and service that it was made for. The ring is still held as a token would: release &ring->tokens. */
 struct ring *tokens_take(struct tokens *tokens, const uint8_t token[BS_TOKEN_LEN], int64_t now,
     char service[SERVICE_MAX + 1]);
 /* Forgets all tokens of a ring, which the caller holds by something else. */
 void tokens_drop(struct tokens *tokens, struct ring *ring, int64_t now);
+/* Forgets the ring's oldest token that lives longer than a login's: its client may be gone long since. False: there is none, or
+ * nothing else holds the ring. */
+bool tokens_yield(struct tokens *tokens, struct ring *ring, int64_t now) BS_MUST_USE;
 void tokens_expire(struct tokens *tokens, int64_t now);
 size_t tokens_count(const struct tokens *tokens);
 

@@ -91,6 +91,8 @@ void conn_reply(struct vault *v, unsigned front, uint64_t id, uint8_t opcode, ui
 /* Has the front close the connection once the replies are out; its session ends now. */
 void conn_close(struct vault *v, struct conn *conn);
 void conn_start_session(struct vault *v, struct conn *conn, struct ring *ring, const char *service);
+/* May there be another session or token of the account? Where it has too many, its oldest token of a session that sleeps gives way. */
+bool conn_has_room(struct vault *v, struct ring *ring) BS_MUST_USE;
 /* Ends all sessions and tokens of a ring and wipes it; the sessions are told why. */
 void conn_end_account(struct vault *v, struct ring *ring, enum bs_ended why);
 
@@ -105,6 +107,8 @@ enum bs_err op_unwrap(struct vault *v, struct conn *conn, const struct bs_frame 
 enum bs_err op_subkey(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_record(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_resume_token(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_drop_token(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_close(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_enrol(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_enrol_login(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;

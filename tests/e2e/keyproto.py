@@ -10,11 +10,12 @@ import struct
 
 VERSION = 1
 LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENROL_LOGIN = range(1, 11)
+RESUME_TOKEN, DROP_TOKEN = 11, 13
 ENDED = 12  # keyd's last word in a session
 BY_ADMIN, KEYS_CHANGED, REMOVED = 1, 2, 3
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
 SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS, KEYS = range(21, 34)
-ALL_OPCODES = (*range(1, 11), *range(16, 33))
+ALL_OPCODES = (*range(1, 12), 13, *range(16, 34))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -190,6 +191,15 @@ class Client(contextlib.AbstractContextManager):
         key = f.take(32)
         f.done()
         return key
+
+    def resume_token(self):
+        f = self.ask(RESUME_TOKEN)
+        token = f.take(32)
+        f.done()
+        return token
+
+    def drop_token(self, token):
+        self.ask(DROP_TOKEN, token).done()
 
     def record(self, user):
         f = self.ask(RECORD, str16(user))

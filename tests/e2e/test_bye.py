@@ -1,77 +1,23 @@
 """A session that keyd ends, or that ends with keyd: the client hears of it at once, whatever it is doing, and logs in again."""
-import os
-import pathlib
 import poplib
-import signal
 import socket
 import time
 
 import pytest
 
 import clients
+import idlers
 import messages
 import probes
 import rawimap
-from keydserver import UID_VAULT
 
 SOON_S = 5  # it is less than one on a machine that has nothing else to do
 MANY = 1500
 
 
-def vault(system):
-    """keyd's process that holds the keys."""
-    pid, = (p for p in system.pids("keyd") if f"\nUid:\t{UID_VAULT}\t" in pathlib.Path(f"/proc/{p}/status").read_text())
-    return pid
-
-
-def session_end(system, account):
-    assert b" ended\n" in system.ctl("session", "end", account.address).stdout
-
-
-def vault_dies(system, _account):
-    before = vault(system)
-    os.kill(before, signal.SIGKILL)
-
-
-ENDINGS = [(session_end, b"* BYE Session ended by an administrator", "session ended by an administrator"),
-           (vault_dies, b"* BYE [UNAVAILABLE] The key service", "basalt-keyd is gone")]
+ENDINGS = [(idlers.session_end, b"* BYE Session ended by an administrator", "session ended by an administrator"),
+           (idlers.vault_dies, b"* BYE [UNAVAILABLE] The key service", "basalt-keyd is gone")]
 endings = pytest.mark.parametrize("end, bye, why", ENDINGS, ids=["session-end", "vault-dies"])
-
-
-def raw(system, account):
-    c = rawimap.Raw(system.port("imap"))
-    c.login(account.address, account.password)
-    return c
-
-
-def idle(c):
-    c.send("x IDLE")
-    c.until(b"+ ")
-
-
-def fill(system, account, count, subject="a short one", length=3000):
-    """Mails without number, quickly."""
-    body = messages.text(length)
-    batch = [(messages.make(body, subject=f"{i} {subject}"), "", "01-Mar-2026 00:00:00 +0000") for i in range(count)]
-    with raw(system, account) as c:
-        for at in range(0, count, 100):
-            assert c.append("INBOX", *batch[at:at + 100])[-1].startswith(b"x OK")
-
-
-def hung_up(c):
-    with pytest.raises((rawimap.Gone, ConnectionResetError)):
-        c.response()
-    return True
-
-
-def back(system, account):
-    """Logs in again as a mail program does: until it may."""
-    return probes.wait_for(lambda: not probes.imap_refusal(system, account))
-
-
-def quiet(system, since):
-    """Nothing in Dovecot's log that should not be there."""
-    assert not [line for line in system.log("dovecot")[since:].splitlines() if "Panic:" in line or "Fatal:" in line or "killed with signal" in line]
 
 
 @endings
@@ -79,23 +25,23 @@ def quiet(system, since):
 def test_imap(system, doing, end, bye, why):
     """Waiting, before and behind SELECT; another's session has nothing to do with an end of this one."""
     alice, bob, plain = system.account(), system.account(), system.account("plain")
-    fill(system, alice, 2)
+    idlers.fill(system, alice, 2)
     since = len(system.log("dovecot"))
-    with raw(system, alice) as c, raw(system, bob) as other, raw(system, plain) as third:
+    with idlers.raw(system, alice) as c, idlers.raw(system, bob) as other, idlers.raw(system, plain) as third:
         if doing != "nothing":
             c.ok("SELECT INBOX")
         for one in (other, third):
             one.ok("SELECT INBOX")
-            idle(one)
+            idlers.idle(one)
         if doing == "idle":
-            idle(c)
+            idlers.idle(c)
         start = time.monotonic()
         end(system, alice)
         assert c.response().startswith(bye)
         assert time.monotonic() - start < SOON_S
-        assert hung_up(c)
+        assert idlers.hung_up(c)
         assert system.logged("dovecot", f"imap({alice.address})", since) and system.logged("dovecot", f"Disconnected: basalt: {why}", since)
-        if end is session_end:
+        if end is idlers.session_end:
             assert probes.lmtp(system, bob, probes.marked("still there")) == 250
             assert other.until(b"* 1 EXISTS")
             other.send("DONE")
@@ -103,11 +49,11 @@ def test_imap(system, doing, end, bye, why):
             assert b"canary-" in b"".join(other.ok("FETCH 1 (BODY.PEEK[])"))
         else:
             assert other.response().startswith(bye)
-            assert probes.wait_for(lambda: system.pids("keyd")) and back(system, alice)
+            assert probes.wait_for(lambda: system.pids("keyd")) and idlers.back(system, alice)
         assert probes.lmtp(system, plain, probes.marked("needs no key")) == 250
         assert third.until(b"* 1 EXISTS"), "a plain account's session outlives keyd"
-    assert back(system, alice)
-    quiet(system, since)
+    assert idlers.back(system, alice)
+    idlers.quiet(system, since)
 
 
 class Slow(rawimap.Raw):
@@ -127,8 +73,8 @@ def crowded(pool):
     """An account with more mail, and more of it in its envelopes, than the system takes for a client that reads nothing."""
     system = pool.get()
     alice = system.account()
-    fill(system, alice, MANY, "a word " * 800, 20000)
-    with raw(system, alice) as c:
+    idlers.fill(system, alice, MANY, "a word " * 800, 20000)
+    with idlers.raw(system, alice) as c:
         c.ok("SELECT INBOX")
         c.ok("FETCH 1:* (ENVELOPE)")
     return alice
@@ -147,14 +93,14 @@ def test_in_the_middle_of_a_fetch(system, crowded, what, end, bye, why):
         for _ in range(5):
             assert b" FETCH " in c.response()
         end(system, crowded)
-        assert system.logged("keyd", "ended by pid" if end is session_end else "was killed by signal 9", of_keyd)
+        assert system.logged("keyd", "ended by pid" if end is idlers.session_end else "was killed by signal 9", of_keyd)
         answer = c.until(b"* BYE")
-        assert answer[-1].startswith(bye) and hung_up(c)
+        assert answer[-1].startswith(bye) and idlers.hung_up(c)
         assert all(r.startswith(b"x NO") or b" FETCH (" in r and r.endswith(b")\r\n") for r in answer[:-1])
         assert sum(what.removesuffix("[]").removesuffix(".PEEK").encode() in r for r in answer) < MANY - 100
     assert system.logged("dovecot", f"Disconnected: basalt: {why}", since)
-    assert back(system, crowded)
-    quiet(system, since)
+    assert idlers.back(system, crowded)
+    idlers.quiet(system, since)
 
 
 def test_a_client_that_takes_nothing(system):
@@ -169,7 +115,7 @@ def test_a_client_that_takes_nothing(system):
             c.ok("SELECT INBOX")
             c.send("x FETCH 1 (BODY.PEEK[])")
             c.f.read(100)
-            session_end(system, account)
+            idlers.session_end(system, account)
         taken = 100
         while not system.logged("dovecot", "Disconnected: basalt: session ended", since, seconds=5):
             taken += len(slow.f.read(20000))
@@ -177,8 +123,8 @@ def test_a_client_that_takes_nothing(system):
         assert slow.f.read(31 << 20).endswith(b"* BYE Session ended by an administrator, log in again\r\n") and taken > 20000
     line, = system.logged("dovecot", "Disconnected: basalt: session ended", since, count=2)[:-1]
     assert alice.address in line
-    assert back(system, alice)
-    quiet(system, since)
+    assert idlers.back(system, alice)
+    idlers.quiet(system, since)
 
 
 @endings
@@ -197,9 +143,9 @@ def test_pop3(system, end, bye, why):
         p.noop()
     assert bye.split(b"]")[-1].removeprefix(b"* BYE ").strip() in caught.value.args[0] and b"[SYS/TEMP]" in caught.value.args[0]
     p.close()
-    assert back(system, alice)
+    assert idlers.back(system, alice)
     assert len(probes.shown(system, alice)) == 2
-    quiet(system, since)
+    idlers.quiet(system, since)
 
 
 def test_pop3_in_the_middle_of_a_mail(system):
@@ -213,25 +159,25 @@ def test_pop3_in_the_middle_of_a_mail(system):
     p.pass_(alice.password)
     p._shortcmd("RETR 1")
     assert p.file.readline()
-    session_end(system, alice)
+    idlers.session_end(system, alice)
     rest = p.file.read()
     assert rest.endswith(b"\r\n.\r\n-ERR [SYS/TEMP] Session ended by an administrator, log in again\r\n") and len(rest) > 20 << 20
     p.close()
-    quiet(system, since)
+    idlers.quiet(system, since)
 
 
 def test_why(system):
     """What ends sessions besides: keys that have changed, an account that is removed."""
     alice = system.account()
-    with raw(system, alice) as c:
-        idle_too = raw(system, alice)
+    with idlers.raw(system, alice) as c:
+        idle_too = idlers.raw(system, alice)
         system.ctl("account", "passwd", alice.address, "--compromised", "--old-password-stdin", "--password-stdin",
                    stdin=f"{alice.password}\n{alice.password}-new\n".encode())
         for one in c, idle_too:
             assert one.response().startswith(b"* BYE The account's keys have changed")
-            assert hung_up(one)
+            assert idlers.hung_up(one)
         idle_too.close()
     alice.password += "-new"
-    with raw(system, alice) as c:
+    with idlers.raw(system, alice) as c:
         system.ctl("account", "remove", alice.address, "--yes", check=False)
         assert c.response().startswith(b"* BYE The account was removed")

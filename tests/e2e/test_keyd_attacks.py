@@ -13,11 +13,12 @@ from keydserver import SANITIZED, Keyd, record_fields, wait_for
 PASSWORD = "correct horse battery staple"
 USER, OTHER = "alice@example.org", "bob@example.org"
 SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER, kp.ENROL_LOGIN},
-           "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE},
+           "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE,
+                    kp.RESUME_TOKEN, kp.DROP_TOKEN},
            "delivery": {kp.EXISTS, kp.RECORD},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
-                       *range(kp.SLOTS, kp.END_SESSIONS + 1)}}
-IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE}
+                       *range(kp.SLOTS, kp.KEYS + 1)}}
+IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE, kp.RESUME_TOKEN, kp.DROP_TOKEN}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def keyd():
 # --- clients ---
 
 @pytest.mark.parametrize("socket", SOCKETS)
-@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 11, 15, 33, 255])
+@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 12, 14, 15, 34, 255])
 def test_only_what_is_permitted(shared, socket, opcode):
     with shared.client(socket) as c:
         if opcode in SOCKETS[socket] - IN_SESSION:

@@ -128,17 +128,20 @@ test_mail_session(void **state)
 		EX(BS_OP_SUBKEY, "\1" ID "\0\0\0\0\0\0\0\5", BS_OK, KEY),
 		EX(BS_OP_KEYSET, "", BS_OK, "\0\0\0\4keys"),
 		EX(BS_OP_RECORD, "\0\1a", BS_OK, "\0\3rec"),
+		EX(BS_OP_RESUME_TOKEN, "", BS_OK, TOKEN),
+		EX(BS_OP_DROP_TOKEN, TOKEN, BS_OK, ""),
+		EX(BS_OP_RESUME_TOKEN, "", BS_ERR_CONF, ""),
 	};
 	const struct bs_msg_prefix prefixes[] = {
 		{ .bytes = (const uint8_t *)"abc", .len = 3 },
 		{ .bytes = (const uint8_t *)"de", .len = 2 },
 	};
-	uint8_t keys[2][BS_KEY_LEN], record[BS_RECORD_MAX], *keyset = NULL;
+	uint8_t keys[2][BS_KEY_LEN], record[BS_RECORD_MAX], token[BS_TOKEN_LEN] = { 0 }, *keyset = NULL;
 	enum bs_err status[2];
 	struct bs_session_info info;
 	size_t len;
 	pid_t pid;
-	struct bs_keyclient *kc = start(script, 5, NO_TRICK, TIMEOUT_MS, &pid);
+	struct bs_keyclient *kc = start(script, 8, NO_TRICK, TIMEOUT_MS, &pid);
 
 	(void)state;
 	assert_true(bs_keyclient_fd(kc) >= 0);
@@ -160,6 +163,10 @@ test_mail_session(void **state)
 	assert_int_equal(bs_keyclient_record(kc, "a", record, &len), BS_OK);
 	assert_int_equal(len, 3);
 	assert_memory_equal(record, "rec", 3);
+	assert_int_equal(bs_keyclient_resume_token(kc, token), BS_OK);
+	assert_memory_equal(token, TOKEN, BS_TOKEN_LEN);
+	assert_int_equal(bs_keyclient_drop_token(kc, token), BS_OK);
+	assert_int_equal(bs_keyclient_resume_token(kc, token), BS_ERR_CONF);
 	stop(kc, pid);
 }
 

@@ -311,6 +311,57 @@ test_token_expires(void **state)
 	assert_int_equal(ring->tokens, 0);
 }
 
+/* Sleepers' tokens between logins', and lives that only other settings would give: each is gone at its moment, no other with it. */
+static void
+test_tokens_live_differently(void **state)
+{
+	static const int64_t lives[] = { LIFE_MS, 9000, LIFE_MS, 20, 9000, 4000, 7000, LIFE_MS, 3000 };
+	struct world *w = *state;
+	struct ring *ring;
+	uint8_t token[BS_TOKEN_LEN];
+	size_t n = sizeof(lives) / sizeof(lives[0]);
+
+	assert_int_equal(open_ring(w, 1, 1, 1, 0, &ring), BS_OK);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(tokens_issue_for(w->tokens, ring, "imap", (int64_t)i, lives[i], token), BS_OK);
+	for (int64_t now = 0; now <= 9010; now++) {
+		size_t alive = 0;
+
+		for (size_t i = 0; i < n; i++)
+			alive += (int64_t)i + lives[i] > now;
+		tokens_expire(w->tokens, now);
+		assert_int_equal(tokens_count(w->tokens), alive);
+	}
+}
+
+/* The one that slept longest; never a login's, never the last hold of the ring. */
+static void
+test_tokens_yield(void **state)
+{
+	struct world *w = *state;
+	struct ring *ring, *other;
+	uint8_t login[BS_TOKEN_LEN], old[BS_TOKEN_LEN], young[BS_TOKEN_LEN];
+	char service[SERVICE_MAX + 1];
+
+	assert_int_equal(open_ring(w, 1, 1, 1, 0, &ring), BS_OK);
+	assert_int_equal(open_ring(w, 2, 1, 1, 0, &other), BS_OK);
+	assert_int_equal(tokens_issue_for(w->tokens, other, "imap", 0, 9000, old), BS_OK);
+	assert_int_equal(tokens_issue_for(w->tokens, ring, "imap", 0, 9000, old), BS_OK);
+	assert_int_equal(tokens_issue(w->tokens, ring, "imap", 1, login), BS_OK);
+	assert_int_equal(tokens_issue_for(w->tokens, ring, "imap", 1, 9000, young), BS_OK);
+	assert_true(tokens_yield(w->tokens, ring, 2));
+	assert_null(tokens_take(w->tokens, old, 2, service));
+	assert_true(tokens_yield(w->tokens, ring, 2));
+	assert_null(tokens_take(w->tokens, young, 2, service));
+	assert_false(tokens_yield(w->tokens, ring, 2));
+	assert_int_equal(tokens_issue_for(w->tokens, ring, "imap", 2, 9000, young), BS_OK);
+	assert_ptr_equal(tokens_take(w->tokens, login, 2, service), ring);
+	ring_release(w->rings, ring, &ring->tokens, 2);
+	assert_int_equal(ring->tokens, 1);
+	assert_false(tokens_yield(w->tokens, ring, 2));
+	assert_int_equal(other->tokens, 1);
+}
+
 static void
 test_tokens_of_a_closed_account(void **state)
 {
@@ -424,6 +475,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_allowance, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token_expires, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tokens_live_differently, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tokens_yield, setup_no_linger, teardown),
 		cmocka_unit_test_setup_teardown(test_tokens_of_a_closed_account, setup, teardown),
 		cmocka_unit_test(test_seen),
 		cmocka_unit_test(test_seen_verified), cmocka_unit_test(test_seen_is_bounded),
