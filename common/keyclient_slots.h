@@ -53,7 +53,8 @@ enum bs_err bs_keyclient_reset(struct bs_keyclient *kc, const char *user, const 
 /* *left: kept keysets that still wait. */
 enum bs_err bs_keyclient_heal(struct bs_keyclient *kc, const char *user, const char *secret, const char *earlier,
     unsigned *left) BS_MUST_USE;
-/* above: a generation that was seen elsewhere, which the restored one passes; 0: none. */
+/* above: a generation that was seen elsewhere, which the restored one passes; 0: none. What the secret does not open may be kept
+ * beside afterwards: bs_slot_list.kept. */
 enum bs_err bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above,
     const void *keyset, size_t len) BS_MUST_USE;
 /* One of the account's X25519 keys; the active one is the record's. */

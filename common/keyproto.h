@@ -86,8 +86,8 @@ enum bs_op {
 	BS_OP_RESET = 26,
 	/* C: str16 user, str16 secret, str16 secret of a kept keyset -> u64 generation, u8 kept keysets that are left */
 	BS_OP_HEAL = 27,
-	/* C: str16 user, str16 secret, u64 above, str32 keyset -> u64 generation, which is above that. BS_ERR_EXISTS: the
-	 *    database's is as new. */
+	/* C: str16 user, str16 secret of the one with the higher generation, u64 above, str32 keyset -> u64 generation, which is above
+	 *    that. No key of either side is lost. BS_ERR_EXISTS: the database's holds its keys. */
 	BS_OP_RESTORE = 28,
 	/* C: str16 user, str16 secret, key id 16 -> u64 generation. Mail that is sealed to this key is lost. */
 	BS_OP_DROP_KEY = 29,

@@ -93,6 +93,10 @@ enum bs_err bs_keyset_kept(const struct bs_keyset *ks, size_t i, struct bs_keyse
  */
 enum bs_err bs_keyset_keep(const struct bs_keyset *ks, uint8_t **out, size_t *out_len) BS_MUST_USE;
 enum bs_err bs_keyset_kept_drop(const struct bs_keyset *ks, size_t i, uint8_t **out, size_t *out_len) BS_MUST_USE;
+/* The section with which ks keeps another one beside what it keeps, and what the other keeps; the same bytes once. */
+enum bs_err bs_keyset_kept_add(const struct bs_keyset *ks, const struct bs_keyset *other, uint8_t **out, size_t *out_len) BS_MUST_USE;
+/* Is it the active key of a keyset that ks keeps? */
+bool bs_keyset_kept_has(const struct bs_keyset *ks, const uint8_t key_id[BS_ID_LEN]);
 /* Signature, name and key id of the record. */
 enum bs_err bs_keyset_verify(const struct bs_keyset *ks, const uint8_t site_pub[BS_SIGN_PUB_LEN], const char *name) BS_MUST_USE;
 

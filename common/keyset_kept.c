@@ -106,6 +106,67 @@ write_section(const struct bs_keyset *ks, const uint8_t *first, size_t first_len
 	return BS_OK;
 }
 
+bool
+bs_keyset_kept_has(const struct bs_keyset *ks, const uint8_t key_id[BS_ID_LEN])
+{
+	struct bs_keyset kept;
+	bool found = false;
+
+	for (size_t i = 0; !found && bs_keyset_kept(ks, i, &kept) == BS_OK; i++) {
+		found = memcmp(kept.record.key_id, key_id, BS_ID_LEN) == 0;
+		bs_keyset_clear(&kept);
+	}
+	return found;
+}
+
+/* Does the section have these very bytes? */
+static bool
+has_core(const uint8_t *kept, size_t kept_len, const uint8_t *core, size_t core_len)
+{
+	size_t len;
+	const uint8_t *other;
+
+	for (size_t i = 0; (other = find(kept, kept_len, i, &len)) != NULL; i++)
+		if (len == core_len && memcmp(other, core, len) == 0)
+			return true;
+	return false;
+}
+
+enum bs_err
+bs_keyset_kept_add(const struct bs_keyset *ks, const struct bs_keyset *other, uint8_t **out, size_t *out_len)
+{
+	struct bs_keyset so_far = { .kept = ks->kept, .kept_len = ks->kept_len };
+	uint8_t *section = NULL, *core = malloc(BS_KEYSET_MAX);
+	size_t len = 0, n = bs_keyset_kept_count(other);
+	enum bs_err err = core == NULL ? BS_ERR_NOMEM : BS_OK;
+
+	/* From the oldest on, each to the front. */
+	for (size_t i = n + 1; i-- > 0 && err == BS_OK;) {
+		const uint8_t *first = i == 0 ? core : find(other->kept, other->kept_len, i - 1, &len);
+		uint8_t *longer = NULL;
+
+		if (i == 0)
+			err = bs_keyset_core_bytes(other, core, BS_KEYSET_MAX, &len);
+		if (err != BS_OK || has_core(so_far.kept, so_far.kept_len, first, len))
+			continue;
+		err = write_section(&so_far, first, len, SIZE_MAX, &longer, &so_far.kept_len);
+		if (err != BS_OK)
+			continue;
+		free(section);
+		so_far.kept = section = longer;
+	}
+	free(core);
+	if (err == BS_OK && section == NULL) /* it keeps all of it already */
+		err = write_section(ks, NULL, 0, SIZE_MAX, &section, &so_far.kept_len);
+	if (err == BS_OK) {
+		*out = section;
+		*out_len = so_far.kept_len;
+	} else {
+		free(section);
+	}
+	return err;
+}
+
 enum bs_err
 bs_keyset_keep(const struct bs_keyset *ks, uint8_t **out, size_t *out_len)
 {

@@ -66,6 +66,7 @@ struct job {
 	uint8_t target_id[BS_ID_LEN]; /* of the slot or key that goes */
 	uint64_t above;               /* what a restored generation must pass */
 	bool other_account;           /* the database's keyset is another account's of this name */
+	bool from_row;                /* of a restore: ks is the database's, other came with the request */
 	uint32_t record_flags;
 	struct job_secret *sec;
 	/* a question to the keystore, and its answer */
@@ -88,10 +89,11 @@ struct job {
 	size_t slot;
 	unsigned tried; /* how often Argon2id ran */
 	job_fn unlocked;
-	/* another keyset: one that is kept beside ks, or comes from a file */
+	/* another keyset: one that is kept beside ks (kept.h), or the other side of a restore */
 	bool have_other;
 	struct bs_keyset other;
-	size_t other_number, other_slot;
+	size_t other_number, other_max, other_slot;
+	job_fn kept_tried;
 	/* newgen.h: a new generation on its way */
 	struct bs_slot new_slot;
 	bool rotated;   /* it has a new active key */

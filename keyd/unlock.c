@@ -26,7 +26,7 @@ unlock_read(struct vault *v, struct job *job, enum bs_err err)
 	bool verified;
 
 	if (err == BS_ERR_NOENT && seen_knows(v->seen, job->user))
-		return reject(v, job, "its keys are gone from the database", BS_ERR_ROLLBACK);
+		return reject(v, job, "its keys are gone from the database (`basaltctl key restore` takes them from the mail home)", BS_ERR_ROLLBACK);
 	if (err != BS_OK)
 		return err;
 	if (job->have_ks)
@@ -45,7 +45,7 @@ unlock_read(struct vault *v, struct job *job, enum bs_err err)
 		return reject(v, job, "keyset lies in another generation's row", BS_ERR_AUTH);
 	err = seen_check(v->seen, &job->ks.record);
 	if (err != BS_OK)
-		return reject(v, job, "the database went back to an older keyset", err);
+		return reject(v, job, "the database went back to an older keyset (`basaltctl key restore` takes the newer one from the mail home)", err);
 	if (!verified)
 		seen_note_verified(v->seen, job->user, digest);
 	bs_recent_put(v->recent, job->user, job->ks.record_bytes, job->ks.record_len, v->now_ms);

@@ -1,11 +1,8 @@
-"""Lost and changed passwords at basalt-keyd: two passwords during a change, resets and what heals them, keys from a backup."""
-import os
-import shutil
-
+"""Lost and changed passwords at basalt-keyd: two passwords during a change, resets and what heals them."""
 import keyproto as kp
 import pytest
-from keydserver import Keyd, wait_for
-from test_keyd_slots import ESCROW, ESCROW_CODE, PASSWORD, Account, keyd  # noqa: F401 (a fixture)
+from keydserver import wait_for
+from test_keyd_slots import ESCROW_CODE, PASSWORD, Account, keyd  # noqa: F401 (a fixture)
 
 OLD, NEW = PASSWORD, "quite another one"
 
@@ -102,75 +99,3 @@ def test_eight_resets_are_all(keyd, alice):  # noqa: F811
     assert alice.reads_all("password number 7") and alice.do("reset", secret=NEW) > 0
     assert keyd.change("reset", "nobody@example.org", NEW) == kp.NOENT
     assert alice.do("reset", secret="short") == kp.WEAK
-
-
-# --- restore ---
-
-def restart_with(keyd, backup=None):  # noqa: F811
-    """Another night's database; None: none at all."""
-    keyd.stop()
-    for path in keyd.db.parent.iterdir():
-        path.unlink()
-    if backup is not None:
-        shutil.copyfile(backup, keyd.db)
-        os.chown(keyd.db, *([keyd.db.parent.stat().st_uid] * 2))
-    keyd.start()
-
-
-def backup(keyd, path):  # noqa: F811
-    keyd.sql("VACUUM INTO ?", str(path))
-    return path
-
-
-def test_restore_from_the_mail_home():
-    with Keyd(escrow=ESCROW) as keyd:
-        alice, bob = Account(keyd), Account(keyd)
-        night = backup(keyd, keyd.dir / "night.db")
-        assert alice.do("change_password", NEW)
-        alice.password = NEW
-        assert alice.do("rotate")
-        alice.mail.append(alice.deliver())
-        with keyd.session(alice.name, NEW) as m:
-            home = m.keyset()
-        generation = int.from_bytes(alice.record()[10:18], "big")
-        assert alice.do("restore", home) == kp.EXISTS_ALREADY
-        for database in (night, None):
-            restart_with(keyd, database)
-            assert alice.login(NEW) == kp.DENIED
-            assert alice.do("restore", home, secret=OLD) == kp.DENIED
-            assert alice.do("restore", home[:-1]) == kp.AUTH and alice.do("restore", b"") == kp.AUTH
-            assert alice.do("restore", bytes([*home[:300], home[300] ^ 1, *home[301:]])) == kp.AUTH
-            assert keyd.change("restore", bob.name, NEW, home) in (kp.ACCOUNT, kp.AUTH)
-            assert alice.do("restore", home, generation + 3) == generation + 4
-            assert alice.reads_all(NEW) and alice.login(OLD) == kp.DENIED
-            assert int.from_bytes(alice.record()[10:18], "big") == generation + 4
-            if database:
-                assert bob.reads_all()
-        assert alice.do("restore", home, generation + 5_000_000) == kp.ARG
-
-
-def test_restore_is_no_way_back():
-    """An older keyset than one that keyd saw, or that the database has, is refused, though its secret is right."""
-    with Keyd(escrow=ESCROW) as keyd:
-        alice = Account(keyd)
-        with keyd.session(alice.name, OLD) as m:
-            old = m.keyset()
-        assert alice.do("change_password", NEW)
-        assert alice.do("restore", old, secret=OLD) == kp.EXISTS_ALREADY
-        keyd.sql("DELETE FROM keysets WHERE account = ?", alice.name)
-        assert alice.do("restore", old, secret=OLD) == kp.ROLLBACK
-        assert alice.login(OLD) == kp.ROLLBACK
-
-
-def test_restore_over_a_damaged_row():
-    with Keyd(escrow=ESCROW) as keyd:
-        alice = Account(keyd)
-        with keyd.session(alice.name, OLD) as m:
-            home = m.keyset()
-        for damage in (b"junk", home[:-40] + bytes(40), home[:700] + b"\1" + home[701:]):
-            keyd.replace_keyset(alice.name, damage)
-            assert alice.login(OLD) in (kp.AUTH, kp.ROLLBACK, kp.E_VERSION)
-            assert alice.do("restore", home) > 1
-            assert alice.reads_all()
-            with keyd.session(alice.name, OLD) as m:
-                home = m.keyset()

@@ -342,6 +342,68 @@ test_kept(void **state)
 	free(ac);
 }
 
+/* A keyset of some generation that keeps what ks does; *out is to be cleared. */
+static void
+next_of(struct account *ac, const struct bs_keyset *ks, uint64_t generation, bool keeps_itself, struct bs_keyset *out)
+{
+	struct bs_keyset_parts parts = { .record = &ac->rec, .slots = ac->slots, .slot_count = 1, .keys = ac->keys, .key_count = 2,
+		.kept = ks->kept, .kept_len = ks->kept_len };
+	uint8_t *section = NULL, *blob = malloc(BS_KEYSET_MAX);
+	size_t len;
+
+	assert_non_null(blob);
+	ac->rec.generation = generation;
+	if (keeps_itself) {
+		assert_int_equal(bs_keyset_keep(ks, &section, &parts.kept_len), BS_OK);
+		parts.kept = section;
+	}
+	assert_int_equal(bs_keyset_write(&parts, site_sec, ac->amk, blob, BS_KEYSET_MAX, &len), BS_OK);
+	assert_int_equal(bs_keyset_parse(blob, len, out), BS_OK);
+	free(section);
+	free(blob);
+}
+
+/* Two lines that have one keyset in common: it is kept once, the other line's newest comes first, none is lost. */
+static void
+test_kept_add(void **state)
+{
+	static const uint64_t expected[] = { 5, 4, 3, 1 };
+	struct account *ac = new_account("alice@example.org");
+	struct bs_keyset first, ours, theirs, between, kept;
+	uint8_t *section, *again;
+	size_t len = 0, again_len = 0;
+
+	(void)state;
+	assert_int_equal(bs_keyset_parse(ac->blob, ac->blob_len, &first), BS_OK);
+	next_of(ac, &first, 3, true, &ours);
+	next_of(ac, &ours, 6, true, &between); /* keeps 3 and 1 */
+	bs_keyset_clear(&ours);
+	ours = between;
+	next_of(ac, &first, 4, true, &between);
+	next_of(ac, &between, 5, true, &theirs); /* keeps 4 and 1 */
+	bs_keyset_clear(&between);
+	assert_int_equal(bs_keyset_kept_add(&ours, &theirs, &section, &len), BS_OK);
+	free(ours.kept);
+	ours.kept = section;
+	ours.kept_len = len;
+	assert_int_equal(bs_keyset_kept_count(&ours), sizeof(expected) / sizeof(expected[0]));
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		assert_int_equal(bs_keyset_kept(&ours, i, &kept), BS_OK);
+		assert_int_equal(kept.record.generation, expected[i]);
+		bs_keyset_clear(&kept);
+	}
+	assert_true(bs_keyset_kept_has(&ours, ac->rec.key_id));
+	assert_false(bs_keyset_kept_has(&ours, ac->rec.account_id));
+	assert_false(bs_keyset_kept_has(&first, ac->rec.key_id));
+	assert_int_equal(bs_keyset_kept_add(&ours, &theirs, &again, &again_len), BS_OK);
+	assert_int_equal(again_len, len);
+	free(again);
+	bs_keyset_clear(&first);
+	bs_keyset_clear(&ours);
+	bs_keyset_clear(&theirs);
+	free(ac);
+}
+
 static void
 test_largest(void **state)
 {
@@ -751,6 +813,7 @@ main(void)
 		cmocka_unit_test(test_renew_slot),
 		cmocka_unit_test(test_version_1_becomes_2),
 		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_kept_add),
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_write_refuses),
 		cmocka_unit_test(test_seed_by_kind),
