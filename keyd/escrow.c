@@ -51,7 +51,7 @@ escrow_parse_line(const char *line, struct escrow_key *out)
 	len = strlen(line);
 	while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
 		len--;
-	if (len == 0 || len > BS_SLOT_LABEL_MAX || !bs_utf8_is_text(line, len))
+	if (len == 0 || len > BS_SLOT_LABEL_MAX || !bs_utf8_is_name(line, len))
 		return false;
 	memcpy(key.name, line, len);
 	*out = key;

@@ -6,7 +6,7 @@
 #include "secretcode.h"
 #include "utf8.h"
 
-/* The head of every list of leaked passwords, as far as it is 8 bytes or longer. */
+/* The head of every list of leaked passwords, as far as it is 8 characters or longer. */
 static const char *const common[] = {
 	"password", "password1", "password12", "password123", "password1234", "passw0rd", "p@ssw0rd", "p@ssword",
 	"12345678", "123456789", "1234567890", "0123456789", "0987654321", "987654321", "87654321", "1q2w3e4r",
@@ -42,7 +42,7 @@ newpass_is_good(const char *user, const uint8_t *password, size_t len)
 
 	if (!newpass_is_password(password, len))
 		return false;
-	if (len < NEWPASS_MIN || !bs_utf8_is_text((const char *)password, len))
+	if (bs_utf8_length((const char *)password, len) < NEWPASS_MIN)
 		return false;
 	if (is_text(user, strlen(user), password, len) || (at != NULL && is_text(user, (size_t)(at - user), password, len)))
 		return false;

@@ -1,7 +1,7 @@
 /*
  * newpass: may this be an account's new password? The one place that decides it; basaltctl explains (ctl/ctl.c).
  *
- * Refused: below 8 bytes; bytes that are not UTF-8, and control characters, which not every mail client can send; the
+ * Refused: below 8 characters (code points); bytes that are not UTF-8, and control characters, which not every mail client can send; the
  * account's address or its local part, what has the form of an app password or recovery code, and a few passwords that every guesser tries first (letter case aside). No system
  * call, no allocation, no copy.
  *

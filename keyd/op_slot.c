@@ -179,7 +179,7 @@ on_member_row(struct vault *v, struct job *job, enum bs_err err)
 static bool
 label_is_good(const char *label, size_t len)
 {
-	return len == 0 || (len <= BS_SLOT_LABEL_MAX && bs_utf8_is_text(label, len));
+	return len == 0 || (len <= BS_SLOT_LABEL_MAX && bs_utf8_is_name(label, len));
 }
 
 /* Kind, label and member, in job->new_slot and job->shared. */

@@ -79,7 +79,24 @@ utf8(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(bs_utf8_is_text(bad[i], strlen(bad[i])));
 	assert_int_equal(bs_utf8_char("\xe2\x82\xac", 2), 0);
+	assert_int_equal(bs_utf8_length("a\xe2\x82\xac\xf0\x9f\x98\x80", 8), 3);
+	assert_int_equal(bs_utf8_length("a\xe2\x82", 3), 0);
 	assert_int_equal(bs_utf8_char("", 0), 0);
+}
+
+static void
+utf8_names(void **state)
+{
+	static const char *const good[] = { "", "Pixel 9, b\xc3\xbcro", "\xe2\x80\x8d\xe2\x80\x90\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x81\xa5\xe2\x81\xaa", "\xd8\x9b",
+		"\xf0\x9f\x98\x80" };
+	static const char *const bad[] = { "a\tb", "\xff", "\xd8\x9c", "\xe2\x80\x8e", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaa",
+		"x\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(bs_utf8_is_name(good[i], strlen(good[i])));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(bs_utf8_is_name(bad[i], strlen(bad[i])));
 }
 
 int
@@ -90,6 +107,7 @@ main(void)
 		cmocka_unit_test(base64_refused),
 		cmocka_unit_test(hex),
 		cmocka_unit_test(utf8),
+		cmocka_unit_test(utf8_names),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
