@@ -87,6 +87,8 @@ void bs_keyset_clear(struct bs_keyset *ks);
 /* How many earlier keysets lie beside this one, and the i-th, 0 the newest: parsed, as little verified as any other. */
 size_t bs_keyset_kept_count(const struct bs_keyset *ks);
 enum bs_err bs_keyset_kept(const struct bs_keyset *ks, size_t i, struct bs_keyset *out) BS_MUST_USE;
+/* Keys in its ring and in those of the earlier ones: what a ring has to hold once all of them are healed. */
+size_t bs_keyset_key_count(const struct bs_keyset *ks);
 /*
  * The section that keeps ks itself, and what ks keeps, for bs_keyset_write(); or (drop) what ks keeps without the i-th.
  * *out is malloced. BS_ERR_LIMIT: more than BS_KEPT_MAX.

@@ -76,6 +76,27 @@ bs_keyset_kept(const struct bs_keyset *ks, size_t i, struct bs_keyset *out)
 	return core == NULL ? BS_ERR_NOENT : bs_keyset_parse_core(core, len, out);
 }
 
+static size_t
+ring_key_count(const struct bs_keyset *ks)
+{
+	size_t empty = BS_RING_OVERHEAD + BS_RING_PLAIN_LEN(0);
+
+	return ks->sealed_ring_len < empty ? 0 : (ks->sealed_ring_len - empty) / BS_RING_KEY_LEN;
+}
+
+size_t
+bs_keyset_key_count(const struct bs_keyset *ks)
+{
+	size_t count = ring_key_count(ks);
+	struct bs_keyset one;
+
+	for (size_t i = 0; bs_keyset_kept(ks, i, &one) == BS_OK; i++) {
+		count += ring_key_count(&one);
+		bs_keyset_clear(&one);
+	}
+	return count;
+}
+
 /* Writes the section: first (may be NULL), then what ks keeps but the one of number but. */
 static enum bs_err
 write_section(const struct bs_keyset *ks, const uint8_t *first, size_t first_len, size_t but, uint8_t **out,

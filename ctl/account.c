@@ -4,7 +4,7 @@
 
 #include "confirm.h"
 #include "ctl.h"
-#include "keyclient_slots.h"
+#include "key.h"
 #include "notice.h"
 #include "password.h"
 #include "record.h"
@@ -281,6 +281,8 @@ account_passwd(struct ctl *ctl)
 		err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
 		if (err == BS_ERR_DENIED)
 			rc = ctl_refused_secret(address, old_password);
+		else if (err == BS_ERR_LIMIT && flags != 0)
+			rc = ctl_ring_is_full(address);
 		else if (err != BS_OK)
 			rc = ctl_fail(err, "changing the password of %s: %s", address, ctl_keyd_text(err));
 		else

@@ -51,6 +51,13 @@ ctl_key_failed(enum bs_err err, const char *address, const char *secret, const c
 	return ctl_fail(err, "%s: %s: %s", address, what, ctl_keyd_text(err));
 }
 
+int
+ctl_ring_is_full(const char *address)
+{
+	return ctl_fail(BS_ERR_LIMIT, "%s has as many keys as an account may have: `basaltctl key drop %s` takes out old ones that no mail needs any more, "
+	    "`basaltctl key heal %s` comes first where something is shut away; nothing was changed", address, address, address);
+}
+
 /* --- show --- */
 
 static json_t *
@@ -152,7 +159,7 @@ add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *wha
 		return rc;
 	err = bs_keyclient_add_slot(ctl->keyd, address, secret, kind, label == NULL ? "" : label, member, id, code);
 	if (err == BS_ERR_ARG)
-		rc = ctl_fail(err, "%s: the label is longer than 64 bytes or no plain text, or the member is the account itself", address);
+		rc = ctl_fail(err, "%s: the label is longer than 64 bytes, or has characters that break a line or change the direction of writing, or the member is the account itself", address);
 	else if (err == BS_ERR_NOENT && kind == BS_SLOT_MEMBER)
 		rc = ctl_fail(err, "account %s does not exist", member);
 	else if (err == BS_ERR_NOENT)
@@ -228,7 +235,7 @@ find_slot(struct ctl *ctl, const char *address, const char *word, struct bs_slot
 static void
 warn_full(const char *address)
 {
-	fprintf(stderr, "basaltctl: warning: %s has 64 keys, which is all that fits: new mail is still sealed to the key of before. "
+	fprintf(stderr, "basaltctl: warning: %s has as many keys as an account may have: new mail is still sealed to the key of before. "
 	    "`basaltctl key drop %s` first takes out old keys that no mail needs any more\n", address, address);
 }
 
@@ -275,7 +282,7 @@ key_rotate(struct ctl *ctl)
 		return rc;
 	err = bs_keyclient_rotate(ctl->keyd, address, secret, flags);
 	if (err == BS_ERR_LIMIT)
-		rc = ctl_fail(err, "%s has 64 keys, which is all that fits: `basaltctl key drop %s` takes out old ones that no mail needs any more", address, address);
+		rc = ctl_ring_is_full(address);
 	else if (err != BS_OK)
 		rc = ctl_key_failed(err, address, secret, "making a new active key");
 	else

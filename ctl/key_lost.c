@@ -44,7 +44,8 @@ key_reset(struct ctl *ctl)
 	err = bs_keyclient_reset(ctl->keyd, address, password);
 	bs_secret_free(password);
 	if (err == BS_ERR_LIMIT)
-		return ctl_fail(err, "%s was reset eight times and never healed: `basaltctl key heal` first", address);
+		return ctl_fail(err, "%s can't be reset and healed any more: it was reset eight times, or has 64 keys. `basaltctl key heal` with an earlier secret, "
+		    "or `basaltctl key drop` with today's, comes first", address);
 	if (err != BS_OK)
 		return ctl_fail(err, "%s: resetting the password: %s", address, ctl_keyd_text(err));
 	ctl_notice(ctl, address, "Your password was reset by an administrator. Mail from before opens again after "
@@ -68,6 +69,8 @@ key_heal(struct ctl *ctl)
 		err = bs_keyclient_heal(ctl->keyd, address, secret, earlier, &left);
 		if (err == BS_ERR_NOENT)
 			rc = ctl_fail(err, "%s: no such account, or nothing of it is shut away", address);
+		else if (err == BS_ERR_LIMIT)
+			rc = ctl_fail(err, "%s: what is shut away does not fit beside today's keys: `basaltctl key drop %s` first", address, address);
 		else if (err != BS_OK)
 			rc = ctl_key_failed(err, address, earlier, "healing");
 	}

@@ -23,6 +23,20 @@ read_flags(const struct ctl *ctl, uint8_t *out)
 	return *out != 0 || word[0] == '\0';
 }
 
+static const char *
+refusal(enum bs_err err, uint8_t flags)
+{
+	if (err == BS_ERR_DENIED && flags == BS_CHANGE_UNDO)
+		return "this is neither the password from before nor a recovery code, or there is no such account: nothing was taken back";
+	if (err == BS_ERR_DENIED)
+		return "the old password is wrong, or there is no such account";
+	if (err == BS_ERR_NOENT && flags == BS_CHANGE_UNDO)
+		return "no password is pending: there is nothing to take back";
+	if (err == BS_ERR_LIMIT && flags == BS_CHANGE_PENDING)
+		return "two changes of this password have not come to an end: `undo` takes back the newest";
+	return ctl_keyd_text(err);
+}
+
 static int
 change(struct ctl *ctl, const char *address, const char *old_password, const char *new_password, uint8_t flags)
 {
@@ -30,8 +44,7 @@ change(struct ctl *ctl, const char *address, const char *old_password, const cha
 	enum bs_err err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
 
 	if (err != BS_OK) {
-		ctl_fail(err, "%s: %s", address, err == BS_ERR_DENIED ? "the old password is wrong, or there is no such account"
-		                                                     : ctl_keyd_text(err));
+		ctl_fail(err, "%s: %s", address, refusal(err, flags));
 		return panel_status(err);
 	}
 	ctl_notice(ctl, address, flags == BS_CHANGE_UNDO ? "A password change was taken back" : "Your password was changed", NULL);

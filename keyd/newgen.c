@@ -39,6 +39,12 @@ newgen_next(const struct job *job)
 	return gen;
 }
 
+bool
+newgen_has_room(const struct job *job)
+{
+	return bs_keyset_key_count(&job->ks) < NEWGEN_KEYS_MAX;
+}
+
 enum bs_err
 newgen_rotate(struct job *job, struct newgen *gen)
 {
@@ -63,12 +69,12 @@ newgen_rotate(struct job *job, struct newgen *gen)
 enum bs_err
 newgen_renew(struct job *job, struct newgen *gen)
 {
-	enum bs_err err = newgen_rotate(job, gen);
+	enum bs_err err = BS_OK;
 
-	if (err == BS_ERR_LIMIT) {
-		bs_log(BS_LOG_WARNING, "%s: %u keys are all that a ring holds: the active one stays", job->user, BS_RING_MAX);
-		err = BS_OK;
-	}
+	if (newgen_has_room(job))
+		err = newgen_rotate(job, gen);
+	else
+		bs_log(BS_LOG_WARNING, "%s: %u keys are all that an account may have: the active one stays", job->user, NEWGEN_KEYS_MAX);
 	bs_random(job->sec->amk, BS_KEY_LEN);
 	for (size_t i = 0; err == BS_OK && i < gen->slot_count; i++)
 		err = bs_keyset_renew_slot(gen->rec.account_id, &gen->slots[i], gen->rec.generation, job->sec->amk);

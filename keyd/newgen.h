@@ -27,9 +27,12 @@ struct newgen {
 
 /* As job->ks, one higher, tested by job->slot. */
 struct newgen newgen_next(const struct job *job);
-/* A new active key; the others stay, to read old mail. BS_ERR_LIMIT: the ring is full, nothing was changed. */
+/* What a ring may hold before a new active key, kept keysets' keys included: each RESET adds one that HEAL has to join to the others. */
+#define NEWGEN_KEYS_MAX (BS_RING_MAX - BS_KEPT_MAX)
+bool newgen_has_room(const struct job *job);
+/* A new active key, room or not; the others stay, to read old mail. BS_ERR_LIMIT: the ring is full, nothing was changed. */
 enum bs_err newgen_rotate(struct job *job, struct newgen *gen) BS_MUST_USE;
-/* A new master key, sealed to the public keys of all slots, and a new active key unless the ring is full. */
+/* A new master key, sealed to the public keys of all slots, and a new active key if there is room. */
 enum bs_err newgen_renew(struct job *job, struct newgen *gen) BS_MUST_USE;
 void newgen_write(struct vault *v, struct job *job, const struct newgen *gen, job_fn written);
 /* After it was written: an open ring goes on with the new generation. password is recognised from now on as that of

@@ -4,6 +4,7 @@
 #include "change.h"
 #include "newpass.h"
 
+#define PENDING_MAX 2 /* a login may cost an Argon2id for each password, and no more (unlock.c) */
 #define CHANGE_FLAGS (BS_CHANGE_COMPROMISED | BS_CHANGE_PENDING | BS_CHANGE_UNDO)
 
 /* --- PASSWD, CHANGE_PASSWORD --- */
@@ -31,19 +32,62 @@ on_changed(struct vault *v, struct job *job, enum bs_err err)
 	change_reply_with(v, job, change_name(job), err, &rotated, job->opcode == BS_OP_PASSWD ? 0 : 1);
 }
 
-/* Takes out the password slots that the new one replaces: all; while it is pending, those that are pending already. */
+/* Takes out the password slots that the new one replaces: all, but none while it is pending: a site may use any of them. */
 static void
 drop_replaced(struct job *job)
 {
-	bool pending = (job->change_flags & (BS_CHANGE_PENDING | BS_CHANGE_UNDO)) != 0;
+	if ((job->change_flags & BS_CHANGE_PENDING) != 0)
+		return;
+	for (size_t i = job->ks.slot_count; i-- > 0;)
+		if (job->ks.slots[i].kind == BS_SLOT_PASSWORD)
+			change_remove_slot(job, i);
+}
 
-	for (size_t i = job->ks.slot_count; i-- > 0;) {
-		const struct bs_slot *slot = &job->ks.slots[i];
+/* How many passwords are pending, and which is the newest. */
+static size_t
+count_pending(const struct job *job, size_t *newest)
+{
+	size_t n = 0;
 
-		if (slot->kind != BS_SLOT_PASSWORD || (pending && ((slot->flags & BS_SLOT_PENDING) == 0 || i == job->slot)))
+	for (size_t i = 0; i < job->ks.slot_count; i++) {
+		if ((job->ks.slots[i].flags & BS_SLOT_PENDING) == 0)
 			continue;
-		change_remove_slot(job, i);
+		*newest = i;
+		n++;
 	}
+	return n;
+}
+
+/* The newest pending password goes; whoever gives that one has no change to take back. */
+static enum bs_err
+drop_pending(struct job *job)
+{
+	size_t i = 0;
+
+	if (count_pending(job, &i) == 0)
+		return BS_ERR_NOENT;
+	if (i == job->slot)
+		return BS_ERR_DENIED;
+	change_remove_slot(job, i);
+	return BS_OK;
+}
+
+/* Before anything is changed. Whoever comes with a password that was pending has settled the matter. */
+static enum bs_err
+prepare_change(struct job *job)
+{
+	size_t newest;
+	enum bs_err err = BS_OK;
+
+	if ((job->change_flags & BS_CHANGE_COMPROMISED) != 0 && !newgen_has_room(job))
+		return BS_ERR_LIMIT;
+	if ((job->change_flags & BS_CHANGE_UNDO) != 0)
+		return drop_pending(job);
+	if (job->ks.slots[job->slot].flags != 0)
+		err = unlock_settle(job);
+	if (err == BS_OK && (job->change_flags & BS_CHANGE_PENDING) != 0 && count_pending(job, &newest) == PENDING_MAX)
+		err = BS_ERR_LIMIT;
+	return err;
 }
 
 static void
@@ -83,17 +127,13 @@ on_change_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
 	struct job_secret *sec = job->sec;
 
+	if (err == BS_OK)
+		err = prepare_change(job);
 	if (err != BS_OK) {
 		change_refuse(v, job, change_name(job), err);
 		return;
 	}
-	/* Whoever comes with the password that was pending has settled the matter. */
-	if (job->ks.slots[job->slot].flags != 0 && (err = unlock_settle(job)) != BS_OK) {
-		change_reply(v, job, change_name(job), err);
-		return;
-	}
 	if ((job->change_flags & BS_CHANGE_UNDO) != 0) {
-		drop_replaced(job);
 		write_change(v, job, job->slot);
 		return;
 	}
@@ -210,7 +250,7 @@ on_rotate_unlocked(struct vault *v, struct job *job, enum bs_err err)
 		return;
 	}
 	gen = newgen_next(job);
-	err = job->sec->key_count == BS_RING_MAX              ? BS_ERR_LIMIT
+	err = !newgen_has_room(job)                     ? BS_ERR_LIMIT
 	    : (job->change_flags & BS_ROTATE_AMK) != 0 ? newgen_renew(job, &gen)
 	                                               : newgen_rotate(job, &gen);
 	if (err != BS_OK)

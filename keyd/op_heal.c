@@ -59,6 +59,9 @@ on_reset_row(struct vault *v, struct job *job, enum bs_err err)
 	struct job_secret *sec = job->sec;
 
 	err = unlock_read(v, job, err);
+	/* What does not fit into one ring could never be healed. */
+	if (err == BS_OK && bs_keyset_key_count(&job->ks) >= BS_RING_MAX)
+		err = BS_ERR_LIMIT;
 	if (err != BS_OK) {
 		change_reply(v, job, "password reset", err);
 		return;

@@ -1,6 +1,9 @@
 #include "unlock.h"
 
 #include <string.h>
+#include <time.h>
+
+#include "lastuse.h"
 
 /* What a slot from the database may cost a kdf worker; nobody's slot is larger (keydconf.c bounds what we make). */
 #define SLOT_MEMORY_KIB_MAX 262144u
@@ -126,6 +129,9 @@ judge_seed(struct vault *v, struct job *job, enum bs_err err)
 	    &job->sec->key_count);
 	if (err == BS_ERR_DENIED)
 		return err;
+	/* A login notes it when it is one. */
+	if (err == BS_OK && job->may == UNLOCK_CHANGE)
+		lastuse_note(v->uses, job->ks.slots[job->slot].id, (uint64_t)time(NULL));
 	return err == BS_OK ? BS_OK : reject(v, job, "slots, ring and record are not those of one generation", err);
 }
 
@@ -248,7 +254,9 @@ unlock_settle(struct job *job)
 	size_t n = 0;
 
 	for (size_t i = 0; i < ks->slot_count; i++) {
-		bool stays = ks->slots[i].kind != BS_SLOT_PASSWORD || i == job->slot;
+		/* A password that became pending after this one is another change, which may be under way. */
+		bool stays = ks->slots[i].kind != BS_SLOT_PASSWORD || i == job->slot
+		    || (i > job->slot && (ks->slots[i].flags & BS_SLOT_PENDING) != 0);
 
 		if (!stays)
 			continue;

@@ -87,8 +87,10 @@ def test_recovery_code_sets_a_password(site, keyd, alice):
     swapped = code[:13] + code[14] + code[13] + code[15:]
     site.fails(1, "account", "passwd", alice, *TWO, stdin=f"{swapped}\n{NEW}\n", says="group 3 ") if swapped != code else None
     site.told()
+    assert site.slots(alice, "recovery")[0]["last_used"] == 0
     site.ok("account", "passwd", alice, *TWO, stdin=f"{code.lower().replace('-', ' ')}\n{NEW}\n")
     assert "Your password was changed." in site.told() and keyd.login_status(alice, NEW) == kp.OK
+    assert site.slots(alice, "recovery")[0]["last_used"] > 0
 
 
 def test_rotate_and_compromised(site, keyd, alice):
@@ -100,11 +102,28 @@ def test_rotate_and_compromised(site, keyd, alice):
     assert "your keys with it" in site.told()
 
 
+def test_a_full_ring_changes_nothing(site, keyd, alice):
+    """A password that somebody knows, and no room for new keys: not half of it is done, nor said to be."""
+    for _ in range(55):
+        assert keyd.change("rotate", alice, PASSWORD) > 0
+    before = site.slots(alice)
+    site.fails(1, "account", "passwd", alice, "--compromised", *TWO, stdin=f"{PASSWORD}\n{NEW}\n", says=f"basaltctl key drop {alice}")
+    site.fails(1, "key", "rotate", alice, *ONE, stdin=PASSWORD + "\n", says=f"basaltctl key drop {alice}")
+    assert site.told() == "" and [s["id"] for s in site.slots(alice)] == [s["id"] for s in before]
+    assert keyd.login_status(alice, PASSWORD) == kp.OK
+    site.ok("account", "passwd", alice, *TWO, stdin=f"{PASSWORD}\n{NEW}\n")
+    for i in range(8):
+        site.ok("key", "reset", alice, "--yes", *ONE, stdin=f"{NEW}{i}\n")
+    site.ok("key", "heal", alice, *TWO, stdin=f"{NEW}6\n{NEW}7\n")
+    site.fails(1, "key", "reset", alice, "--yes", *ONE, stdin=NEW + "\n", says="basaltctl key drop")
+
+
 def test_escrow_and_members(site, keyd, alice):
     erin = site.add("erin@escrow.example")
     assert "escrow key can open your mailbox: Example Ltd, Berlin." in site.told()
     assert site.slots(erin, "escrow")[0]["label"] == "Example Ltd, Berlin"
     site.ok("account", "passwd", erin, *TWO, stdin=f"{ESCROW_CODE}\n{NEW}\n")
+    assert site.slots(erin, "escrow")[0]["last_used"] > 0
     site.fails(1, "key", "add-escrow", alice, *ONE, stdin=PASSWORD + "\n", says="no escrow for this domain")
     site.fails(1, "key", "add-escrow", erin, *ONE, stdin=NEW + "\n", says="there already")
     site.ok("key", "add-member", erin, alice, *ONE, stdin=NEW + "\n")
@@ -150,7 +169,11 @@ def test_panel(site, keyd, alice):
     assert run("sometime", stdin=f"{PASSWORD}\n{NEW}\n") == USAGE and run(stdin="") == 1
     assert run("pending", stdin=f"{PASSWORD}\n{NEW}\n") == 0
     assert len(site.slots(alice, "password")) == 2 and "new, has not logged in yet" in site.ok("key", "show", alice)
+    site.told()
+    assert run("undo", stdin=NEW + "\n") == 10 and site.told() == "", "that is the password to be taken back"
     assert run("undo", stdin=PASSWORD + "\n") == 0 and keyd.login_status(alice, NEW) == kp.DENIED
+    assert "taken back" in site.told()
+    assert run("undo", stdin=PASSWORD + "\n") == 1 and site.told() == "", "nothing is pending"
     assert run(stdin=f"{PASSWORD}\n{NEW}\n") == 0 and keyd.login_status(alice, NEW) == kp.OK
 
 

@@ -31,12 +31,36 @@ def settles(account):
 
 
 def test_a_change_that_was_given_up(alice):
-    """Undone, or begun again with another password: what was pending opens nothing any more."""
+    """Undone, the newest first: it opens nothing any more."""
     assert alice.do("change_password", "first try", kp.CHANGE_PENDING)
     assert alice.do("change_password", "second try", kp.CHANGE_PENDING)
-    assert len(alice.slots()) == 2 and alice.login("first try") == kp.DENIED
-    assert alice.do("change_password", "", kp.UNDO)
-    assert len(alice.slots()) == 1 and alice.login("second try") == kp.DENIED and alice.reads_all()
+    for left in 2, 1:
+        assert alice.do("change_password", "", kp.UNDO) and len(alice.slots()) == left and alice.login("second try") == kp.DENIED
+    assert alice.login("first try") == kp.DENIED and alice.reads_all()
+    assert alice.do("change_password", "", kp.UNDO) == kp.NOENT, "nothing is pending"
+
+
+def test_the_pending_password_takes_nothing_back(alice):
+    """It would become the only one, and the site has the old one."""
+    assert alice.do("change_password", NEW, kp.CHANGE_PENDING)
+    assert alice.do("change_password", "", kp.UNDO, secret=NEW) == kp.DENIED
+    assert [s["flags"] for s in alice.slots()] == [0, kp.PENDING] and alice.reads_all()
+    assert alice.do("change_password", "", kp.UNDO) and alice.login(NEW) == kp.DENIED and alice.reads_all()
+
+
+def test_a_second_change_by_a_recovery_code(alice):
+    """The site may have the first pending password already: that one, the one before and the new one open all mail, wherever it stops."""
+    _, code = alice.do("add_slot", kp.SLOT_RECOVERY)
+    assert alice.do("change_password", "the first", kp.CHANGE_PENDING)
+    assert alice.do("change_password", "the second", kp.CHANGE_PENDING, secret=code)
+    assert alice.do("change_password", "the third", kp.CHANGE_PENDING, secret=code) == kp.LIMIT, "each costs a wrong password an Argon2id"
+    assert alice.login(OLD) == kp.OK and alice.login("wrong password") == kp.DENIED
+    assert alice.do("change_password", "", kp.UNDO, secret=code), "the site's change failed"
+    assert alice.login("the second") == kp.DENIED and len(alice.slots(kp.SLOT_PASSWORD)) == 2
+    assert alice.do("change_password", "a second", kp.CHANGE_PENDING, secret=code)
+    assert alice.reads_all("the first") and wait_for(lambda: len(alice.slots(kp.SLOT_PASSWORD)) == 2), "the one before is gone, the one under way is not"
+    assert alice.login(OLD) == kp.DENIED and alice.reads_all("a second")
+    assert wait_for(lambda: len(alice.slots(kp.SLOT_PASSWORD)) == 1) and alice.login("the first") == kp.DENIED and alice.reads_all("a second")
 
 
 def test_the_pending_password_may_change_keys(alice):
@@ -99,3 +123,21 @@ def test_eight_resets_are_all(keyd, alice):  # noqa: F811
     assert alice.reads_all("password number 7") and alice.do("reset", secret=NEW) > 0
     assert keyd.change("reset", "nobody@example.org", NEW) == kp.NOENT
     assert alice.do("reset", secret="short") == kp.WEAK
+
+
+def test_a_full_ring_can_be_healed(keyd, alice):  # noqa: F811
+    """However many keys there are: what is reset opens again, or it is not reset."""
+    for _ in range(55):
+        alice.do("rotate")
+        alice.mail.append(alice.deliver())
+    assert alice.do("rotate") == kp.LIMIT
+    for i in range(8):
+        assert alice.do("reset", secret=f"password number {i}") > 0
+        alice.mail.append(alice.deliver())
+    alice.password = "password number 7"
+    assert alice.do("rotate") == alice.do("change_password", "another one", kp.COMPROMISED) == kp.LIMIT, "each would be one too many"
+    for i in range(6, -1, -1):
+        assert alice.do("heal", f"password number {i}") != kp.LIMIT
+        assert i > 0 or alice.do("reset", secret=NEW) == kp.LIMIT, "that one could not be healed"
+    assert alice.do("heal", OLD)[1] == 0
+    assert len(alice.mail) == 64 and alice.reads_all()
