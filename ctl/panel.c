@@ -51,10 +51,17 @@ change(struct ctl *ctl, const char *address, const char *old_password, const cha
 	return CTL_OK;
 }
 
+static int
+read_password(uint64_t option, const char *what, int none, char **out)
+{
+	int rc = ctl_read_password(CTL_PASSWORD | CTL_OLD_PASSWORD, option, what, false, out);
+
+	return rc == CTL_FAILED ? none : rc;
+}
+
 int
 panel_passwd(struct ctl *ctl)
 {
-	const unsigned from_stdin = CTL_PASSWORD | CTL_OLD_PASSWORD;
 	char address[BS_ADDRESS_MAX + 1], *old_password = NULL, *new_password = NULL;
 	uint8_t flags;
 	int rc = ctl_address_arg(ctl->args.words[0], address);
@@ -65,10 +72,11 @@ panel_passwd(struct ctl *ctl)
 	}
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
+	/* What can be no password is a wrong one, or one that is not good. */
 	if (rc == CTL_OK)
-		rc = ctl_read_password(from_stdin, CTL_OLD_PASSWORD, "Old password", false, &old_password);
+		rc = read_password(CTL_OLD_PASSWORD, "Old password", CTL_DENIED, &old_password);
 	if (rc == CTL_OK && flags != BS_CHANGE_UNDO)
-		rc = ctl_read_password(from_stdin, CTL_PASSWORD, "New password", false, &new_password);
+		rc = read_password(CTL_PASSWORD, "New password", CTL_WEAK, &new_password);
 	if (rc == CTL_OK)
 		rc = change(ctl, address, old_password, new_password == NULL ? "" : new_password, flags);
 	bs_secret_free(old_password);

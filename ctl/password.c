@@ -4,99 +4,118 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "secretcode.h"
+#include "terminal.h"
 
-/* Byte by byte, so that nothing of a next line is taken. NULL: what is wrong was said. */
-static char *
-read_line(int fd, const char *what)
+#define INTERRUPTED (-1)
+
+/* Byte by byte, so that nothing of a next line is taken. The line's length; it may be longer than a password. */
+static int
+read_bytes(int fd, const struct terminal *terminal, char line[BS_PASSWORD_MAX + 2], size_t *out)
 {
-	char *line = bs_secret_new(BS_PASSWORD_MAX + 2);
 	size_t len = 0;
 	ssize_t n;
 
-	if (line == NULL) {
-		ctl_fail(BS_ERR_NOMEM, "no locked memory for a password; raise `ulimit -l`");
-		return NULL;
-	}
-	while ((n = read(fd, line + len, 1)) != 0) {
+	for (;;) {
+		if (terminal != NULL && !terminal_wait(terminal))
+			return INTERRUPTED;
+		n = read(fd, line + len, 1);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 || line[len] == '\n' || len > BS_PASSWORD_MAX)
+		if (n <= 0 || line[len] == '\n' || len > BS_PASSWORD_MAX)
 			break;
 		len++;
 	}
+	if (n < 0)
+		return ctl_fail(BS_ERR_IO, "reading a password: %s", strerror(errno));
+	if (n == 0 && len == 0) {
+		ctl_fail(BS_ERR_ARG, "the input ended before a password came");
+		return CTL_USAGE;
+	}
+	*out = len;
+	return CTL_OK;
+}
+
+/* An exit status: CTL_FAILED, what was given can be no password; or INTERRUPTED. It says what is wrong. */
+static int
+read_line(int fd, const struct terminal *terminal, const char *what, char **out)
+{
+	char *line = bs_secret_new(BS_PASSWORD_MAX + 2);
+	size_t len = 0;
+	int rc;
+
+	if (line == NULL)
+		return ctl_fail(BS_ERR_NOMEM, "no locked memory for a password; raise `ulimit -l`");
+	rc = read_bytes(fd, terminal, line, &len);
 	if (len > 0 && line[len - 1] == '\r')
 		len--;
 	line[len] = '\0';
-	if (n >= 0 && len > 0 && len <= BS_PASSWORD_MAX && memchr(line, '\0', len) == NULL)
-		return line;
-	ctl_fail(BS_ERR_ARG, len == 0 ? "%s: nothing was given" : "%s: too long, or it holds a NUL", what);
-	bs_secret_free(line);
-	return NULL;
-}
-
-static char *
-ask_once(int tty, const char *prompt)
-{
-	struct termios old, quiet;
-	char *line;
-
-	if (tcgetattr(tty, &old) < 0)
-		return NULL;
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	/* The prompt comes behind that: who answers it at once must not be shown, nor thrown away. */
-	if (tcsetattr(tty, TCSAFLUSH, &quiet) < 0)
-		return NULL;
-	dprintf(tty, "%s: ", prompt);
-	line = read_line(tty, prompt);
-	(void)tcsetattr(tty, TCSAFLUSH, &old);
-	dprintf(tty, "\n");
-	return line;
-}
-
-static char *
-ask(int tty, const char *prompt, bool confirm)
-{
-	char *first = ask_once(tty, prompt);
-	char *again = first == NULL || !confirm ? NULL : ask_once(tty, "The same again");
-
-	if (first != NULL && confirm && (again == NULL || strcmp(first, again) != 0)) {
-		if (again != NULL)
-			ctl_fail(BS_ERR_ARG, "the two are not the same");
-		bs_secret_free(first);
-		first = NULL;
+	if (rc == CTL_OK && (len == 0 || len > BS_PASSWORD_MAX || memchr(line, '\0', len) != NULL)) {
+		ctl_fail(BS_ERR_ARG, len == 0 ? "%s: nothing was given" : "%s: too long, or it holds a NUL", what);
+		rc = CTL_FAILED;
 	}
+	if (rc == CTL_OK)
+		*out = line;
+	else
+		bs_secret_free(line);
+	return rc;
+}
+
+static int
+ask_once(int tty, const char *prompt, char **out)
+{
+	struct terminal terminal;
+	bool again;
+	int rc;
+
+	do {
+		if (!terminal_quiet(&terminal, tty))
+			return ctl_fail(BS_ERR_ARG, "no password can be asked for on this terminal");
+		/* Behind that: who answers at once must not be shown. */
+		(void)dprintf(tty, "%s: ", prompt);
+		rc = read_line(tty, &terminal, prompt, out);
+		again = terminal_restore(&terminal) && rc == INTERRUPTED;
+	} while (again);
+	return rc == INTERRUPTED ? ctl_fail(BS_ERR_ARG, "%s: interrupted", prompt) : rc;
+}
+
+static int
+ask(int tty, const char *prompt, bool confirm, char **out)
+{
+	char *first = NULL, *again = NULL;
+	int rc = ask_once(tty, prompt, &first);
+
+	if (rc == CTL_OK && confirm)
+		rc = ask_once(tty, "The same again", &again);
+	if (rc == CTL_OK && confirm && strcmp(first, again) != 0)
+		rc = ctl_fail(BS_ERR_ARG, "the two are not the same");
 	bs_secret_free(again);
-	return first;
+	if (rc == CTL_OK)
+		*out = first;
+	else
+		bs_secret_free(first);
+	return rc;
 }
 
 int
 ctl_read_password(uint64_t given, uint64_t option, const char *prompt, bool confirm, char **out)
 {
-	bool from_stdin = (given & option) != 0;
-	int tty = -1;
-	char *line;
+	int tty, rc;
 
-	if (!from_stdin) {
-		tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-		if (tty < 0) {
-			ctl_fail(BS_ERR_ARG, "there is no terminal to ask for a password: give %s",
-			    option == CTL_OLD_PASSWORD ? "--old-password-stdin" : "--password-stdin");
-			return CTL_USAGE;
-		}
+	if ((given & option) != 0)
+		return read_line(STDIN_FILENO, NULL, prompt, out);
+	tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (tty < 0) {
+		ctl_fail(BS_ERR_ARG, "there is no terminal to ask for a password: give %s",
+		    option == CTL_OLD_PASSWORD ? "--old-password-stdin" : "--password-stdin");
+		return CTL_USAGE;
 	}
-	line = from_stdin ? read_line(STDIN_FILENO, prompt) : ask(tty, prompt, confirm);
-	if (tty >= 0)
-		close(tty);
-	if (line == NULL)
-		return CTL_FAILED;
-	*out = line;
-	return CTL_OK;
+	rc = ask(tty, prompt, confirm, out);
+	(void)close(tty);
+	return rc;
 }
 
 int

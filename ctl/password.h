@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 /* With option (CTL_PASSWORD or CTL_OLD_PASSWORD) in given: the next line of standard input; else the terminal is asked,
- * twice if confirm. An exit status. */
+ * twice if confirm. An exit status: CTL_FAILED where what was given can be no password (empty, too long, with a NUL), CTL_USAGE where
+ * there was nothing to read. */
 int ctl_read_password(uint64_t given, uint64_t option, const char *prompt, bool confirm, char **out);
 /* The same, by CTL_PASSWORD, for what opens an account for a change: its password, a recovery code or an escrow key. */
 int ctl_read_secret(uint64_t given, const char *address, char **out);

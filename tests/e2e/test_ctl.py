@@ -302,7 +302,7 @@ def test_account_add_refusals(ctl, keyd, name):
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="short", says="too weak")
     for bad in ("password", name.upper(), name.split("@")[0], "with\ttab", b"Latin-1 \xe4\n"):
         ctl.fails(1, "account", "add", name, "--password-stdin", stdin=bad, says="no control characters")
-    ctl.fails(1, "account", "add", name, "--password-stdin", stdin="", says="nothing was given")
+    ctl.fails(USAGE, "account", "add", name, "--password-stdin", stdin="", says="before a password came")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="\nsecond line\n", says="nothing was given")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin="x" * 1025, says="too long")
     ctl.fails(1, "account", "add", name, "--password-stdin", stdin=b"with a\0NUL in it\n", says="NUL")
