@@ -84,26 +84,17 @@ add_row(struct ctl *ctl, const char *address, const char *plan)
 	    ctl_store_text(ctl, err));
 }
 
-/* Somebody else can open what was just made: the owner's first mail says so. */
-static void
-tell_escrow(const struct ctl *ctl, const char *address)
-{
-	struct bs_slot_list list;
-
-	if (ctl->settings.notify[0] == '\0' || bs_keyclient_slots(ctl->keyd, address, &list) != BS_OK)
-		return;
-	for (size_t i = 0; i < list.count; i++)
-		if (list.slots[i].kind == BS_SLOT_ESCROW)
-			ctl_notice(ctl, address, "Your organisation's escrow key can open your mailbox", list.slots[i].label);
-	bs_slot_list_clear(&list);
-}
-
 /* What both begin with. */
 static int
 begin_add(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], struct bs_plan *plan)
 {
 	int rc = begin(ctl, address);
 
+	/* Programs that are given it would take it for an option. */
+	if (rc == CTL_OK && address[0] == '-') {
+		ctl_fail(BS_ERR_ARG, "`%s`: an account's name can't begin with -", address);
+		rc = CTL_USAGE;
+	}
 	return rc != CTL_OK ? rc : may_add(ctl, address, (ctl->args.given & CTL_PLAN) != 0 ? ctl_arg(&ctl->args, CTL_PLAN) : "private", plan);
 }
 
@@ -136,7 +127,7 @@ account_add(struct ctl *ctl)
 		rc = add_row(ctl, address, plan.name);
 	bs_secret_free(password);
 	if (rc == CTL_OK)
-		tell_escrow(ctl, address);
+		ctl_tell_escrow(ctl, address);
 	if (rc == CTL_OK && (ctl->args.given & CTL_JSON) != 0)
 		rc = ctl_print_json(json_pack("{s:s, s:s, s:b}", "address", address, "plan", plan.name, "sealed", plan.sealed));
 	return rc;
@@ -308,7 +299,11 @@ change_flags(struct ctl *ctl, const char *address, uint32_t flags)
 	bs_secret_free(password);
 	if (err == BS_ERR_DENIED)
 		return ctl_fail(err, "%s: the password is wrong; its plan was not changed", address);
-	return err == BS_OK ? CTL_OK : ctl_fail(err, "changing the keys of %s: %s", address, ctl_keyd_text(err));
+	if (err != BS_OK)
+		return ctl_fail(err, "changing the keys of %s: %s", address, ctl_keyd_text(err));
+	ctl_notice(ctl, address, (flags & BS_RECORD_FLAG_SEALED) != 0 ? "New mail is stored sealed from now on" : "New mail is stored without encryption "
+	    "from now on", NULL);
+	return CTL_OK;
 }
 
 int

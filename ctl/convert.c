@@ -12,6 +12,8 @@
 #include "home.h"
 #include "indexcache.h"
 #include "key.h"
+#include "keyclient_sessions.h"
+#include "notice.h"
 #include "session.h"
 #include "sock.h"
 #include "sweep.h"
@@ -295,6 +297,16 @@ convert_run(struct ctl *ctl)
 	return convert_each(ctl, seal);
 }
 
+/* A session from before takes a mail for forged that is text again where it was sealed. */
+static int
+end_sessions(const struct convert_task *task)
+{
+	unsigned ended;
+	enum bs_err err = bs_keyclient_end_sessions(task->ctl->keyd, task->address, &ended);
+
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "ending the sessions of %s: %s", task->address, ctl_keyd_text(err));
+}
+
 /* convert_fn */
 static int
 undo(struct convert_task *task)
@@ -309,9 +321,14 @@ undo(struct convert_task *task)
 	if ((record.flags & BS_RECORD_FLAG_SEALED) != 0)
 		return ctl_fail(BS_ERR_ARG, "%s is sealed, and so is what arrives meanwhile: `basaltctl account plan %s PLAN` with a plan that does not "
 		    "seal (sealed=no) comes first", task->address, task->address);
-	rc = ctl_open_session(task->ctl, address, "convert", &run.convert.session, &run.convert.record);
+	rc = end_sessions(task);
 	if (rc == CTL_OK)
+		rc = ctl_open_session(task->ctl, address, "convert", &run.convert.session, &run.convert.record);
+	if (rc == CTL_OK) {
+		/* Before the first letter: it may be killed, and is nobody's but the mail's owner's process then. */
+		ctl_notice(task->ctl, task->address, "Mail that was sealed is stored without encryption again", NULL);
 		rc = work(task, &run, "opened");
+	}
 	bs_keyclient_free(run.convert.session);
 	return rc;
 }

@@ -28,7 +28,7 @@ static const struct bs_conf_item items[] = {
 	{ "ctl", "lmtp_control", BS_CONF_STRING, AT(lmtp_control), "", 0, 0,
 	    "control socket of basalt-lmtp; empty where it does not run" },
 	{ "ctl", "notify", BS_CONF_STRING, AT(notify), "", 0, 0,
-	    "program that mails an account what was changed of its keys: \"/usr/sbin/sendmail -i\"; empty: nobody is told" },
+	    "program that mails an account what was changed of its keys, called with -- and the address: \"/usr/sbin/sendmail -i\"; empty: nobody is told" },
 	{ "ctl", "mail_home", BS_CONF_STRING, AT(mail_home), "/var/vmail/%d/%n", 0, 0,
 	    "home of a mail user, where the copies of keys lie: %d domain, %n local part" },
 	{ "ctl", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key.pub", 0, 0,

@@ -1,6 +1,8 @@
 /* basaltctl key: the slots of an account and its keys. All is keyd's to do; the owner is told by mail. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -49,6 +51,19 @@ ctl_key_failed(enum bs_err err, const char *address, const char *secret, const c
 	if (err == BS_ERR_DENIED)
 		return ctl_refused_secret(address, secret);
 	return ctl_fail(err, "%s: %s: %s", address, what, ctl_keyd_text(err));
+}
+
+void
+ctl_tell_escrow(const struct ctl *ctl, const char *address)
+{
+	struct bs_slot_list list;
+
+	if (ctl->settings.notify[0] == '\0' || bs_keyclient_slots(ctl->keyd, address, &list) != BS_OK)
+		return;
+	for (size_t i = 0; i < list.count; i++)
+		if (list.slots[i].kind == BS_SLOT_ESCROW)
+			ctl_notice(ctl, address, "Your organisation's escrow key can open your mailbox", list.slots[i].label);
+	bs_slot_list_clear(&list);
 }
 
 int
@@ -139,6 +154,25 @@ key_show(struct ctl *ctl)
 
 /* --- add --- */
 
+/* The new secret is nowhere else: where it can't be shown its slot must not stay. */
+static int
+show_code(struct ctl *ctl, const char *address, const char *secret, const uint8_t id[BS_ID_LEN], const char *code)
+{
+	char slot[2 * BS_ID_LEN + 1];
+	bool rotated;
+	enum bs_err err;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (printf("%s\n", code) > 0 && fflush(stdout) == 0)
+		return CTL_OK;
+	err = bs_keyclient_remove_slot(ctl->keyd, address, secret, id, &rotated);
+	if (err == BS_OK)
+		return ctl_fail(BS_ERR_IO, "%s: writing the new secret to standard output failed: its slot was removed again, and it opens nothing", address);
+	ctl_hex(id, BS_ID_LEN, slot);
+	return ctl_fail(err, "%s: writing the new secret to standard output failed, and removing its slot did, too (%s): `basaltctl key remove %s %s`",
+	    address, ctl_keyd_text(err), address, slot);
+}
+
 static int
 add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *what)
 {
@@ -168,10 +202,10 @@ add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *wha
 		rc = ctl_fail(err, "%s: that is there already", address);
 	else if (err != BS_OK)
 		rc = ctl_key_failed(err, address, secret, "adding a slot");
-	else
+	else if (shown)
+		rc = show_code(ctl, address, secret, id, code);
+	if (rc == CTL_OK)
 		ctl_notice(ctl, address, what, kind == BS_SLOT_MEMBER ? member : label);
-	if (err == BS_OK && shown)
-		printf("%s\n", code);
 	bs_wipe(code, sizeof(code));
 	bs_secret_free(secret);
 	return rc;
@@ -219,7 +253,7 @@ find_slot(struct ctl *ctl, const char *address, const char *word, struct bs_slot
 		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
 	for (size_t i = 0; i < list.count; i++) {
 		ctl_hex(list.slots[i].id, BS_ID_LEN, id);
-		if (len < 4 || len > sizeof(id) - 1 || strncmp(id, word, len) != 0)
+		if (len < 4 || len > sizeof(id) - 1 || strncasecmp(id, word, len) != 0)
 			continue;
 		*out = list.slots[i];
 		found++;

@@ -50,6 +50,7 @@ key_reset(struct ctl *ctl)
 		return ctl_fail(err, "%s: resetting the password: %s", address, ctl_keyd_text(err));
 	ctl_notice(ctl, address, "Your password was reset by an administrator. Mail from before opens again after "
 	    "`basaltctl key heal` with your recovery code or your old password", NULL);
+	ctl_tell_escrow(ctl, address);
 	return CTL_OK;
 }
 

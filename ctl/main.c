@@ -1,6 +1,8 @@
 /* basaltctl: the table of subcommands. Each noun has a file of its own. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 #include "verbs.h"
@@ -287,6 +289,16 @@ run(struct ctl *ctl, int argc, char **argv)
 	return run_verb(ctl, argc, argv);
 }
 
+/* What is opened next must not become standard output. Nothing can be written to what stands in for that: a secret is not lost unheard. */
+static void
+fill_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(CTL_FAILED);
+	}
+}
+
 static bool
 is_panel(const char *name)
 {
@@ -314,7 +326,10 @@ int
 main(int argc, char **argv)
 {
 	struct ctl ctl = { .conf_path = DEFAULT_CONF };
-	int status = is_panel(argv[0]) ? run_panel(&ctl, argc, argv) : run(&ctl, argc - 1, argv + 1);
+	int status;
+
+	fill_standard_fds();
+	status = is_panel(argv[0]) ? run_panel(&ctl, argc, argv) : run(&ctl, argc - 1, argv + 1);
 
 	ctl_close(&ctl);
 	return status;

@@ -1,7 +1,7 @@
 /*
  * notice: tells an account's owner by mail what was changed of its keys. keyd has no network: who changes, tells.
  *
- * The message goes to the program of ctl.notify on standard input, the address as its last argument. It names no secret. What
+ * The message goes to the program of ctl.notify on standard input, the address as its last argument behind `--`. It names no secret. What
  * is done stays done when the mail fails: that is said on standard error, and changes no exit status.
  *
  *     ctl_notice(ctl, address, "A recovery code was added", label);

@@ -16,9 +16,9 @@
 #define ARGS_MAX 32
 #define WAIT_MS 30000
 
-/* The words of ctl.notify and the address. command is cut up; false: too many. */
+/* The words of ctl.notify and the address, which is no option, whatever it begins with. command is cut up; false: too many. */
 static bool
-split(char *command, const char *address, const char *argv[ARGS_MAX + 2])
+split(char *command, const char *address, const char *argv[ARGS_MAX + 3])
 {
 	size_t n = 0;
 	char *rest = NULL;
@@ -28,8 +28,9 @@ split(char *command, const char *address, const char *argv[ARGS_MAX + 2])
 			return false;
 		argv[n++] = word;
 	}
-	argv[n] = address;
-	argv[n + 1] = NULL;
+	argv[n] = "--";
+	argv[n + 1] = address;
+	argv[n + 2] = NULL;
 	return n > 0;
 }
 
@@ -93,7 +94,7 @@ run(const char *const *argv, const char *text, size_t len)
 const char *
 ctl_sendmail(const struct ctl *ctl, const char *address, const char *text, size_t len)
 {
-	const char *argv[ARGS_MAX + 2], *why = "out of memory";
+	const char *argv[ARGS_MAX + 3], *why = "out of memory";
 	char *command = strdup(ctl->settings.notify);
 
 	if (command != NULL)

@@ -1,5 +1,5 @@
 /*
- * sendmail: gives a message to the program of ctl.notify, on standard input, the address as its last argument. The program gets no
+ * sendmail: gives a message to the program of ctl.notify, on standard input, the address as its last argument behind `--`. The program gets no
  * environment but PATH and LANG, and thirty seconds.
  *
  *     const char *why = ctl_sendmail(ctl, address, text, len);      // ctl.notify is not empty

@@ -105,6 +105,8 @@ session_end(struct ctl *ctl)
 {
 	char address[BS_ADDRESS_MAX + 1];
 	int rc = ctl_begin_key(ctl, address);
+	uint8_t record[BS_RECORD_MAX];
+	size_t len = 0;
 	unsigned ended = 0;
 	enum bs_err err;
 
@@ -113,6 +115,9 @@ session_end(struct ctl *ctl)
 	err = bs_keyclient_end_sessions(ctl->keyd, address, &ended);
 	if (err != BS_OK)
 		return ctl_fail(err, "ending the sessions of %s: %s", address, ctl_keyd_text(err));
+	/* Asked last: who is there is put out even while the database is away. */
+	if (ended == 0 && bs_keyclient_record(ctl->keyd, address, record, &len) == BS_ERR_NOENT)
+		return ctl_fail(BS_ERR_NOENT, "account %s does not exist", address);
 	printf("%u ended\n", ended);
 	return CTL_OK;
 }

@@ -14,6 +14,7 @@ import time
 import pytest
 
 import probes
+import rawimap
 import sealedfiles
 import systems
 from test_reseal import LISTING, everything, leftovers, secret, uidls, without_recent
@@ -226,6 +227,22 @@ def test_undo(system, alice):
     seal(system, alice)
     assert convert(system, alice)["sealed"] == OLD + 1
     assert everything(system, alice) == before
+
+
+def test_undo_ends_sessions_first(system, alice):
+    """One from before the account was plain takes a mail for forged that is text where it was sealed."""
+    before = everything(system, alice)
+    convert(system, alice)
+    with rawimap.Raw(system.port("imap")) as c:
+        c.login(alice.address, alice.password)
+        c.ok("SELECT INBOX")
+        c.ok("UID FETCH 1:3 (BODY.PEEK[])")
+        seal(system, alice, "plain")
+        since = len(system.log("dovecot"))
+        system.ctl("convert", "undo", alice.address, *ONE, stdin=secret(alice))
+        assert c.response().startswith(b"* BYE Session ended by an administrator")
+        assert system.logged("dovecot", "Disconnected: basalt: session ended by an administrator", since)
+    assert everything(system, alice) == before and not probes.alarms(system, alice)
 
 
 def test_status(system, alice):

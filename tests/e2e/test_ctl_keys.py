@@ -1,13 +1,16 @@
 """basaltctl key, passwd and doctor with a real basalt-keyd: what is shown once, what is told by mail, what is lost and found."""
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import keyproto as kp
 import pytest
+import terminal
 from keydserver import Keyd
 from test_ctl import CTL, USAGE, Ctl
 from test_keyd_slots import ESCROW, ESCROW_CODE, flipped
@@ -66,7 +69,7 @@ def test_app_password(site, keyd, alice):
     code = site.ok("key", "add-app-password", alice, "--stdout", "--label", "Pixel 9", *ONE, stdin=PASSWORD + "\n").strip()
     assert keyd.login_status(alice, code) == kp.OK
     told = site.told()
-    assert f"ARGS: -i -f postmaster {alice}\nTo: {alice}\n" in told and "app password was added to your mailbox: Pixel 9." in told
+    assert f"ARGS: -i -f postmaster -- {alice}\nTo: {alice}\n" in told and "app password was added to your mailbox: Pixel 9." in told
     assert code not in told and code.replace("-", "") not in told and PASSWORD not in told
     assert code not in keyd.log_text() and code[6:] not in keyd.log_text()
     slot, = site.slots(alice, "app-password")
@@ -75,9 +78,52 @@ def test_app_password(site, keyd, alice):
     assert slot["id"][:8] in text and "Pixel 9" in text and "escrow:      none for this domain" in text
     site.fails(1, "key", "remove", alice, "0000", *ONE, stdin=PASSWORD + "\n", says="no slot")
     site.fails(1, "key", "remove", alice, slot["id"][:8], *ONE, stdin=code + "\n", says="changes no keys")
-    site.ok("key", "remove", alice, slot["id"][:8], *ONE, stdin=PASSWORD + "\n")
+    site.ok("key", "remove", alice, slot["id"][:8].upper(), *ONE, stdin=PASSWORD + "\n")
     assert "Removed from your mailbox: app-password: Pixel 9" in site.told()
     assert keyd.login_status(alice, code) == kp.DENIED
+
+
+UNSHOWN = {"closed": ">&-", "full": ">/dev/full", "hung up": "| true"}
+
+
+def shell(site, redirection, *args, stdin=""):
+    """(exit status, what it said) of basaltctl with other descriptors."""
+    p = subprocess.run(["bash", "-c", f'set -o pipefail; "$@" {redirection}', "bash", CTL, "-c", site.conf, *args], input=stdin.encode(),
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}, timeout=60)
+    return p.returncode, p.stderr.decode()
+
+
+@pytest.mark.parametrize("how", UNSHOWN)
+@pytest.mark.parametrize("verb", ["add-app-password", "add-recovery"])
+def test_a_secret_that_nobody_sees(site, keyd, alice, verb, how):
+    """It is not made, and the exit status says so."""
+    if how == "hung up":
+        read, write = os.pipe()
+        os.close(read)
+        p = subprocess.run([CTL, "-c", site.conf, "key", verb, alice, "--stdout", *ONE], input=PASSWORD.encode() + b"\n", stdout=write,
+                           stderr=subprocess.PIPE, timeout=60)
+        os.close(write)
+        status, said = p.returncode, p.stderr.decode()
+    else:
+        status, said = shell(site, UNSHOWN[how], "key", verb, alice, "--stdout", *ONE, stdin=PASSWORD + "\n")
+    assert status > 0 and "standard output failed: its slot was removed again" in said
+    assert len(site.slots(alice)) == 1 and site.told() == ""
+    assert keyd.login_status(alice, PASSWORD) == kp.OK
+
+
+def test_missing_descriptors(site, alice):
+    """What is opened first does not take the place of standard output."""
+    before = site.db.read_bytes()
+    for redirection in ">&-", "<&- >&-", "<&- >&- 2>&-":
+        assert shell(site, redirection, "account", "list")[0] > 0
+        assert shell(site, redirection, "key", "show", alice)[0] > 0
+    assert site.db.read_bytes() == before and alice in site.ok("account", "list")
+    assert shell(site, "<&- >&- 2>&-", "account", "disable", alice)[0] == 0, "it has nothing to say"
+
+
+def test_an_address_that_looks_like_an_option(site):
+    for verb in "add", "expect":
+        site.fails(USAGE, "account", verb, "--", "-oq@example.org", stdin=PASSWORD + "\n", says="can't begin with -")
 
 
 def test_recovery_code_sets_a_password(site, keyd, alice):
@@ -137,6 +183,55 @@ def test_escrow_and_members(site, keyd, alice):
     site.fails(1, "escrow-key", "new", str(key), says="exists")
 
 
+def test_what_a_reset_adds_is_told(site, keyd):
+    frank = site.add("frank@escrow.example")
+    site.told()
+    site.ok("key", "reset", frank, "--yes", *ONE, stdin=NEW + "\n")
+    told = site.told()
+    assert "reset by an administrator" in told and "escrow key can open your mailbox: Example Ltd, Berlin." in told
+
+
+def test_whether_mail_is_sealed_is_told(site, alice):
+    for plan, text in ("plain", "without encryption"), ("private", "stored sealed"), ("private", ""):
+        site.ok("account", "plan", alice, plan, *ONE, stdin=PASSWORD + "\n")
+        assert text in site.told() if text else site.told() == ""
+
+
+def test_session_end_of_nobody(site, alice):
+    site.fails(1, "session", "end", "nobody@example.org", says="does not exist")
+    assert site.ok("session", "end", alice) == "0 ended\n"
+
+
+def prompted(site, alice):
+    t = terminal.Terminal([CTL, "-c", site.conf, "account", "passwd", alice])
+    t.asked("Old password")
+    t.asked(": ")
+    assert not t.echoes()
+    return t
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_prompt(site, keyd, alice, sig):
+    """The terminal echoes again."""
+    with prompted(site, alice) as t:
+        t.type({signal.SIGINT: "half a pass\x03", signal.SIGQUIT: "\x1c"}[sig]) if sig in (signal.SIGINT, signal.SIGQUIT) else os.kill(t.pid, sig)
+        assert t.ended() == -sig and t.echoes()
+    assert keyd.login_status(alice, PASSWORD) == kp.OK
+
+
+def test_stopped_at_the_prompt(site, keyd, alice):
+    """Asked again when it goes on; then it is answered."""
+    with prompted(site, alice) as t:
+        t.type("\x1a")
+        t.asked("Old password")
+        for text in PASSWORD, NEW, NEW:
+            t.asked(": ")
+            assert not t.echoes()
+            t.type(text + "\n")
+        assert t.ended() == 0 and t.echoes() and NEW not in t.shown
+    assert keyd.login_status(alice, NEW) == kp.OK
+
+
 def test_reset_heal(site, keyd, alice):
     site.fails(1, "key", "reset", alice, *ONE, stdin=NEW + "\n", says="not reset")
     site.ok("key", "reset", alice, "--yes", *ONE, stdin=NEW + "\n")
@@ -166,7 +261,10 @@ def test_panel(site, keyd, alice):
         return p.returncode
 
     assert run(stdin=f"wrong\n{NEW}\n") == 10 and run(stdin=f"{PASSWORD}\nshort\n") == 11
-    assert run("sometime", stdin=f"{PASSWORD}\n{NEW}\n") == USAGE and run(stdin="") == 1
+    assert run("sometime", stdin=f"{PASSWORD}\n{NEW}\n") == USAGE and run(stdin="") == run(stdin=PASSWORD + "\n") == USAGE
+    for odd in "", "x" * 1025, "x" * 1024, "x" * 5000, PASSWORD + "\0", "\0":
+        assert run(stdin=f"{odd}\n{NEW}\n") == 10, odd
+        assert len(odd) == 1024 or run(stdin=f"{PASSWORD}\n{odd}\n") == 11, odd
     assert run("pending", stdin=f"{PASSWORD}\n{NEW}\n") == 0
     assert len(site.slots(alice, "password")) == 2 and "new, has not logged in yet" in site.ok("key", "show", alice)
     site.told()
