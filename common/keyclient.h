@@ -46,6 +46,8 @@ enum bs_err bs_keyclient_keyset(struct bs_keyclient *kc, uint8_t **out, size_t *
 /* A token that begins this session again, once; and what makes it good for nothing. */
 enum bs_err bs_keyclient_resume_token(struct bs_keyclient *kc, uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
 enum bs_err bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
+/* Is the key in the ring of the session, or a kept keyset's active one? BS_ERR_NOKEY: no. */
+enum bs_err bs_keyclient_holds(struct bs_keyclient *kc, const uint8_t key_id[BS_ID_LEN]) BS_MUST_USE;
 enum bs_err bs_keyclient_exists(struct bs_keyclient *kc, const char *user) BS_MUST_USE;
 
 /* The control socket's. Passwords are at most BS_PASSWORD_MAX bytes and borrowed. */

@@ -183,3 +183,12 @@ bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LE
 
 	return err == BS_OK ? bs_keyclient_end_call(kc, &rd) : err;
 }
+
+enum bs_err
+bs_keyclient_holds(struct bs_keyclient *kc, const uint8_t key_id[BS_ID_LEN])
+{
+	struct bs_rd rd;
+	enum bs_err err = bs_keyclient_call(kc, BS_OP_HOLDS, key_id, BS_ID_LEN, &rd);
+
+	return err == BS_OK ? bs_keyclient_end_call(kc, &rd) : err;
+}

@@ -19,6 +19,7 @@ static const uint8_t permitted[] = {
 	[BS_OP_ENROL_LOGIN] = A,
 	[BS_OP_RESUME_TOKEN] = M,
 	[BS_OP_DROP_TOKEN] = M,
+	[BS_OP_HOLDS] = M,
 	[BS_OP_ENROL] = C,
 	[BS_OP_PASSWD] = C,
 	[BS_OP_REMOVE] = C,

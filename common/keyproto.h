@@ -59,6 +59,9 @@ enum bs_op {
 	BS_OP_ENDED = 12,
 	/* M after ATTACH: token 32 of the same account and service -> nothing. It is good for nothing any more. BS_ERR_TOKEN */
 	BS_OP_DROP_TOKEN = 13,
+	/* M after ATTACH: key id 16 -> nothing: the ring holds this key, or a keyset that is kept beside has it as its active one.
+	 *    BS_ERR_NOKEY: neither. */
+	BS_OP_HOLDS = 14,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */

@@ -4,7 +4,9 @@
 
 #include "confirm.h"
 #include "ctl.h"
+#include "home.h"
 #include "key.h"
+#include "keyclient_slots.h"
 #include "notice.h"
 #include "password.h"
 #include "record.h"
@@ -119,6 +121,8 @@ account_add(struct ctl *ctl)
 
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
+	if (rc == CTL_OK)
+		rc = home_guard(ctl, address);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password", true, &password);
 	if (rc == CTL_OK)
@@ -265,6 +269,8 @@ account_passwd(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
+		rc = home_guard(ctl, address);
+	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Old password, or a recovery code", false, &old_password);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &new_password);
@@ -290,9 +296,11 @@ static int
 change_flags(struct ctl *ctl, const char *address, uint32_t flags)
 {
 	char *password = NULL;
-	int rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password of the account", false, &password);
+	int rc = home_guard(ctl, address);
 	enum bs_err err;
 
+	if (rc == CTL_OK)
+		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password of the account", false, &password);
 	if (rc != CTL_OK)
 		return rc;
 	err = bs_keyclient_set_flags(ctl->keyd, address, password, flags);

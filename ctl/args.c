@@ -45,6 +45,7 @@ static const struct option {
 	{ "--compromised", CTL_COMPROMISED, NULL, "somebody else may know it: new keys as well, all sessions end" },
 	{ "--all", CTL_ALL, NULL, "all accounts" },
 	{ "--accept-loss", CTL_ACCEPT_LOSS, NULL, "even of an account whose mail is lost with its password" },
+	{ "--despite-home", CTL_DESPITE_HOME, NULL, "though the mail home holds keys that the database has not (`key restore` joins them later)" },
 	{ "--divert", CTL_DIVERT, NULL, "takes an account's mail away from its mailbox" },
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -218,5 +219,5 @@ ctl_help(FILE *fp)
 	for (size_t i = 0; i < ctl_verbs_count; i++)
 		print_row(fp, &ctl_verbs[i]);
 	fprintf(fp, "\nEach takes --help. -c FILE: the configuration (/etc/basalt/basaltctl.conf).\n"
-	            "Exit status: 0 done, 1 failed, 2 wrong usage, 75 try again later, 78 wrong configuration.\n");
+	            "Exit status: 0 done, 1 failed, 2 wrong usage, 12 `key restore` first, 75 try again later, 78 wrong configuration.\n");
 }

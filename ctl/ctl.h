@@ -27,6 +27,7 @@ enum ctl_exit {
 	CTL_USAGE = 2,
 	CTL_DENIED = 10, /* of `passwd` alone: the old password is wrong */
 	CTL_WEAK = 11,   /* the new one is too weak */
+	CTL_OTHER_KEYS = 12, /* the mail home holds keys of the account that keyd's database has not: `key restore` first */
 	CTL_TEMPFAIL = 75, /* EX_TEMPFAIL: the same command may succeed later */
 	CTL_CONFIG = 78,   /* EX_CONFIG */
 };

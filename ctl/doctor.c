@@ -25,6 +25,8 @@ examine(void *ctx, const struct bs_account *account)
 {
 	struct doctor *d = ctx;
 	const char *address = account->address;
+	char text[256];
+	const char *what;
 	struct bs_slot_list list;
 	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, address, &list);
 
@@ -34,8 +36,10 @@ examine(void *ctx, const struct bs_account *account)
 		finding(d, address, "bad-record", "its keys are damaged, forged or older than before: keyd's log says which");
 	if (err != BS_OK)
 		return bs_err_is_transient(err) ? err : BS_OK;
-	if (home_generation(d->ctl, address) > list.record.generation)
-		finding(d, address, "older-than-mail", "the mail home knows newer keys than the database: `basaltctl key restore`");
+	if ((what = home_finding(d->ctl, address, &list.record)) != NULL) {
+		snprintf(text, sizeof(text), "%s: `basaltctl key restore`", what);
+		finding(d, address, "older-than-mail", text);
+	}
 	if (list.kept > 0)
 		finding(d, address, "shut", "mail from before a reset is shut: `basaltctl key heal`");
 	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !ctl_has_slot(&list, BS_SLOT_RECOVERY) && !ctl_has_slot(&list, BS_SLOT_ESCROW))

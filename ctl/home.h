@@ -11,12 +11,29 @@
 #include "ctl.h"
 #include "keyset.h"
 
+/* dovecot-plugin/home.c gives these names. */
+#define HOME_OTHER "keyset.other."
+#define HOME_JOINED "keyset.joined."
+
 /* The account's mail home, as ctl.mail_home says; what does not fit is cut off. */
 void home_folder(const struct ctl *ctl, const char *address, char *out, size_t size);
 /* HOME/basalt/NAME. */
 void home_path(const struct ctl *ctl, const char *address, const char *name, char *out, size_t size);
 /* A whole file of at most max bytes; *out is malloced. BS_ERR_NOENT, BS_ERR_LIMIT, BS_ERR_IO. */
 enum bs_err home_read_file(const char *path, size_t max, uint8_t **out, size_t *len) BS_MUST_USE;
+/*
+ * May the keys that keyd has be changed? CTL_OTHER_KEYS, and it was said why and what to do: the mail home is known to hold newer keys than keyd's
+ * database, keys of another line, or an earlier account's of this name; a change would go on from the older ones. --despite-home passes. What can't
+ * be read stops nobody: whatever the home alone holds, the Dovecot plugin keeps.
+ */
+int home_guard(struct ctl *ctl, const char *address);
+/* What home_guard() would say, for keyd's record (NULL: it has none); NULL: nothing. */
+const char *home_finding(const struct ctl *ctl, const char *address, const struct bs_record *record);
+/* The keysets there, the copy first, then those that keyd's was known not to hold; malloced, and each path, too. Their number. */
+size_t home_keysets(const struct ctl *ctl, const char *address, char ***out);
+void home_keysets_free(char **paths, size_t n);
+/* keyd holds what is in this one from now on. */
+void home_mark_joined(const char *path);
 /* The record there. BS_ERR_NOENT: none, or none that can be read. */
 enum bs_err home_record(const struct ctl *ctl, const char *address, struct bs_record *out) BS_MUST_USE;
 /* Its generation, 0 where there is none that can be read. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "home.h"
 #include "key.h"
 #include "notice.h"
 #include "password.h"
@@ -33,6 +34,8 @@ ctl_begin_change(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], char **secre
 {
 	int rc = ctl_begin_key(ctl, address);
 
+	if (rc == CTL_OK)
+		rc = home_guard(ctl, address);
 	return rc == CTL_OK ? ctl_read_secret(ctl->args.given, address, secret) : rc;
 }
 
@@ -282,6 +285,8 @@ key_remove(struct ctl *ctl)
 	int rc = ctl_begin_key(ctl, address);
 	enum bs_err err;
 
+	if (rc == CTL_OK)
+		rc = home_guard(ctl, address);
 	if (rc == CTL_OK)
 		rc = find_slot(ctl, address, ctl->args.words[1], &slot);
 	if (rc == CTL_OK)

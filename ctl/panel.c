@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "home.h"
 #include "keyclient_slots.h"
 #include "notice.h"
 #include "password.h"
@@ -72,6 +73,8 @@ panel_passwd(struct ctl *ctl)
 	}
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
+	if (rc == CTL_OK)
+		rc = home_guard(ctl, address);
 	/* What can be no password is a wrong one, or one that is not good. */
 	if (rc == CTL_OK)
 		rc = read_password(CTL_OLD_PASSWORD, "Old password", CTL_DENIED, &old_password);

@@ -1,6 +1,6 @@
 /*
  * home: what Basalt keeps in an account's mail home, folder basalt/: a copy of the signed public record and of the sealed
- * keyset, so that mail and keys are backed up and restored together, and so that an old database is noticed; and the
+ * keyset (and of others, which keyd's does not hold), so that mail and keys are backed up and restored together, and so that an old database is noticed; and the
  * list of large mails that turned out damaged in the middle of being read.
  *
  * Files appear whole: temporary name, fsync, rename, fsync of the folder. All run as the mail user.
@@ -22,7 +22,10 @@ enum bs_err basalt_home_record(struct basalt_user *bu, struct bs_record *out) BS
 bool basalt_home_has_record(struct basalt_user *bu);
 /* There is nothing by which this account ever had keys. False also when that can't be found out. */
 bool basalt_home_never_had_keys(struct basalt_user *bu);
-/* Written when it differs from what is there. */
+/*
+ * Written when it differs from what is there. Whatever lies there and is not known to be held by keyd's, a newer keyset that an old database
+ * has overtaken say, is renamed to keyset.other.HEX first, with an alarm; such a file goes when keyd holds its keys again. Within a session.
+ */
 enum bs_err basalt_home_keep_keyset(struct basalt_user *bu, const uint8_t *blob, size_t len, const char **reason_r) BS_MUST_USE;
 
 /* Remembers a damaged mail beyond this session; at most some thousands of them. */

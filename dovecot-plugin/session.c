@@ -110,6 +110,12 @@ basalt_session_readable(struct basalt_user *bu)
 		session_lose(bu);
 }
 
+enum bs_err
+basalt_session_holds(struct basalt_user *bu, const uint8_t key_id[BS_ID_LEN])
+{
+	return bu->session == NULL ? BS_ERR_UNAVAIL : bs_keyclient_holds(bu->session, key_id);
+}
+
 /* keyd's keyset goes beside the record, so that mail and keys are backed up together. Trouble here stops nobody. */
 static void
 keep_keyset(struct basalt_user *bu)

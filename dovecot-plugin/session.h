@@ -27,6 +27,8 @@ enum bs_err basalt_session_resume_token(struct basalt_user *bu, uint8_t token[BS
 /* It is not needed after all. */
 void basalt_session_drop_token(struct basalt_user *bu, const uint8_t token[BS_TOKEN_LEN]);
 /* Ends the session and forgets the user's data keys. */
+/* Does keyd have the key, in the session's ring or shut away beside it? BS_ERR_NOKEY: no; else it can't be found out now. */
+enum bs_err basalt_session_holds(struct basalt_user *bu, const uint8_t key_id[BS_ID_LEN]) BS_MUST_USE;
 void basalt_session_end(struct basalt_user *bu);
 
 /*

@@ -20,6 +20,7 @@ static const struct {
 	{ BS_OP_RECORD, ANY, op_record },
 	{ BS_OP_KEYSET, SESSION, op_keyset },
 	{ BS_OP_CLOSE, SESSION, op_close },
+	{ BS_OP_HOLDS, SESSION, op_holds },
 	{ BS_OP_LOGIN_MEMBER, ANY, op_login_member },
 	{ BS_OP_ENROL_LOGIN, ANY, op_enrol_login },
 	{ BS_OP_RESUME_TOKEN, SESSION, op_resume_token },

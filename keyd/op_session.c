@@ -1,4 +1,4 @@
-/* Operations of the socket mail: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, RESUME_TOKEN, DROP_TOKEN, CLOSE. */
+/* Operations of the socket mail: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, RESUME_TOKEN, DROP_TOKEN, HOLDS, CLOSE. */
 #include <string.h>
 
 #include "linger.h"
@@ -193,6 +193,40 @@ op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 		return BS_ERR_BUSY;
 	memcpy(job->user, conn->session->name, sizeof(job->user));
 	job_store(v, job, LINK_GET, 0, on_keyset);
+	return BS_OK;
+}
+
+/* The ring says nothing of the kept keysets; the row does, and must be what the session's master key fits: it is asked whether a copy may go. */
+static void
+on_holds_row(struct vault *v, struct job *job, enum bs_err err)
+{
+	const struct conn *conn = conn_find(v, job->front, job->conn);
+
+	err = unlock_read(v, job, err);
+	if (err == BS_OK)
+		err = conn == NULL || conn->session == NULL ? BS_ERR_UNAVAIL : bs_keyset_check(&job->ks, ring_amk(conn->session));
+	if (err == BS_OK && !bs_keyset_kept_has(&job->ks, job->target_id))
+		err = BS_ERR_NOKEY;
+	job_finish(v, job, err, NULL, 0);
+}
+
+enum bs_err
+op_holds(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct job *job;
+
+	if (frame->payload_len != BS_ID_LEN)
+		return BS_ERR_FORMAT;
+	if (ring_key(conn->session, frame->payload) != NULL) {
+		conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, NULL, 0);
+		return BS_OK;
+	}
+	job = job_new(v, conn, frame);
+	if (job == NULL)
+		return BS_ERR_BUSY;
+	memcpy(job->user, conn->session->name, sizeof(job->user));
+	memcpy(job->target_id, frame->payload, BS_ID_LEN);
+	job_store(v, job, LINK_GET, 0, on_holds_row);
 	return BS_OK;
 }
 

@@ -114,7 +114,7 @@ def test_tokens_again_and_of_others(site):
 
 
 @pytest.mark.parametrize("opcode", sorted(set(kp.ALL_OPCODES) - {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE,
-                                                                 kp.RESUME_TOKEN, kp.DROP_TOKEN}))
+                                                                 kp.RESUME_TOKEN, kp.DROP_TOKEN, kp.HOLDS}))
 def test_operations_of_other_sockets(site, opcode):
     """Each names an account as its operation wants it, and ends the session that asks."""
     payload = kp.str16(site.bob.address) + kp.str16(site.bob.password) + kp.str16("imap") + b"\0"

@@ -14,11 +14,11 @@ PASSWORD = "correct horse battery staple"
 USER, OTHER = "alice@example.org", "bob@example.org"
 SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER, kp.ENROL_LOGIN},
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE,
-                    kp.RESUME_TOKEN, kp.DROP_TOKEN},
+                    kp.RESUME_TOKEN, kp.DROP_TOKEN, kp.HOLDS},
            "delivery": {kp.EXISTS, kp.RECORD},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
                        *range(kp.SLOTS, kp.KEYS + 1)}}
-IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE, kp.RESUME_TOKEN, kp.DROP_TOKEN}
+IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE, kp.RESUME_TOKEN, kp.DROP_TOKEN, kp.HOLDS}
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ test_permitted(void **state)
 	want[BS_OP_EXISTS] = BS_PEER_AUTH | BS_PEER_DELIVERY;
 	want[BS_OP_RECORD] = BS_PEER_AUTH | BS_PEER_MAIL | BS_PEER_DELIVERY | BS_PEER_CONTROL;
 	want[BS_OP_ATTACH] = want[BS_OP_UNWRAP] = want[BS_OP_SUBKEY] = want[BS_OP_KEYSET] = want[BS_OP_CLOSE] = BS_PEER_MAIL;
-	want[BS_OP_RESUME_TOKEN] = want[BS_OP_DROP_TOKEN] = BS_PEER_MAIL;
+	want[BS_OP_RESUME_TOKEN] = want[BS_OP_DROP_TOKEN] = want[BS_OP_HOLDS] = BS_PEER_MAIL;
 	want[BS_OP_ENROL] = want[BS_OP_PASSWD] = want[BS_OP_REMOVE] = want[BS_OP_STATUS] = want[BS_OP_SET_FLAGS] =
 	    BS_PEER_CONTROL;
 	for (unsigned op = 0; op < 256; op++)
