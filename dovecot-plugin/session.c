@@ -78,6 +78,7 @@ session_lose(struct basalt_user *bu)
 	enum bs_ended why = bs_keyclient_ended(bu->session);
 
 	session_fail(bu);
+	bu->record_until_ms = 0; /* what has ended the session may have been the end of the account */
 	basalt_bye_begin(bu, why);
 }
 
@@ -425,10 +426,8 @@ basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, co
 	size_t len = 0;
 	enum bs_err err;
 
-	if (session_has_ended(bu)) {
+	if (session_has_ended(bu))
 		session_lose(bu);
-		bu->record_until_ms = 0;
-	}
 	/* What is wrong with the given one is found again by asking keyd, whose answer counts. */
 	if (record_will_do(bu) || (record_given(bu) == BS_OK && record_will_do(bu))) {
 		*rec_r = &bu->record;
