@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sock.h"
+
 #define READ_LEN 65536
 
 void
@@ -87,6 +89,12 @@ chan_consume(struct chan *ch, size_t len)
 }
 
 enum bs_err
+chan_unread(struct chan *ch, const void *data, size_t len)
+{
+	return append(&ch->in, ch->in_max, data, len);
+}
+
+enum bs_err
 chan_write(struct chan *ch, const void *data, size_t len)
 {
 	return append(&ch->out, ch->out_max, data, len);
@@ -96,6 +104,12 @@ size_t
 chan_queued(const struct chan *ch)
 {
 	return ch->out == NULL ? 0 : bs_buf_len(ch->out);
+}
+
+const uint8_t *
+chan_out(const struct chan *ch)
+{
+	return ch->out == NULL ? NULL : bs_buf_data(ch->out);
 }
 
 enum bs_err
@@ -139,5 +153,18 @@ chan_flush_wait(struct chan *ch)
 
 	while ((err = chan_flush(ch)) == BS_OK && chan_queued(ch) > 0)
 		sleep_until(ch->fd, POLLOUT);
+	return err;
+}
+
+enum bs_err
+chan_flush_until(struct chan *ch, int64_t deadline_ms)
+{
+	enum bs_err err;
+
+	while ((err = chan_flush(ch)) == BS_OK && chan_queued(ch) > 0) {
+		err = bs_sock_wait(ch->fd, POLLOUT, deadline_ms);
+		if (err != BS_OK)
+			return err;
+	}
 	return err;
 }

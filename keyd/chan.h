@@ -31,12 +31,18 @@ enum bs_err chan_read(struct chan *ch) BS_MUST_USE;
 enum bs_err chan_read_wait(struct chan *ch) BS_MUST_USE;
 const uint8_t *chan_in(const struct chan *ch, size_t *len);
 void chan_consume(struct chan *ch, size_t len);
+/* Appends to what was read: bytes that another process has read. */
+enum bs_err chan_unread(struct chan *ch, const void *data, size_t len) BS_MUST_USE;
 /* Queues all of it or nothing. */
 enum bs_err chan_write(struct chan *ch, const void *data, size_t len) BS_MUST_USE;
 /* Writes until the peer takes no more; BS_OK even if something stays queued. */
 enum bs_err chan_flush(struct chan *ch) BS_MUST_USE;
 /* The same, sleeping until all is gone. */
 enum bs_err chan_flush_wait(struct chan *ch) BS_MUST_USE;
+/* The same until a deadline of sock.h: BS_ERR_TIMEOUT. */
+enum bs_err chan_flush_until(struct chan *ch, int64_t deadline_ms) BS_MUST_USE;
 size_t chan_queued(const struct chan *ch);
+/* What is queued, chan_queued() bytes of it. */
+const uint8_t *chan_out(const struct chan *ch);
 
 #endif

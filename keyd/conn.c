@@ -239,6 +239,7 @@ conn_on_message(struct vault *v, unsigned front, const struct link_msg *msg)
 	bool ok = msg->type == LINK_OPEN ? open_conn(v, front, msg)
 	    : msg->type == LINK_FRAME    ? take_frame(v, front, msg)
 	    : msg->type == LINK_CLOSE    ? close_conn(v, front, msg)
+	    : msg->type == LINK_PAUSED   ? leaving_on_paused(v, front, msg->id)
 					 : false;
 
 	if (ok)

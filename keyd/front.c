@@ -1,4 +1,4 @@
-#include "front.h"
+#include "front_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,32 +6,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "client.h"
-#include "link.h"
 #include "sock.h"
 
 #define LINK_OUT_MAX (32u << 20)
 #define LINK_OUT_MARK (1u << 20) /* with so much waiting for the vault no client is read */
 #define SWEEP_MS 500
 #define EVENTS 64
-#define NONE UINT32_MAX
 /* epoll's data; clients' numbers are larger than any index. */
 #define TAG_LISTEN 1
 #define TAG_LINK 2
-
-struct front {
-	const struct keyd_socket *sock;
-	int listen_fd, epoll_fd;
-	struct chan link;
-	uint32_t link_mask;
-	struct client *clients;
-	uint32_t size, first_free, used;
-	uint64_t serial;
-	bool vault_is_full;
-	bool listening;      /* false: accept failed for want of descriptors; tried again at the next sweep */
-	bool broken;         /* the vault is gone */
-	int64_t complain_ms; /* not before: the next line about a full table */
-};
 
 static void
 watch(struct front *f, int op, int fd, uint32_t events, uint64_t tag)
@@ -91,7 +74,7 @@ pump(struct front *f, struct client *cl, int64_t now)
 	struct bs_frame frame;
 	enum bs_err err;
 
-	while (!cl->ending && cl->requests < f->sock->requests_max && !f->vault_is_full) {
+	while (!f->paused && !cl->ending && cl->requests < f->sock->requests_max && !f->vault_is_full) {
 		err = client_next_frame(cl, f->sock->frame_max, now, &frame);
 		if (err == BS_ERR_SHORT)
 			return;
@@ -112,6 +95,12 @@ settle(struct front *f, struct client *cl, int64_t now)
 {
 	uint32_t events;
 
+	/* Whoever is gone now is found so by who serves next: the vault has counted us. */
+	if (f->paused) {
+		if (client_flush(cl, now) != BS_OK)
+			cl->ending = true;
+		return;
+	}
 	if (client_flush(cl, now) != BS_OK || (cl->ending && chan_queued(&cl->ch) == 0)) {
 		drop(f, cl, NULL);
 		return;
@@ -129,7 +118,7 @@ on_client(struct front *f, uint64_t id, uint32_t events, int64_t now)
 	struct client *cl = find(f, id);
 	enum bs_err err = BS_ERR_SHORT;
 
-	if (cl == NULL)
+	if (cl == NULL || f->paused)
 		return;
 	if ((events & EPOLLIN) != 0 && !cl->ending)
 		err = chan_read(&cl->ch);
@@ -173,7 +162,7 @@ on_listen(struct front *f, int64_t now)
 	int fd;
 
 	/* A few at a time: those who are in have a right to be served too. */
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 16 && !f->paused; i++) {
 		fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
 			f->listening = false;
@@ -181,7 +170,7 @@ on_listen(struct front *f, int64_t now)
 		}
 		if (fd < 0)
 			return;
-		if (f->first_free != NONE) {
+		if (f->first_free != FRONT_NONE) {
 			add_client(f, fd, now);
 			continue;
 		}
@@ -192,6 +181,21 @@ on_listen(struct front *f, int64_t now)
 	}
 }
 
+/* One reply of the vault. False: the client may not stay. */
+static bool
+take_reply(struct front *f, struct client *cl, const struct link_msg *msg)
+{
+	cl->requests -= cl->requests > 0;
+	if (chan_write(&cl->ch, msg->payload, msg->len) == BS_OK)
+		return true;
+	if (!f->paused) {
+		drop(f, cl, "too much is waiting for it");
+		return false;
+	}
+	cl->ending = true;
+	return true;
+}
+
 static void
 on_reply(struct front *f, const struct link_msg *msg, int64_t now)
 {
@@ -200,11 +204,8 @@ on_reply(struct front *f, const struct link_msg *msg, int64_t now)
 	if (cl == NULL)
 		return; /* it left before its answer */
 	if (msg->type == LINK_FRAME) {
-		cl->requests -= cl->requests > 0;
-		if (chan_write(&cl->ch, msg->payload, msg->len) != BS_OK) {
-			drop(f, cl, "too much is waiting for it");
+		if (!take_reply(f, cl, msg))
 			return;
-		}
 		pump(f, cl, now);
 	} else if (msg->type == LINK_SESSION) {
 		cl->session = true;
@@ -215,6 +216,19 @@ on_reply(struct front *f, const struct link_msg *msg, int64_t now)
 }
 
 static void
+on_word(struct front *f, const struct link_msg *msg, int64_t now)
+{
+	if (msg->type == LINK_PAUSE)
+		front_pause(f, msg->id);
+	else if (msg->type == LINK_RESUME)
+		front_resume(f, now);
+	else if (msg->type == LINK_PASS)
+		front_pass(f);
+	else
+		on_reply(f, msg, now);
+}
+
+static void
 on_vault(struct front *f, int64_t now)
 {
 	struct link_msg msg;
@@ -222,12 +236,48 @@ on_vault(struct front *f, int64_t now)
 
 	if (err != BS_OK && err != BS_ERR_SHORT)
 		f->broken = true;
-	while (!f->broken && (err = link_peek(&f->link, &msg)) == BS_OK) {
-		on_reply(f, &msg, now);
+	while (!f->broken && !f->left && (err = link_peek(&f->link, &msg)) == BS_OK) {
+		on_word(f, &msg, now);
 		link_take(&f->link, &msg);
 	}
 	if (err == BS_ERR_FORMAT)
 		f->broken = true;
+}
+
+void
+front_pump_all(struct front *f, int64_t now)
+{
+	for (uint32_t i = 0; i < f->size; i++) {
+		if (f->clients[i].id == 0)
+			continue;
+		pump(f, &f->clients[i], now);
+		settle(f, &f->clients[i], now);
+	}
+}
+
+void
+front_watch_all(struct front *f)
+{
+	for (uint32_t i = 0; i < f->size; i++) {
+		struct client *cl = &f->clients[i];
+
+		if (cl->id == 0)
+			continue;
+		cl->epoll_mask = client_events(cl, f->sock, f->vault_is_full);
+		watch(f, EPOLL_CTL_ADD, cl->ch.fd, cl->epoll_mask, cl->id);
+	}
+	watch(f, EPOLL_CTL_ADD, f->listen_fd, EPOLLIN, TAG_LISTEN);
+	f->listening = true;
+}
+
+void
+front_unwatch_all(struct front *f)
+{
+	for (uint32_t i = 0; i < f->size; i++) {
+		if (f->clients[i].id != 0)
+			watch(f, EPOLL_CTL_DEL, f->clients[i].ch.fd, 0, 0);
+	}
+	watch(f, EPOLL_CTL_DEL, f->listen_fd, 0, TAG_LISTEN);
 }
 
 /* Once the vault takes messages again, all who had to wait are served. */
@@ -240,12 +290,7 @@ flush_vault(struct front *f, int64_t now)
 		f->broken = true;
 	if (f->vault_is_full && chan_queued(&f->link) <= LINK_OUT_MARK / 2) {
 		f->vault_is_full = false;
-		for (uint32_t i = 0; i < f->size; i++) {
-			if (f->clients[i].id == 0)
-				continue;
-			pump(f, &f->clients[i], now);
-			settle(f, &f->clients[i], now);
-		}
+		front_pump_all(f, now);
 	}
 	events = EPOLLIN | (chan_queued(&f->link) > 0 ? EPOLLOUT : 0);
 	if (events != f->link_mask)
@@ -258,6 +303,8 @@ sweep(struct front *f, int64_t now)
 {
 	const char *why;
 
+	if (f->paused)
+		return;
 	for (uint32_t i = 0; i < f->size; i++) {
 		why = f->clients[i].id == 0 ? NULL : client_overdue(&f->clients[i], f->sock, now);
 		if (why != NULL)
@@ -270,7 +317,7 @@ sweep(struct front *f, int64_t now)
 }
 
 struct front *
-front_new(int listen_fd, int link_fd, const struct keyd_socket *sock)
+front_new(const struct front_fds *fds, const struct keyd_socket *sock)
 {
 	struct front *f = calloc(1, sizeof(*f));
 
@@ -286,13 +333,14 @@ front_new(int listen_fd, int link_fd, const struct keyd_socket *sock)
 	f->sock = sock;
 	f->size = sock->clients_max;
 	for (uint32_t i = 0; i < f->size; i++)
-		f->clients[i].next_free = i + 1 < f->size ? i + 1 : NONE;
-	f->listen_fd = listen_fd;
-	f->listening = true;
-	chan_init(&f->link, link_fd, 2 * LINK_MAX, LINK_OUT_MAX);
+		f->clients[i].next_free = i + 1 < f->size ? i + 1 : FRONT_NONE;
+	f->listen_fd = fds->listen;
+	f->ctl_fd = fds->ctl;
+	f->forerunner_fd = fds->forerunner;
+	f->heir_fd = -1;
+	chan_init(&f->link, fds->link, 2 * LINK_MAX, LINK_OUT_MAX);
 	f->link_mask = EPOLLIN;
-	watch(f, EPOLL_CTL_ADD, listen_fd, EPOLLIN, TAG_LISTEN);
-	watch(f, EPOLL_CTL_ADD, link_fd, EPOLLIN, TAG_LINK);
+	watch(f, EPOLL_CTL_ADD, fds->link, EPOLLIN, TAG_LINK);
 	return f;
 }
 
@@ -311,13 +359,17 @@ int
 front_run(struct front *f)
 {
 	struct epoll_event events[EVENTS];
-	int64_t now, next_sweep = bs_now_ms() + SWEEP_MS;
+	int64_t now = bs_now_ms(), next_sweep = now + SWEEP_MS;
 
-	while (!f->broken) {
+	if (f->forerunner_fd < 0)
+		front_watch_all(f);
+	else if (!front_inherit(f))
+		return 1;
+	while (!f->broken && !f->left) {
 		int n = epoll_wait(f->epoll_fd, events, EVENTS, SWEEP_MS);
 
 		now = bs_now_ms();
-		for (int i = 0; i < n && !f->broken; i++)
+		for (int i = 0; i < n && !f->broken && !f->left; i++)
 			dispatch(f, &events[i], now);
 		if (now >= next_sweep) {
 			sweep(f, now);
@@ -325,6 +377,8 @@ front_run(struct front *f)
 		}
 		flush_vault(f, now);
 	}
+	if (f->left)
+		return 0;
 	bs_log(BS_LOG_WARNING, "the vault is gone");
 	return 1;
 }

@@ -5,7 +5,8 @@
  * What a client may cost: a number of clients, one frame's size, a number of requests without a reply (then it is not
  * read further), FRAME_MS to send a frame it has begun, FIRST_MS to send its first one, STALL_MS to take its replies.
  *
- *     exit_status = front_run(listen_fd, link_fd, &conf->sockets[i]);   // after rolejail_enter()
+ *     front = front_new(&fds, &conf->sockets[i]);
+ *     exit_status = front_run(front);   // after rolejail_enter()
  */
 #ifndef KEYD_FRONT_H
 #define KEYD_FRONT_H
@@ -21,9 +22,15 @@
 
 struct front;
 
-/* Makes the table and the epoll set, before the jail. NULL: out of memory. Takes both descriptors. */
-struct front *front_new(int listen_fd, int link_fd, const struct keyd_socket *sock);
-/* Serves until the vault is gone. The process's exit status. */
+struct front_fds {
+	int listen, link;
+	int ctl;        /* from the supervisor */
+	int forerunner; /* the front before this one, whose clients come first; -1: it begins anew */
+};
+
+/* Makes the table and the epoll set, before the jail. NULL: out of memory. Takes the descriptors. */
+struct front *front_new(const struct front_fds *fds, const struct keyd_socket *sock);
+/* Serves until the vault is gone, or has had the clients passed on (front_handover.c). The process's exit status. */
 int front_run(struct front *front);
 
 #endif

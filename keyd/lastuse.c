@@ -80,3 +80,34 @@ lastuse_get(const struct lastuse *uses, const uint8_t slot_id[BS_ID_LEN])
 			return bucket[i].seconds;
 	return 0;
 }
+
+size_t
+lastuse_write(const struct lastuse *uses, size_t *at, struct bs_wr *wr)
+{
+	size_t n = 0;
+
+	for (; *at < (uses->mask + 1) * WAYS && wr->size - wr->len >= LASTUSE_ENTRY_LEN; (*at)++) {
+		const struct use *use = &uses->uses[*at];
+
+		if (use->seconds == 0)
+			continue;
+		bs_wr_bytes(wr, use->slot_id, BS_ID_LEN);
+		bs_wr_u64(wr, use->seconds);
+		n++;
+	}
+	return n;
+}
+
+bool
+lastuse_read(struct lastuse *uses, struct bs_rd *rd)
+{
+	uint8_t id[BS_ID_LEN];
+	uint64_t seconds;
+
+	bs_rd_copy(rd, id, BS_ID_LEN);
+	seconds = bs_rd_u64(rd);
+	if (rd->failed || seconds == 0)
+		return false;
+	lastuse_note(uses, id, seconds);
+	return true;
+}

@@ -25,6 +25,17 @@ ask_if_old(struct vault *v, const char *user, struct seen_linger *known)
 		known->next_ms = v->now_ms + v->conf->linger_check_s * 1000;
 }
 
+int64_t
+linger_known(const struct vault *v, const char *user)
+{
+	const struct seen_linger *known = v->policy.fd < 0 ? NULL : seen_linger(v->seen, user);
+	int64_t most = v->conf->linger_max_s * 1000;
+
+	if (known == NULL || !known->known)
+		return v->conf->linger_s * 1000;
+	return known->ms < most ? known->ms : most;
+}
+
 void
 linger_ask(struct vault *v, const char *user)
 {

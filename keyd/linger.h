@@ -18,6 +18,8 @@
 void linger_ask(struct vault *v, const char *user);
 /* The same, and the ring stays as long as is known. One that nobody holds may be gone afterwards. */
 void linger_apply(struct vault *v, struct ring *ring);
+/* What is known of an account, within what the configuration allows. Milliseconds. */
+int64_t linger_known(const struct vault *v, const char *user);
 /* Takes the answers. */
 void linger_serve(struct vault *v);
 

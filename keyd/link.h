@@ -8,6 +8,8 @@
  *   LINK_FRAME    both ways       one whole frame of keyproto.h
  *   LINK_CLOSE    front -> vault  the client is gone;  vault -> front: send what is queued, then close
  *   LINK_SESSION  vault -> front  the connection is a session now and may be silent for ever
+ *   LINK_PAUSE    vault -> front  read and accept no more;  LINK_PAUSED  back, behind all that was read
+ *   LINK_RESUME   vault -> front  go on;  LINK_PASS  pass your clients to your heir, and end
  *   LINK_KDF      vault -> kdf    u32 memory KiB, u32 passes, 16 salt, str16 password;  back: u16 error, 32 seed
  *   LINK_GET ..   vault -> keystore  str16 account, u64 generation, str32 blob
  *                 back            u16 error, u64 generation or count, str32 blob
@@ -35,6 +37,10 @@ enum link_type {
 	LINK_FRAME = 2,
 	LINK_CLOSE = 3,
 	LINK_SESSION = 4,
+	LINK_PAUSE = 5,
+	LINK_PAUSED = 6,
+	LINK_RESUME = 7,
+	LINK_PASS = 8,
 	LINK_KDF = 16,
 	LINK_GET = 32,
 	LINK_PUT = 33,

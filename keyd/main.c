@@ -1,6 +1,7 @@
 /* basalt-keyd: options, configuration, and then the supervisor. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static const char usage[] =
     "       basalt-keyd --make-site-key FILE\n"
     "       basalt-keyd --defaults | --help | --version\n"
     "\n"
-    "Runs Basalt's key daemon in the foreground until SIGTERM.\n"
+    "Runs Basalt's key daemon in the foreground until SIGTERM; SIGHUP reloads, and ends no session.\n"
     "  -c FILE               the configuration, " KEYDCONF_PATH " if not given\n"
     "  --check-config        says whether the configuration and the site key are good, and ends\n"
     "  --make-site-key FILE  makes the pair that signs public records: FILE (mode 0600) and FILE.pub\n"
@@ -50,7 +51,7 @@ make_site_key(const char *path)
 
 /* What --check-config finds beyond the file itself. */
 static int
-check(const struct keydconf *conf)
+check(const struct keydconf *conf, int heir_fd)
 {
 	uint8_t sec[BS_SIGN_SEC_LEN];
 	struct escrow *escrow = NULL;
@@ -64,6 +65,8 @@ check(const struct keydconf *conf)
 	bs_wipe(sec, sizeof(sec));
 	if (err == BS_OK)
 		err = escrow_load(conf->escrow, &escrow, errbuf, sizeof(errbuf));
+	if (err == BS_OK && heir_fd >= 0)
+		err = succession_check(heir_fd, conf, errbuf, sizeof(errbuf));
 	if (err != BS_OK) {
 		(void)fprintf(stderr, "basalt-keyd: %s\n", errbuf);
 		return EXIT_CONF;
@@ -73,13 +76,15 @@ check(const struct keydconf *conf)
 	return 0;
 }
 
-/* Nothing that we inherit is for the roles: only standard error stays, in case it is the log. */
+/* Nothing that we inherit is for the roles: only standard error stays, in case it is the log. An image before us left open what it
+ * names in heir_fd, and nothing else. */
 static void
-close_inherited(void)
+close_inherited(int heir_fd)
 {
 	int null;
 
-	(void)close_range(3, ~0U, 0);
+	if (heir_fd < 0)
+		(void)close_range(3, ~0U, 0);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return;
@@ -90,7 +95,7 @@ close_inherited(void)
 }
 
 static int
-serve(const struct keydconf *conf)
+serve(const struct keydconf *conf, const struct program *program)
 {
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || bs_log_open("keyd", conf->log) != BS_OK) {
 		(void)fprintf(stderr, "basalt-keyd: keyd.log: cannot open \"%s\"\n", conf->log);
@@ -101,25 +106,47 @@ serve(const struct keydconf *conf)
 	(void)umask(027);
 	if (geteuid() != 0)
 		bs_log(BS_LOG_WARNING, "not started as root: all roles run as one user and are not kept apart");
-	return supervisor_run(conf);
+	return supervisor_run(conf, program);
 }
 
 static int
-with_config(const char *path, bool check_only)
+with_config(const struct program *program, bool check_only)
 {
 	struct keydconf conf;
 	char errbuf[BS_CONF_ERRBUF] = "";
 	int status;
 
 	if (!check_only)
-		close_inherited();
-	if (keydconf_load(path, &conf, errbuf, sizeof(errbuf)) != BS_OK) {
+		close_inherited(program->heir_fd);
+	if (keydconf_load(program->conf_path, &conf, errbuf, sizeof(errbuf)) != BS_OK) {
 		(void)fprintf(stderr, "basalt-keyd: %s\n", errbuf);
-		return EXIT_CONF;
+		return program->heir_fd < 0 ? EXIT_CONF : 1; /* it was good a moment ago, and may soon be again */
 	}
-	status = check_only ? check(&conf) : serve(&conf);
+	status = check_only ? check(&conf, program->heir_fd) : serve(&conf, program);
 	keydconf_clear(&conf);
 	return status;
+}
+
+/* The number of a descriptor. */
+static bool
+read_fd(const char *text, int *fd)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	*fd = (int)n;
+	return *text != '\0' && *end == '\0' && n > STDERR_FILENO && n <= 65535;
+}
+
+/* Where to find the program of today at a reload: as we were called, so that another one may have come in its place. */
+static const char *
+own_path(const char *argv0, char path[PATH_MAX])
+{
+	if (argv0[0] == '/')
+		return argv0;
+	if (strchr(argv0, '/') != NULL && realpath(argv0, path) != NULL)
+		return path;
+	return realpath("/proc/self/exe", path) != NULL ? path : argv0;
 }
 
 int
@@ -130,18 +157,20 @@ main(int argc, char **argv)
 		{ "check-config", no_argument, NULL, 'k' },
 		{ "make-site-key", required_argument, NULL, 'm' },
 		{ "defaults", no_argument, NULL, 'd' },
+		{ "heir", required_argument, NULL, 'H' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *path = KEYDCONF_PATH;
+	struct program program = { .conf_path = KEYDCONF_PATH, .heir_fd = -1 };
+	char path[PATH_MAX];
 	bool check_only = false;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			path = optarg;
+			program.conf_path = optarg;
 			break;
 		case 'k':
 			check_only = true;
@@ -151,6 +180,10 @@ main(int argc, char **argv)
 		case 'd':
 			keydconf_print_defaults(stdout);
 			return 0;
+		case 'H':
+			if (!read_fd(optarg, &program.heir_fd))
+				return EXIT_USAGE;
+			break;
 		case 'h':
 			(void)fputs(usage, stdout);
 			return 0;
@@ -166,5 +199,6 @@ main(int argc, char **argv)
 		(void)fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	return with_config(path, check_only);
+	program.path = own_path(argv[0], path);
+	return with_config(&program, check_only);
 }

@@ -19,7 +19,7 @@ print_status(const struct vault *v, char *out, size_t size, enum bs_err database
 	    "\"locked_kib\":%zu,\"cells_used\":%zu,\"cells\":%zu,\"memfd_secret\":%s,"
 	    "\"logins\":%llu,\"warm_logins\":%llu,\"denied\":%llu,\"attached\":%llu,\"bad_tokens\":%llu,"
 	    "\"unwrapped\":%llu,\"unwrap_errors\":%llu,\"throttled\":%llu,\"enrolled\":%llu,\"refused\":%llu,"
-	    "\"alarms\":%llu,\"timeouts\":%llu,\"busy\":%llu,\"records\":%llu}",
+	    "\"alarms\":%llu,\"timeouts\":%llu,\"busy\":%llu,\"records\":%llu,\"reloads\":%llu}",
 	    KEYD_VERSION, N((v->now_ms - v->started_ms) / 1000), database == BS_OK ? "ok" : bs_err_text(database), N(accounts), v->session_count,
 	    tokens_count(v->tokens), rings_count(v->rings), v->conn_count[0], v->conn_count[1], v->conn_count[2],
 	    v->conn_count[3], v->kdf_count, jobs_kdf_queued(&v->jobs), v->jobs.count - 1 /* this one */,
@@ -27,7 +27,7 @@ print_status(const struct vault *v, char *out, size_t size, enum bs_err database
 	    arena_cells(v->ring_cells), arena_is_secretmem(v->ring_cells) ? "true" : "false", N(s->logins),
 	    N(s->warm_logins), N(s->denied), N(s->attached), N(s->bad_tokens), N(s->unwrapped), N(s->unwrap_errors),
 	    N(s->throttled), N(s->enrolled), N(s->refused), N(s->alarms), N(s->timeouts), N(s->busy),
-	    N(s->records));
+	    N(s->records), N(s->reloads));
 #undef N
 }
 

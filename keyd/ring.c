@@ -237,6 +237,37 @@ rings_bucket(const struct rings *rings, size_t i)
 }
 
 void
+rings_linger_since(struct rings *rings, struct ring *ring, int64_t since_ms, int64_t linger_ms)
+{
+	due_remove(&rings->due, ring);
+	ring->linger_ms = linger_ms;
+	ring->idle_since_ms = since_ms;
+	ring->due_ms = since_ms + linger_ms;
+	due_add(&rings->due, ring);
+}
+
+enum bs_err
+rings_each(const struct rings *rings, bool held, rings_fn fn, void *arg)
+{
+	const struct ring *ring;
+	enum bs_err err = BS_OK;
+
+	if (!held) {
+		TAILQ_FOREACH(ring, &rings->idle, idle) {
+			err = fn(arg, ring);
+			if (err != BS_OK)
+				return err;
+		}
+		return BS_OK;
+	}
+	for (size_t i = 0; i <= rings->mask && err == BS_OK; i++) {
+		for (ring = rings->buckets[i]; ring != NULL && err == BS_OK; ring = ring->hash_next)
+			err = is_idle(ring) ? BS_OK : fn(arg, ring);
+	}
+	return err;
+}
+
+void
 rings_set_linger(struct rings *rings, struct ring *ring, int64_t linger_ms, int64_t now)
 {
 	ring->linger_ms = linger_ms;

@@ -80,6 +80,11 @@ size_t rings_buckets(const struct rings *rings);
 const struct ring *rings_bucket(const struct rings *rings, size_t i);
 /* From now on; a ring that has lingered so long already is wiped, and *ring is gone. */
 void rings_set_linger(struct rings *rings, struct ring *ring, int64_t linger_ms, int64_t now);
+/* Of a ring that comes from another vault, before anybody holds it: it has lingered since then, and does for linger_ms in all. */
+void rings_linger_since(struct rings *rings, struct ring *ring, int64_t since_ms, int64_t linger_ms);
+/* fn for all that are held, in no order (held), or for all that linger, who does longest before the others. */
+typedef enum bs_err (*rings_fn)(void *arg, const struct ring *ring);
+enum bs_err rings_each(const struct rings *rings, bool held, rings_fn fn, void *arg) BS_MUST_USE;
 /* So long the keys stay if nobody comes. */
 int64_t ring_linger_left(const struct ring *ring, int64_t now);
 

@@ -6,8 +6,13 @@
 #include "jail.h"
 
 static const char *const calls_front[] = {
-	"accept4", "epoll_ctl", "epoll_wait", "epoll_pwait", "getsockopt", "setsockopt", "shutdown", NULL,
+	"accept4", "epoll_ctl", "epoll_wait", "epoll_pwait", "getsockopt", "setsockopt", "shutdown",
+	"sendmsg", "recvmsg", /* clients go to an heir as descriptors */
+	NULL,
 };
+
+/* An heir's end of a socketpair comes as a descriptor. */
+static const char *const calls_vault[] = { "recvmsg", NULL };
 
 /* SQLite's files, MariaDB's sockets and the resolver. No execve, no clone, no ptrace. */
 static const char *const calls_database[] = {
@@ -24,6 +29,7 @@ static const char *const calls_refused[] = { "socket", "connect", NULL };
 
 static const char *const *const calls_role[ROLE_COUNT] = {
 	[ROLE_KEYSTORE] = calls_database, [ROLE_POLICY] = calls_database, [ROLE_FRONT] = calls_front,
+	[ROLE_VAULT] = calls_vault,
 };
 
 bool

@@ -20,48 +20,89 @@
 #define EXIT_CONF 78
 #define FILES_SPARE 32u
 
-static void
-close_fd(int *fd)
+void
+roles_close(int *fd)
 {
 	if (*fd >= 0)
 		(void)close(*fd);
 	*fd = -1;
 }
 
-/* Calls fn for every descriptor of the wires; listen[] too where all is true. */
+/* Where all is true, what belongs to no one set of roles as well. */
 static void
 close_all(struct wires *w, bool all)
 {
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++) {
 		if (all)
-			close_fd(&w->listen[i]);
-		close_fd(&w->front[i][0]);
-		close_fd(&w->front[i][1]);
+			roles_close(&w->listen[i]);
+		roles_close(&w->front[i][0]);
+		roles_close(&w->front[i][1]);
 	}
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++) {
-		close_fd(&w->kdf[i][0]);
-		close_fd(&w->kdf[i][1]);
+		roles_close(&w->kdf[i][0]);
+		roles_close(&w->kdf[i][1]);
 	}
-	close_fd(&w->keystore[0]);
-	close_fd(&w->keystore[1]);
-	close_fd(&w->policy[0]);
-	close_fd(&w->policy[1]);
-	close_fd(&w->ready[0]);
-	close_fd(&w->ready[1]);
+	roles_close(&w->keystore[0]);
+	roles_close(&w->keystore[1]);
+	roles_close(&w->policy[0]);
+	roles_close(&w->policy[1]);
+	roles_close(&w->ready[0]);
+	roles_close(&w->ready[1]);
+	for (unsigned i = 0; i < HEIRS; i++) {
+		for (unsigned end = 0; end < 2; end++) {
+			roles_close(&w->ctl[i][end]);
+			roles_close(&w->heir[i][end]);
+		}
+	}
+	for (unsigned i = 0; all && i <= HEIRS; i++)
+		roles_close(&w->others[i]);
 }
 
-enum bs_err
-roles_wire(const struct keydconf *conf, struct wires *w)
+void
+roles_forget_others(struct wires *w)
 {
-	const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-	bool ok;
+	for (unsigned i = 0; i <= HEIRS; i++)
+		w->others[i] = -1;
+}
 
+void
+roles_no_wires(struct wires *w)
+{
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		w->front[i][0] = w->front[i][1] = -1;
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
 		w->kdf[i][0] = w->kdf[i][1] = -1;
+	for (unsigned i = 0; i < HEIRS; i++)
+		w->ctl[i][0] = w->ctl[i][1] = w->heir[i][0] = w->heir[i][1] = -1;
+	roles_forget_others(w);
 	w->keystore[0] = w->keystore[1] = w->policy[0] = w->policy[1] = w->ready[0] = w->ready[1] = -1;
-	ok = socketpair(AF_UNIX, type, 0, w->keystore) == 0 && pipe2(w->ready, O_CLOEXEC | O_NONBLOCK) == 0;
+}
+
+/* Between the supervisor and a role, and a role and the one before it: messages of fdpass.h; between vaults a stream. */
+static bool
+wire_heirs(struct wires *w, const struct wires *before)
+{
+	const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+	bool ok = true;
+
+	for (unsigned i = 0; ok && i < HEIRS; i++) {
+		ok = socketpair(AF_UNIX, SOCK_SEQPACKET | flags, 0, w->ctl[i]) == 0;
+		if (ok && before != NULL)
+			ok = socketpair(AF_UNIX, (i == HEIR_VAULT ? SOCK_STREAM : SOCK_SEQPACKET) | flags, 0, w->heir[i]) == 0;
+		w->others[i] = before == NULL ? -1 : before->ctl[i][0];
+	}
+	w->others[HEIRS] = before == NULL ? -1 : before->policy[1];
+	return ok;
+}
+
+enum bs_err
+roles_wire(const struct keydconf *conf, struct wires *w, const struct wires *before)
+{
+	const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	bool ok;
+
+	roles_no_wires(w);
+	ok = wire_heirs(w, before) && socketpair(AF_UNIX, type, 0, w->keystore) == 0 && pipe2(w->ready, O_CLOEXEC | O_NONBLOCK) == 0;
 	/* Packets: whom the supervisor starts in place of one that was killed finds no half of a message. */
 	if (conf->policy[0] != '\0')
 		ok = ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, w->policy) == 0;
@@ -142,7 +183,9 @@ static int
 run_front(const struct keydconf *conf, struct wires *w, unsigned index, pid_t parent)
 {
 	const struct keyd_socket *sock = &conf->sockets[index];
-	int listen_fd = keep(&w->listen[index]), fd = keep(&w->front[index][1]), ready = keep(&w->ready[1]);
+	const struct front_fds fds = { .listen = keep(&w->listen[index]), .link = keep(&w->front[index][1]),
+		.ctl = keep(&w->ctl[index][1]), .forerunner = keep(&w->heir[index][1]) };
+	int ready = keep(&w->ready[1]);
 	unsigned files = sock->clients_max + FILES_SPARE;
 	uint64_t may = bs_jail_raise_limit(RLIMIT_NOFILE, files);
 	struct front *front;
@@ -151,7 +194,7 @@ run_front(const struct keydconf *conf, struct wires *w, unsigned index, pid_t pa
 	if (may < files)
 		bs_log(BS_LOG_WARNING, "only %llu clients fit into the limit of open files, not %u: raise LimitNOFILE",
 		    (unsigned long long)may, sock->clients_max);
-	front = front_new(listen_fd, fd, sock);
+	front = front_new(&fds, sock);
 	if (front == NULL)
 		bs_fatal("not enough memory for %u clients", sock->clients_max);
 	enter(conf, ROLE_FRONT, may < files ? (unsigned)may : files, parent, ready);
@@ -162,7 +205,8 @@ static int
 run_vault(const struct keydconf *conf, struct wires *w, pid_t parent)
 {
 	struct vault_fds fds = { .keystore = keep(&w->keystore[0]), .policy = keep(&w->policy[0]),
-		.kdf_count = (unsigned)conf->kdf_workers };
+		.kdf_count = (unsigned)conf->kdf_workers, .ctl = keep(&w->ctl[HEIR_VAULT][1]),
+		.forerunner = keep(&w->heir[HEIR_VAULT][1]) };
 	int ready = keep(&w->ready[1]);
 	char errbuf[512] = "";
 	struct vault *v;

@@ -13,11 +13,14 @@
 #define KEYD_SEEN_H
 
 #include "record.h"
+#include "wire.h"
 
 struct seen;
 
 /* entries is rounded up to a power of two, 4 at least. */
 struct seen *seen_new(size_t entries, const uint8_t key[BS_KEY_LEN]);
+/* An empty one of the same size. */
+struct seen *seen_new_like(const struct seen *seen, const uint8_t key[BS_KEY_LEN]);
 void seen_free(struct seen *seen);
 /* Compares, and remembers what is newer. */
 enum bs_err seen_check(struct seen *seen, const struct bs_record *rec) BS_MUST_USE;
@@ -34,6 +37,11 @@ struct seen_linger {
 };
 /* Until the next seen_check(). NULL: a name that seen_check() has not taken. */
 struct seen_linger *seen_linger(struct seen *seen, const char *name);
+/* What is known, for another vault that hashes names with the same key: entries from place *at on, as many as fit; 0: none are
+ * left. And back: false when the reader fails. */
+#define SEEN_ENTRY_LEN (24 + BS_ID_LEN + BS_HASH_LEN + 17)
+size_t seen_write(const struct seen *seen, size_t *at, struct bs_wr *wr);
+bool seen_read(struct seen *seen, struct bs_rd *rd);
 /* After an account was removed on purpose. */
 void seen_forget(struct seen *seen, const char *name);
 

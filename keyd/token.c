@@ -102,6 +102,29 @@ tokens_free(struct tokens *tokens)
 }
 
 enum bs_err
+tokens_restore(struct tokens *tokens, const struct token_kept *kept)
+{
+	struct token *token = calloc(1, sizeof(*token)), **at;
+	size_t len = strlen(kept->service);
+
+	if (token == NULL || len > SERVICE_MAX) {
+		free(token);
+		return BS_ERR_NOMEM;
+	}
+	memcpy(token->hash, kept->hash, BS_HASH_LEN);
+	memcpy(token->service, kept->service, len + 1);
+	token->ring = kept->ring;
+	token->expires_ms = kept->expires_ms;
+	at = bucket(tokens, token->hash);
+	token->hash_next = *at;
+	*at = token;
+	insert_by_age(tokens, token);
+	tokens->count++;
+	ring_hold(tokens->rings, token->ring, &token->ring->tokens);
+	return BS_OK;
+}
+
+enum bs_err
 tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, uint8_t out[BS_TOKEN_LEN])
 {
 	return tokens_issue_for(tokens, ring, service, now, tokens->life_ms, out);
@@ -110,25 +133,30 @@ tokens_issue(struct tokens *tokens, struct ring *ring, const char *service, int6
 enum bs_err
 tokens_issue_for(struct tokens *tokens, struct ring *ring, const char *service, int64_t now, int64_t life_ms, uint8_t out[BS_TOKEN_LEN])
 {
-	struct token *token = calloc(1, sizeof(*token)), **at;
-	size_t len = strlen(service);
+	uint8_t hash[BS_HASH_LEN];
+	const struct token_kept kept = { .hash = hash, .service = service, .ring = ring, .expires_ms = now + life_ms };
 
-	if (token == NULL || len > SERVICE_MAX) {
-		free(token);
-		return BS_ERR_NOMEM;
-	}
 	bs_random(out, BS_TOKEN_LEN);
-	bs_sha256(out, BS_TOKEN_LEN, token->hash);
-	memcpy(token->service, service, len + 1);
-	token->ring = ring;
-	token->expires_ms = now + life_ms;
-	at = bucket(tokens, token->hash);
-	token->hash_next = *at;
-	*at = token;
-	insert_by_age(tokens, token);
-	tokens->count++;
-	ring_hold(tokens->rings, ring, &ring->tokens);
-	return BS_OK;
+	bs_sha256(out, BS_TOKEN_LEN, hash);
+	return tokens_restore(tokens, &kept);
+}
+
+enum bs_err
+tokens_each(const struct tokens *tokens, tokens_fn fn, void *arg)
+{
+	const struct token *token;
+	enum bs_err err = BS_OK;
+
+	for (unsigned i = 0; i < 2; i++) {
+		TAILQ_FOREACH(token, &tokens->age[i], age) {
+			const struct token_kept kept = { .hash = token->hash, .service = token->service, .ring = token->ring,
+				.expires_ms = token->expires_ms };
+
+			if (err == BS_OK)
+				err = fn(arg, &kept);
+		}
+	}
+	return err;
 }
 
 struct ring *

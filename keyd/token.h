@@ -34,6 +34,18 @@ void tokens_drop(struct tokens *tokens, struct ring *ring, int64_t now);
  * nothing else holds the ring. */
 bool tokens_yield(struct tokens *tokens, struct ring *ring, int64_t now) BS_MUST_USE;
 void tokens_expire(struct tokens *tokens, int64_t now);
+/* A token as another vault may take it over. */
+struct token_kept {
+	const uint8_t *hash; /* BS_HASH_LEN bytes */
+	const char *service;
+	struct ring *ring;
+	int64_t expires_ms;
+};
+/* fn for all, until one fails; those of one life the oldest first. */
+typedef enum bs_err (*tokens_fn)(void *arg, const struct token_kept *kept);
+enum bs_err tokens_each(const struct tokens *tokens, tokens_fn fn, void *arg) BS_MUST_USE;
+/* Holds the ring. */
+enum bs_err tokens_restore(struct tokens *tokens, const struct token_kept *kept) BS_MUST_USE;
 size_t tokens_count(const struct tokens *tokens);
 
 #endif

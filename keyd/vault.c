@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "escrow.h"
 #include "lastuse.h"
@@ -15,6 +16,7 @@
 #include "sock.h"
 
 #define TICK_MS 200
+#define LEAVING_TICK_MS 20
 #define FRONT_OUT_MAX (64u << 20)
 #define FRONT_OUT_MARK (4u << 20) /* a front that has so much to take is not read */
 #define FRONT_ROUND 4             /* messages of one front before the next one's turn */
@@ -122,6 +124,9 @@ vault_free(struct vault *v)
 		chan_clear(&v->kdf[i]);
 	chan_clear(&v->keystore);
 	chan_clear(&v->policy);
+	leaving_clear(&v->leaving);
+	if (v->forerunner >= 0)
+		(void)close(v->forerunner);
 	tokens_free(v->tokens);
 	rings_free(v->rings);
 	seen_free(v->seen);
@@ -140,7 +145,8 @@ vault_free(struct vault *v)
 static void
 no_fds(struct vault *v)
 {
-	v->keystore.fd = v->policy.fd = -1;
+	v->keystore.fd = v->policy.fd = v->forerunner = -1;
+	leaving_init(&v->leaving, -1);
 	for (unsigned i = 0; i < KEYD_SOCKETS; i++)
 		v->fronts[i].fd = -1;
 	for (unsigned i = 0; i < KEYD_KDF_WORKERS_MAX; i++)
@@ -158,6 +164,8 @@ take_fds(struct vault *v, const struct vault_fds *fds)
 	for (unsigned i = 0; i < fds->kdf_count; i++)
 		chan_init(&v->kdf[i], fds->kdf[i], LINK_MAX, LINK_MAX);
 	v->kdf_count = fds->kdf_count;
+	v->forerunner = fds->forerunner;
+	leaving_init(&v->leaving, fds->ctl);
 }
 
 enum bs_err
@@ -261,11 +269,18 @@ poll_entry(const struct chan *ch, size_t mark)
 	return (struct pollfd){ .fd = ch->fd, .events = events };
 }
 
+/* How long to sleep where nobody says anything. */
+static int
+nap_ms(const struct vault *v)
+{
+	return v->leaving.phase != LEAVING_NOT ? LEAVING_TICK_MS : v->jobs.count > 0 ? TICK_MS : 1000;
+}
+
 /* One turn: sleep, serve, expire, send. more: somebody still has whole messages in our buffers. */
 static bool
 turn(struct vault *v, bool more)
 {
-	struct pollfd pfd[KEYD_SOCKETS + 1 + KEYD_KDF_WORKERS_MAX + 1], *policy;
+	struct pollfd pfd[KEYD_SOCKETS + 1 + KEYD_KDF_WORKERS_MAX + 2], *policy;
 	const short come = POLLIN | POLLHUP | POLLERR;
 	unsigned n = 0;
 
@@ -276,9 +291,12 @@ turn(struct vault *v, bool more)
 		pfd[n++] = poll_entry(&v->kdf[i], SIZE_MAX);
 	policy = &pfd[n];
 	pfd[n++] = poll_entry(&v->policy, SIZE_MAX);
-	if (poll(pfd, n, more ? 0 : v->jobs.count > 0 ? TICK_MS : 1000) < 0)
+	pfd[n++] = (struct pollfd){ .fd = v->leaving.ctl, .events = POLLIN };
+	if (poll(pfd, n, more ? 0 : nap_ms(v)) < 0)
 		return more;
 	v->now_ms = bs_now_ms();
+	if ((pfd[n - 1].revents & come) != 0)
+		leaving_on_ctl(v);
 	if ((pfd[KEYD_SOCKETS].revents & come) != 0)
 		serve_helper(v, &v->keystore, -1);
 	for (unsigned i = 0; i < v->kdf_count; i++) {
@@ -296,6 +314,7 @@ turn(struct vault *v, bool more)
 	jobs_expire(v);
 	tokens_expire(v->tokens, v->now_ms);
 	rings_expire(v->rings, v->now_ms);
+	leaving_step(v);
 	flush_all(v);
 	return more;
 }
@@ -306,11 +325,17 @@ vault_run(struct vault *v)
 	struct sigaction act = { .sa_handler = on_term };
 	bool more = false;
 
+	bool ended;
+
 	(void)sigaction(SIGTERM, &act, NULL);
-	while (!stop && !v->broken)
+	ended = v->forerunner >= 0 && !vault_inherit(v);
+	while (!stop && !ended && !v->broken) {
 		more = turn(v, more);
-	if (!stop)
+		ended = v->leaving.left;
+	}
+	if (!stop && !ended)
 		bs_log(BS_LOG_WARNING, "another role is gone");
+	ended = v->leaving.left;
 	vault_free(v);
-	return stop ? 0 : 1;
+	return stop || ended ? 0 : 1;
 }

@@ -4,7 +4,8 @@
  * say is believed no further than that they are a front.
  *
  * One thread, one poll loop. vault.c is the loop, conn.c the connections and what each may ask, job.c what waits for the
- * keystore and the kdf workers, unlock.c the way from a password to open keys, op_*.c the operations, linger.c what plans say.
+ * keystore and the kdf workers, vault_handover.c what a reload does, unlock.c the way from a password to open keys, op_*.c the
+ * operations, linger.c what plans say.
  *
  *     v = vault_new(conf, fds, errbuf, sizeof(errbuf));    // before the jail: reads the site key, locks the arenas
  *     exit_status = vault_run(v);                          // after it
@@ -17,6 +18,7 @@
 #include "keydconf.h"
 #include "recent.h"
 #include "seen.h"
+#include "vault_handover.h"
 
 /* The vault's ends of the socketpairs. */
 struct vault_fds {
@@ -24,6 +26,8 @@ struct vault_fds {
 	int keystore, policy; /* policy -1: keyd.policy names no database */
 	int kdf[KEYD_KDF_WORKERS_MAX];
 	unsigned kdf_count;
+	int ctl;        /* the supervisor's word that there is an heir */
+	int forerunner; /* the vault before this one, which leaves all to it; -1: it begins anew */
 };
 
 /* One client of one front. */
@@ -47,7 +51,7 @@ struct vault_secret {
 
 struct vault_stats {
 	uint64_t logins, warm_logins, denied, attached, bad_tokens, unwrapped, unwrap_errors, throttled;
-	uint64_t enrolled, refused, alarms, timeouts, busy, records;
+	uint64_t enrolled, refused, alarms, timeouts, busy, records, reloads;
 };
 
 struct vault {
@@ -71,6 +75,8 @@ struct vault {
 	uint8_t *reply; /* BS_FRAME_MAX bytes to build a payload in; whoever uses it wipes it */
 	uint8_t *frame; /* BS_FRAME_MAX bytes: the same with its header */
 	bool broken;    /* another role is gone, or talks nonsense: the whole set starts again */
+	struct leaving leaving; /* vault_handover.h */
+	int forerunner;
 };
 
 enum bs_err vault_new(const struct keydconf *conf, const struct vault_fds *fds, char *errbuf, size_t errbuf_size,

@@ -75,7 +75,7 @@ class Keyd(contextlib.AbstractContextManager):
             sections["keyd"]["escrow"] = str(self.dir / "escrow")
         for name, values in changes.items():
             sections[name].update(values)
-        self.conf = self.dir / "keyd.conf"
+        self.conf, self.sections, self.program, self.prefix = self.dir / "keyd.conf", sections, PROGRAM, []
         self.conf.write_text(conf_text(sections))
         subprocess.run([PROGRAM, "--make-site-key", self.dir / "site.key"], check=True, stdout=subprocess.DEVNULL)
         self.process = None
@@ -83,7 +83,7 @@ class Keyd(contextlib.AbstractContextManager):
 
     def start(self):
         before = self.log_text().count("processes serve")
-        self.process = subprocess.Popen([PROGRAM, "-c", self.conf], stdin=subprocess.DEVNULL, env={"LANG": "C"})
+        self.process = subprocess.Popen([*self.prefix, self.program, "-c", self.conf], stdin=subprocess.DEVNULL, env={"LANG": "C"})
         if not wait_for(lambda: self.log_text().count("processes serve") > before or self.logs_elsewhere(), 15):
             self.process.kill()
             self.process.wait()
@@ -96,6 +96,24 @@ class Keyd(contextlib.AbstractContextManager):
         with contextlib.suppress(OSError, keyproto.Closed):
             return bool(self.status())
         return False
+
+    def configure(self, **changes):
+        """Changes the file; keyd hears of it by a reload."""
+        for name, values in changes.items():
+            self.sections[name].update(values)
+        self.conf.write_text(conf_text(self.sections))
+
+    def hup(self):
+        """Where the log ended before it."""
+        mark = len(self.log_text())
+        self.process.send_signal(signal.SIGHUP)
+        return mark
+
+    def reload(self, seconds=40):
+        """A reload, to its end: what the log says meanwhile."""
+        mark = self.hup()
+        wait_for(lambda: "processes serve" in self.log_text()[mark:] or "no reload" in self.log_text()[mark:], seconds)
+        return self.log_text()[mark:]
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

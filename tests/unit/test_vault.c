@@ -52,7 +52,7 @@ static int
 setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct vault_fds fds = { .kdf_count = 1 };
+	struct vault_fds fds = { .kdf_count = 1, .ctl = -1, .forerunner = -1 };
 	char errbuf[512];
 
 	if (w == NULL || bs_crypto_init() != BS_OK)
