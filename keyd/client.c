@@ -49,6 +49,14 @@ client_flush(struct client *cl, int64_t now)
 	return err;
 }
 
+void
+client_begin_anew(struct client *cl, int64_t now)
+{
+	cl->opened_ms = now;
+	cl->partial_ms = cl->partial_ms == 0 ? 0 : now;
+	cl->stalled_ms = cl->stalled_ms == 0 ? 0 : now;
+}
+
 const char *
 client_overdue(const struct client *cl, const struct keyd_socket *sock, int64_t now)
 {

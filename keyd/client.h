@@ -30,6 +30,8 @@ void client_open(struct client *cl, int fd, uint64_t id, size_t frame_max, int64
 enum bs_err client_next_frame(struct client *cl, size_t frame_max, int64_t now, struct bs_frame *frame) BS_MUST_USE;
 /* Sends what the peer takes, and minds the stall. BS_ERR_IO. */
 enum bs_err client_flush(struct client *cl, int64_t now) BS_MUST_USE;
+/* Nobody looked at it until now, and that is not its fault: what it has to do in time it has all that time for. */
+void client_begin_anew(struct client *cl, int64_t now);
 /* A word for the log when a deadline has passed; NULL: none has. */
 const char *client_overdue(const struct client *cl, const struct keyd_socket *sock, int64_t now);
 /* What epoll should watch for: EPOLLIN unless it has too much under way, EPOLLOUT while replies wait. */

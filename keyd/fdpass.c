@@ -70,7 +70,8 @@ fdpass_recv(int sock, void *data, size_t size, int64_t deadline_ms, size_t *len,
 {
 	union control control;
 	struct iovec iov = { .iov_base = data, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+	/* Not sizeof: the padding has room for a second descriptor, which nobody would close. */
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n;
 	enum bs_err err;
 

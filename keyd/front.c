@@ -256,13 +256,14 @@ front_pump_all(struct front *f, int64_t now)
 }
 
 void
-front_watch_all(struct front *f)
+front_watch_all(struct front *f, int64_t now)
 {
 	for (uint32_t i = 0; i < f->size; i++) {
 		struct client *cl = &f->clients[i];
 
 		if (cl->id == 0)
 			continue;
+		client_begin_anew(cl, now);
 		cl->epoll_mask = client_events(cl, f->sock, f->vault_is_full);
 		watch(f, EPOLL_CTL_ADD, cl->ch.fd, cl->epoll_mask, cl->id);
 	}
@@ -359,12 +360,14 @@ int
 front_run(struct front *f)
 {
 	struct epoll_event events[EVENTS];
-	int64_t now = bs_now_ms(), next_sweep = now + SWEEP_MS;
+	int64_t now, next_sweep;
 
 	if (f->forerunner_fd < 0)
-		front_watch_all(f);
+		front_watch_all(f, bs_now_ms());
 	else if (!front_inherit(f))
 		return 1;
+	now = bs_now_ms();
+	next_sweep = now + SWEEP_MS;
 	while (!f->broken && !f->left) {
 		int n = epoll_wait(f->epoll_fd, events, EVENTS, SWEEP_MS);
 

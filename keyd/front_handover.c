@@ -1,11 +1,12 @@
 /*
  * How a front's clients go to its heir, over a socketpair of fdpass.h. Each message begins with its type:
  *
- *   CLIENT  u64 number, u8 session, u8 spoke, u8 ending, u64 opened, partial, stalled (0: not), u32 bytes in, u32 bytes out; the descriptor
+ *   CLIENT  u64 number, u8 session, u8 spoke, u8 ending, u32 bytes in, u32 bytes out; the descriptor
  *   BYTES   what was read of the last client, then what waits for it, in pieces
  *   END     u32 clients, u64 serial
  *
- * HANDOVER_VERSION counts for them, too.
+ * HANDOVER_VERSION counts for them, too. Deadlines begin anew: while clients are paused they can't do what they have to. The old front was
+ * open to clients for long, and may be somebody else's by now: what does not fit is refused (tests/fuzz/fuzz_front_handover.c).
  */
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 
 #define PASS_MS 10000
 #define PIECE (FDPASS_MAX - 1)
+#define SERIAL_MAX (UINT64_C(1) << 40) /* none accepted so many; numbers made of more would meet */
 
 enum type { CLIENT = 1, BYTES = 2, END = 3 };
 
@@ -41,6 +43,11 @@ void
 front_pause(struct front *f, uint64_t number)
 {
 	find_heir(f);
+	/* No word is the answer then: without it the vault stays, and with one all clients would be lost. */
+	if (f->heir_fd < 0) {
+		bs_log(BS_LOG_ERROR, "there is no descriptor for the heir");
+		return;
+	}
 	if (!f->paused)
 		front_unwatch_all(f);
 	f->paused = true;
@@ -57,7 +64,7 @@ front_resume(struct front *f, int64_t now)
 		(void)close(f->heir_fd);
 	f->heir_fd = -1;
 	f->paused = false;
-	front_watch_all(f);
+	front_watch_all(f, now);
 	front_pump_all(f, now);
 }
 
@@ -82,7 +89,7 @@ pass_bytes(const struct front *f, const uint8_t *data, size_t len, int64_t deadl
 static enum bs_err
 pass_client(const struct front *f, const struct client *cl, int64_t deadline)
 {
-	uint8_t head[64];
+	uint8_t head[32];
 	struct bs_wr wr = bs_wr_init(head, sizeof(head));
 	size_t in_len, out_len = chan_queued(&cl->ch);
 	const uint8_t *in = chan_in(&cl->ch, &in_len);
@@ -93,9 +100,6 @@ pass_client(const struct front *f, const struct client *cl, int64_t deadline)
 	bs_wr_u8(&wr, cl->session);
 	bs_wr_u8(&wr, cl->spoke);
 	bs_wr_u8(&wr, cl->ending);
-	bs_wr_u64(&wr, (uint64_t)cl->opened_ms);
-	bs_wr_u64(&wr, (uint64_t)cl->partial_ms);
-	bs_wr_u64(&wr, (uint64_t)cl->stalled_ms);
 	bs_wr_u32(&wr, (uint32_t)in_len);
 	bs_wr_u32(&wr, (uint32_t)out_len);
 	err = fdpass_send(f->heir_fd, head, wr.len, cl->ch.fd, deadline);
@@ -141,6 +145,7 @@ struct arrival {
 	struct client *cl;
 	size_t in_left, out_left;
 	uint32_t count;
+	uint64_t newest; /* serial of those who came */
 	bool ended;
 };
 
@@ -152,23 +157,19 @@ take_client(struct front *f, struct arrival *a, struct bs_rd *rd, int fd)
 	cl.session = bs_rd_u8(rd) != 0;
 	cl.spoke = bs_rd_u8(rd) != 0;
 	cl.ending = bs_rd_u8(rd) != 0;
-	cl.opened_ms = (int64_t)bs_rd_u64(rd);
-	cl.partial_ms = (int64_t)bs_rd_u64(rd);
-	cl.stalled_ms = (int64_t)bs_rd_u64(rd);
 	a->in_left = bs_rd_u32(rd);
 	a->out_left = bs_rd_u32(rd);
 	if (bs_rd_done(rd) && cl.id != 0 && FRONT_INDEX(cl.id) < f->size)
 		place = &f->clients[FRONT_INDEX(cl.id)];
 	if (fd < 0 || place == NULL || place->id != 0)
 		return BS_ERR_FORMAT;
-	client_open(place, fd, cl.id, f->sock->frame_max, cl.opened_ms);
+	client_open(place, fd, cl.id, f->sock->frame_max, bs_now_ms());
 	place->session = cl.session;
 	place->spoke = cl.spoke;
 	place->ending = cl.ending;
-	place->partial_ms = cl.partial_ms;
-	place->stalled_ms = cl.stalled_ms;
 	a->cl = place;
 	a->count++;
+	a->newest = a->newest < cl.id >> FRONT_INDEX_BITS ? cl.id >> FRONT_INDEX_BITS : a->newest;
 	f->used++;
 	return BS_OK;
 }
@@ -193,11 +194,23 @@ take_bytes(struct arrival *a, const struct bs_rd *rd)
 }
 
 static enum bs_err
+take_end(struct front *f, struct arrival *a, struct bs_rd *rd)
+{
+	uint32_t count = bs_rd_u32(rd);
+	uint64_t serial = bs_rd_u64(rd);
+
+	if (!bs_rd_done(rd) || count != a->count || serial < a->newest || serial > SERIAL_MAX)
+		return BS_ERR_FORMAT;
+	f->serial = serial;
+	a->ended = true;
+	return BS_OK;
+}
+
+static enum bs_err
 take_message(struct front *f, struct arrival *a, const uint8_t *data, size_t len, int fd)
 {
 	struct bs_rd rd = bs_rd_init(data, len);
 	uint8_t type = bs_rd_u8(&rd);
-	uint32_t count;
 
 	if (type == BYTES && fd < 0)
 		return take_bytes(a, &rd);
@@ -205,10 +218,7 @@ take_message(struct front *f, struct arrival *a, const uint8_t *data, size_t len
 		return BS_ERR_FORMAT;
 	if (type == CLIENT)
 		return take_client(f, a, &rd, fd);
-	count = bs_rd_u32(&rd);
-	f->serial = bs_rd_u64(&rd);
-	a->ended = true;
-	return type == END && fd < 0 && count == a->count && bs_rd_done(&rd) ? BS_OK : BS_ERR_FORMAT;
+	return type == END && fd < 0 ? take_end(f, a, &rd) : BS_ERR_FORMAT;
 }
 
 /* Which places are free, once it is known who came. */
@@ -252,7 +262,7 @@ front_inherit(struct front *f)
 	if (err != BS_OK)
 		return false;
 	link_places(f);
-	front_watch_all(f);
+	front_watch_all(f, bs_now_ms());
 	front_pump_all(f, bs_now_ms());
 	return true;
 }

@@ -31,8 +31,8 @@ struct front {
 
 /* --- front.c --- */
 
-/* Has epoll watch all clients and the listening socket, or none of them. */
-void front_watch_all(struct front *f);
+/* Has epoll watch all clients, whose deadlines begin anew, and the listening socket; or none of them. */
+void front_watch_all(struct front *f, int64_t now);
 void front_unwatch_all(struct front *f);
 /* Serves what clients sent while nobody looked. */
 void front_pump_all(struct front *f, int64_t now);

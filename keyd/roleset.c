@@ -16,7 +16,7 @@ roleset_init(struct roleset *set)
 {
 	set->count = set->ready = 0;
 	set->exit_code = 1;
-	set->failed = set->served = false;
+	set->failed = set->served = set->leaving = false;
 	set->policy_due_ms = 0;
 	roles_no_wires(&set->wires);
 }
@@ -101,17 +101,19 @@ roleset_reap(struct roleset *set, bool quiet)
 
 	for (unsigned i = 0; i < set->count; i++) {
 		struct child *child = &set->children[i];
+		bool left;
 
 		if (child->pid == 0 || waitpid(child->pid, &status, WNOHANG) != child->pid)
 			continue;
-		if (!quiet) {
+		left = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+		if (!quiet && !(set->leaving && left)) {
 			log_end(child, status);
 			set->exit_code = WIFEXITED(status) && WEXITSTATUS(status) == 78 ? 78 : 1;
 		}
 		child->pid = 0;
 		if (may_die(set, child))
 			continue;
-		set->failed = set->failed || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+		set->failed = set->failed || !left;
 		any = true;
 	}
 	return any;

@@ -27,6 +27,7 @@ struct roleset {
 	unsigned ready;
 	bool served;    /* all were ready once */
 	int exit_code;  /* of the first role that ended by itself */
+	bool leaving;   /* they have heirs: who ends with status 0 has left all it had */
 	bool failed;    /* one ended, and not because it had done what it was for */
 	int64_t policy_due_ms; /* when the role 'policy', which may die alone, starts again; 0: it lives, or there is none */
 };

@@ -144,8 +144,11 @@ make_file(const struct roleset *set, const char *run_dir)
 
 	if (succession_bytes(set, run_dir, data, &len) != BS_OK)
 		return -1;
-	fd = memfd_create("basalt-keyd", MFD_CLOEXEC);
-	if (fd < 0 || write(fd, data, len) == (ssize_t)len)
+	fd = memfd_create("basalt-keyd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -1;
+	/* The program that is asked gets it first, and may be anything: the next image reads what this one wrote. */
+	if (write(fd, data, len) == (ssize_t)len && fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0)
 		return fd;
 	(void)close(fd);
 	return -1;
@@ -206,13 +209,14 @@ wait_check(pid_t pid, int64_t deadline_ms)
 {
 	const struct timespec nap = { .tv_nsec = 10000000 };
 	int status;
+	pid_t ended;
 
-	while (waitpid(pid, &status, WNOHANG) == 0) {
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
 		if (bs_now_ms() > deadline_ms)
 			(void)kill(pid, SIGKILL);
 		(void)nanosleep(&nap, NULL);
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static bool

@@ -1,7 +1,7 @@
 /*
  * succession: how the supervisor becomes the program and the configuration of today, in the same process, while its roles go on.
  *
- * What the next image must know lies in a memory file: the descriptors that stay open and who our children are; no secret. First the
+ * What the next image must know lies in a sealed memory file: the descriptors that stay open and who our children are; no secret. First the
  * program is asked, in a child with a deadline, whether it would (--check-config --heir FD): it may be broken, of another
  * version of these bytes or of handover.h, or configured for another folder. Then it is executed in our place: pid, children,
  * and listening sockets stay.

@@ -135,8 +135,9 @@ wait_handed_over(struct supervisor *sup)
 {
 	int64_t deadline = bs_now_ms() + HANDOVER_MS;
 
+	sup->old.leaving = true;
 	while (!sup->stop && bs_now_ms() < deadline) {
-		(void)roleset_reap(&sup->old, true);
+		(void)roleset_reap(&sup->old, false);
 		if (sup->old.failed || roleset_reap(&sup->set, false))
 			return false;
 		if (!roleset_heirs_live(&sup->old))
@@ -157,7 +158,8 @@ old_ones_go_on(struct supervisor *sup)
 		return false;
 	}
 	sup->set = sup->old;
-	sup->old.count = 0;
+	sup->set.leaving = false;
+	roleset_init(&sup->old);
 	bs_log(BS_LOG_ERROR, "no reload: the new roles did not take over; those from before go on");
 	notify("READY=1\nSTATUS=The last reload failed; the log says why.\n");
 	return true;
@@ -209,8 +211,7 @@ start_anew(struct supervisor *sup, bool again)
 	if (!roleset_start(&sup->set, sup->conf, NULL) || !wait_ready(sup))
 		return false;
 	bs_log(BS_LOG_INFO, "%s: %u processes serve %s", again ? "started again" : "ready", sup->set.count, sup->conf->run_dir);
-	if (!again)
-		notify("READY=1\n");
+	notify(again ? "READY=1\nSTATUS=\n" : "READY=1\n"); /* again: a reload that failed half way has been announced */
 	return true;
 }
 

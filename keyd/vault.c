@@ -323,9 +323,7 @@ int
 vault_run(struct vault *v)
 {
 	struct sigaction act = { .sa_handler = on_term };
-	bool more = false;
-
-	bool ended;
+	bool more = false, ended;
 
 	(void)sigaction(SIGTERM, &act, NULL);
 	ended = v->forerunner >= 0 && !vault_inherit(v);

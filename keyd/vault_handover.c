@@ -9,7 +9,7 @@
 #include "sock.h"
 #include "vault.h"
 
-#define LOGINS_MS 20000 /* what Argon2id has queued is done by then, or never */
+#define LOGINS_MS (JOB_DEADLINE_MS + 4000) /* what Argon2id has queued is done by then, or was given up */
 #define ALL_MS 4000     /* sessions wait as long: less than their clients do */
 #define SEND_MS 4000
 #define HEIR_OUT_MAX (1u << 20)
@@ -89,6 +89,8 @@ leaving_on_ctl(struct vault *v)
 		(void)close(v->leaving.ctl);
 		v->leaving.ctl = -1;
 	}
+	if (err == BS_ERR_LIMIT)
+		bs_log(BS_LOG_ERROR, "there is no descriptor for the heir");
 	if (err != BS_OK || fd < 0)
 		return;
 	if (v->leaving.phase != LEAVING_NOT)
@@ -202,7 +204,8 @@ leaving_step(struct vault *v)
 	} else if (l->phase == LEAVING_ALL && are_paused(v, false) && v->jobs.count == 0) {
 		hand_over(v);
 	} else if (v->now_ms > l->deadline_ms) {
-		stay(v, "requests that were under way took too long");
+		stay(v, l->phase == LEAVING_LOGINS ? "logins that were under way took too long, reload again when there are fewer"
+						   : "requests that were under way took too long, reload again");
 	}
 }
 

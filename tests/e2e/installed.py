@@ -97,21 +97,31 @@ class Installed:
         assert p.returncode == 0, (argv, p.stdout.decode())
         return p.stdout.decode()
 
-    def service_argv(self, name):
-        """A service's program, started with the user, the groups and the capabilities that its unit gives it."""
-        keys = dict(unit(self.text(f"usr/lib/systemd/system/{name}.service")))
+    def keys_of(self, name):
+        return dict(unit(self.text(f"usr/lib/systemd/system/{name}.service")))
+
+    def rights(self, name):
+        """What starts a program with the user, the groups and the capabilities that a service's unit gives it."""
+        keys = self.keys_of(name)
         caps = ["-all", *("+" + c.removeprefix("CAP_").lower() for c in keys["CapabilityBoundingSet"].split())]
         more = keys.get("SupplementaryGroups")
         groups = f"--groups={self.gid(more)}" if more else "--clear-groups"
         who = [f"--reuid={self.uid(keys['User'])}", f"--regid={self.gid(keys['Group'])}", groups] if "User" in keys else []
-        return ["prlimit", "--core=0", "setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={','.join(caps)}", *who,
-                *keys["ExecStart"].split()]
+        return ["prlimit", "--core=0", "setpriv", "--no-new-privs", "--inh-caps=-all", f"--bounding-set={','.join(caps)}", *who]
+
+    def service_argv(self, name):
+        return [*self.rights(name), *self.keys_of(name)["ExecStart"].split()]
 
     def start(self, name, **env):
         log = open(self.root / f"{name}.log", "ab")
         p = subprocess.Popen(self.inside(*self.service_argv(name)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": os.environ["PATH"], **env})
         self.children.append(p)
         return p
+
+    def reload(self, name, process):
+        """As systemctl does it: one command after the other, until one fails."""
+        for command in self.keys_of(name)["ExecReload"].split(" ; "):
+            self.run(*self.rights(name), *command.replace("$MAINPID", str(process.pid)).split())
 
     def log(self, name):
         return (self.root / f"{name}.log").read_text(errors="replace")

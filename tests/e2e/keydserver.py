@@ -75,7 +75,7 @@ class Keyd(contextlib.AbstractContextManager):
             sections["keyd"]["escrow"] = str(self.dir / "escrow")
         for name, values in changes.items():
             sections[name].update(values)
-        self.conf, self.sections, self.program, self.prefix = self.dir / "keyd.conf", sections, PROGRAM, []
+        self.conf, self.sections, self.program, self.prefix, self.env = self.dir / "keyd.conf", sections, PROGRAM, [], {}
         self.conf.write_text(conf_text(sections))
         subprocess.run([PROGRAM, "--make-site-key", self.dir / "site.key"], check=True, stdout=subprocess.DEVNULL)
         self.process = None
@@ -83,7 +83,8 @@ class Keyd(contextlib.AbstractContextManager):
 
     def start(self):
         before = self.log_text().count("processes serve")
-        self.process = subprocess.Popen([*self.prefix, self.program, "-c", self.conf], stdin=subprocess.DEVNULL, env={"LANG": "C"})
+        self.process = subprocess.Popen([*self.prefix, self.program, "-c", self.conf], stdin=subprocess.DEVNULL,
+                                        env={"LANG": "C", **self.env})
         if not wait_for(lambda: self.log_text().count("processes serve") > before or self.logs_elsewhere(), 15):
             self.process.kill()
             self.process.wait()

@@ -84,7 +84,7 @@ def test_units_are_what_systemd_understands(host, name, tmp_path):
     assert len(keys) == len(set(keys))
     if shutil.which("systemd-analyze"):
         file = tmp_path / f"{name}.service"
-        file.write_text(re.sub(r"^(ExecStart=)", rf"\1{host.root}", text, flags=re.M))
+        file.write_text(re.sub(r"^(Exec\w+=)(?=/usr/)", rf"\1{host.root}", text, flags=re.M))
         p = subprocess.run(["systemd-analyze", "verify", "--man=no", file], stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, timeout=60)
         assert (p.returncode, p.stdout.decode()) == (0, "")
@@ -198,6 +198,21 @@ def mode_and_group(path):
     return stat.S_IMODE(st.st_mode), st.st_gid
 
 
+def reload_keyd(host, keyd, notify):
+    """Within the rights of the unit. With a configuration that is wrong "systemctl reload" fails, and keyd hears nothing of it."""
+    conf = host.root / "etc/basalt/keyd.conf"
+    good = conf.read_text()
+    conf.write_text(good + "\nnonsense")
+    with pytest.raises(AssertionError, match="keyd.conf"):
+        host.reload("basalt-keyd", keyd)
+    conf.write_text(good)
+    host.reload("basalt-keyd", keyd)
+    assert notified(notify).startswith(b"RELOADING=1\n")
+    assert notified(notify) == b"READY=1\nSTATUS=\n", host.log("basalt-keyd")
+    assert "no session was ended" in host.log("basalt-keyd") and keyd.poll() is None
+    host.run("/usr/bin/basaltctl", "status")
+
+
 def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
     configure(host)
     small(host)
@@ -221,6 +236,7 @@ def test_the_daemons_start_with_the_users_and_rights_of_their_units(host):
         host.run("/usr/bin/basaltctl", "domain", "add", "example.org")
         host.run("/usr/bin/basaltctl", "account", "add", "alice@example.org", "--password-stdin", stdin="seven quiet herons\n")
         host.run("/usr/bin/basaltctl", "status")
+        reload_keyd(host, keyd, notify)
         milter.kill()
         milter.wait(10)
         milter = host.start("basalt-milter")  # over the sockets that the other one left

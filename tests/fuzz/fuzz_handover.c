@@ -13,6 +13,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct keydconf conf;
+static struct fixture_arenas arenas; /* kept: to make them takes longer than all the rest */
 static uint8_t head[2 + 2 * BS_KEY_LEN + 8 + 2 + sizeof(struct vault_stats)];
 static size_t head_len;
 
@@ -34,6 +35,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	need(bs_crypto_init() == BS_OK);
 	bs_log_level(BS_LOG_FATAL);
 	fixture_conf(&conf, 4);
+	need(fixture_arenas(&arenas, 12));
 	memset(site, SITE, sizeof(site));
 	bs_wr_u16(&wr, HANDOVER_VERSION);
 	bs_wr_bytes(&wr, boot_key, sizeof(boot_key));
@@ -89,6 +91,16 @@ check(const struct vault *v, const struct handover *h)
 	need(arena_used(v->ring_cells) >= rings_count(v->rings));
 }
 
+/* All that it had in the arenas is given back. */
+static void
+end(struct vault *v)
+{
+	arena_release(arenas.secrets, v->own);
+	v->secrets = v->job_cells = v->ring_cells = NULL;
+	fixture_free(v);
+	need(arena_used(arenas.secrets) + arena_used(arenas.job_cells) + arena_used(arenas.ring_cells) == 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -102,12 +114,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_succession(rd.p, rd.left);
 	if (what != 1 && what != 2)
 		return 0;
-	v = fixture_vault(&conf, 12, SITE);
+	v = fixture_vault_in(&conf, &arenas, SITE);
 	need(v != NULL);
 	if (what == 2)
 		need(handover_take(v, &h, &first) == BS_OK);
 	take_all(v, &h, &rd);
 	check(v, &h);
-	fixture_free(v);
+	end(v);
 	return 0;
 }

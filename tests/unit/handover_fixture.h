@@ -21,16 +21,29 @@ fixture_conf(struct keydconf *conf, int64_t sessions)
 		conf->sockets[i] = (struct keyd_socket){ .name = "fixture", .clients_max = FIXTURE_CLIENTS };
 }
 
-/* NULL: out of memory. site: what all 32 bytes of the site key's public half are. */
+struct fixture_arenas {
+	struct arena *secrets, *job_cells, *ring_cells;
+};
+
+static bool
+fixture_arenas(struct fixture_arenas *a, size_t cells)
+{
+	return arena_new(sizeof(struct vault_secret), 1, &a->secrets) == BS_OK
+	    && arena_new(sizeof(struct job_secret), 2, &a->job_cells) == BS_OK
+	    && arena_new(sizeof(struct ring_cell), cells, &a->ring_cells) == BS_OK;
+}
+
+/* NULL: out of memory. site: what all 32 bytes of the site key's public half are. Takes the arenas. */
 static struct vault *
-fixture_vault(const struct keydconf *conf, size_t cells, uint8_t site)
+fixture_vault_in(const struct keydconf *conf, const struct fixture_arenas *a, uint8_t site)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 
-	if (v == NULL || arena_new(sizeof(struct vault_secret), 1, &v->secrets) != BS_OK
-	    || arena_new(sizeof(struct job_secret), 2, &v->job_cells) != BS_OK
-	    || arena_new(sizeof(struct ring_cell), cells, &v->ring_cells) != BS_OK)
+	if (v == NULL)
 		return NULL;
+	v->secrets = a->secrets;
+	v->job_cells = a->job_cells;
+	v->ring_cells = a->ring_cells;
 	v->conf = conf;
 	jobs_init(&v->jobs);
 	leaving_init(&v->leaving, -1);
@@ -50,6 +63,14 @@ fixture_vault(const struct keydconf *conf, size_t cells, uint8_t site)
 	memset(v->site_pub, site, sizeof(v->site_pub));
 	v->now_ms = FIXTURE_NOW;
 	return v->rings == NULL || v->tokens == NULL || v->seen == NULL || v->uses == NULL || v->reply == NULL ? NULL : v;
+}
+
+static inline struct vault *
+fixture_vault(const struct keydconf *conf, size_t cells, uint8_t site)
+{
+	struct fixture_arenas a;
+
+	return fixture_arenas(&a, cells) ? fixture_vault_in(conf, &a, site) : NULL;
 }
 
 static void

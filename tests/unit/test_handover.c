@@ -1,4 +1,4 @@
-/* handover, succession, fdpass: what one set of roles leaves to the next, as bytes; and what of it is refused. */
+/* handover, succession: what one set of roles leaves to the next, as bytes; and what of it is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,6 @@
 
 #include "common/sock.h"
 #include "handover_fixture.h"
-#include "keyd/fdpass.h"
 #include "keyd/succession.h"
 
 #define MESSAGES_MAX 64
@@ -426,44 +425,6 @@ test_succession(void **state)
 	assert_int_equal(succession_parse(bytes, len, &back, run_dir, sizeof(run_dir)), BS_ERR_FORMAT);
 }
 
-/* --- fdpass --- */
-
-static void
-test_fdpass(void **state)
-{
-	char data[8];
-	size_t len = 0;
-	int ends[2], fd = -1, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd), BS_ERR_TIMEOUT);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), bs_now_ms() + 20, &len, &fd), BS_ERR_TIMEOUT);
-	assert_int_equal(fdpass_send(ends[0], "abc", 3, null, 0), BS_OK);
-	assert_int_equal(fdpass_send(ends[0], "de", 2, -1, 0), BS_OK);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd), BS_OK);
-	assert_true(len == 3 && fd >= 0 && fd != null && memcmp(data, "abc", 3) == 0);
-	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	(void)close(fd);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd), BS_OK);
-	assert_true(len == 2 && fd == -1);
-	/* Longer than asked for: what came with it is closed. */
-	assert_int_equal(fdpass_send(ends[0], "too long for it", 15, null, 0), BS_OK);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd), BS_ERR_LIMIT);
-	assert_int_equal(fd, -1);
-	/* Nobody reads: not for ever. Then nobody is there: what was sent is, and then the end. */
-	while (fdpass_send(ends[0], "abc", 3, -1, 0) == BS_OK)
-		;
-	assert_int_equal(fdpass_send(ends[0], "abc", 3, null, bs_now_ms() + 20), BS_ERR_TIMEOUT);
-	(void)close(ends[0]);
-	while (fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd) == BS_OK)
-		assert_int_equal(len, 3);
-	assert_int_equal(fdpass_recv(ends[1], data, sizeof(data), 0, &len, &fd), BS_ERR_IO);
-	assert_int_equal(fdpass_send(ends[1], "abc", 3, -1, 0), BS_ERR_IO);
-	(void)close(ends[1]);
-	(void)close(null);
-}
-
 int
 main(void)
 {
@@ -476,7 +437,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_does_not_add_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_missing, setup, teardown),
 		cmocka_unit_test(test_succession),
-		cmocka_unit_test(test_fdpass),
 	};
 
 	return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
