@@ -10,8 +10,8 @@
 #include "vault.h"
 
 #define LOGINS_MS (JOB_DEADLINE_MS + 4000) /* what Argon2id has queued is done by then, or was given up */
-#define ALL_MS 4000     /* sessions wait as long: less than their clients do */
-#define SEND_MS 4000
+#define ALL_MS 4000     /* sessions wait as long, */
+#define SEND_MS 4000    /* and as long again: less than their clients do */
 #define HEIR_OUT_MAX (1u << 20)
 /* Who asks what takes long is paused first: the other sockets are served meanwhile. Order as in keydconf. */
 static const bool logins_first[KEYD_SOCKETS] = { true, false, false, true };
@@ -141,9 +141,8 @@ heir_is_gone(const struct chan *heir)
 
 /* BS_OK: the heir has acknowledged. */
 static enum bs_err
-wait_ack(struct chan *heir)
+wait_ack(struct chan *heir, int64_t deadline)
 {
-	int64_t deadline = bs_now_ms() + SEND_MS;
 	struct link_msg msg;
 	enum bs_err err;
 
@@ -178,7 +177,7 @@ hand_over(struct vault *v)
 	enum bs_err err = handover_write(v, &v->leaving.heir, began + SEND_MS);
 
 	if (err == BS_OK)
-		err = wait_ack(&v->leaving.heir);
+		err = wait_ack(&v->leaving.heir, began + SEND_MS);
 	if (err != BS_OK) {
 		stay(v, bs_err_text(err));
 		return;

@@ -3,7 +3,10 @@ import contextlib
 import os
 import re
 import signal
+import threading
+import time
 
+import keyproto as kp
 from keydserver import Keyd, sealed_prefix, wait_for
 
 PASSWORD = "a good password"
@@ -71,3 +74,57 @@ def kill(pid):
         os.kill(pid, signal.SIGKILL)
         return pid
     return None
+
+
+def hangs(keyd, role):
+    """Whom to let go on: each of the role's processes."""
+    pids = keyd.pids(role)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def go_on(pids):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def is_paused(keyd):
+    with keyd.client("auth", 0.5) as a:
+        try:
+            a.exists(ALICE)
+        except TimeoutError:
+            return True
+    return False
+
+
+def asks_and_waits(keyd, client, name):
+    """A login under way, which hangs as long as Argon2id does."""
+    client.send(kp.LOGIN, kp.str16(name) + kp.str16(PASSWORD) + kp.str16("imap") + b"\0")
+    assert wait_for(lambda: keyd.status()["requests_waiting"] > 0)
+
+
+class Longest:
+    """How long somebody in a session had to wait, at most."""
+
+    def __init__(self, reader):
+        self.reader, self.done, self.seconds, self.faults = reader, threading.Event(), 0, []
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        try:
+            while not self.done.is_set():
+                start = time.monotonic()
+                assert self.reader.reads()
+                self.seconds = max(self.seconds, time.monotonic() - start)
+        except Exception as e:  # noqa: BLE001
+            self.faults.append(repr(e))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.done.set()
+        self.thread.join()

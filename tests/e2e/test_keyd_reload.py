@@ -16,7 +16,8 @@ import time
 import keyproto as kp
 import pytest
 from keydserver import PROGRAM, Keyd, wait_for
-from reloads import ALICE, BOB, PASSWORD, REFUSED, RELOADED, Reader, kill, refuses, reloads, with_two_accounts
+from reloads import (ALICE, BOB, PASSWORD, REFUSED, RELOADED, Longest, Reader, asks_and_waits, go_on, hangs, is_paused, kill, refuses, reloads,
+                     with_two_accounts)
 
 MANY = 10000
 
@@ -192,29 +193,6 @@ def test_logins_under_way():
         assert got == [32] * 6 and keyd.status()["logins"] == 6
 
 
-def hangs(keyd, role):
-    """Whom to let go on: each of the role's processes."""
-    pids = keyd.pids(role)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    return pids
-
-
-def go_on(pids):
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
-def is_paused(keyd):
-    with keyd.client("auth", 0.5) as a:
-        try:
-            a.exists(ALICE)
-        except TimeoutError:
-            return True
-    return False
-
-
 class HalfAsked:
     """More clients of auth than are read in one turn, who have each sent half a question."""
 
@@ -240,8 +218,7 @@ def test_logins_that_take_long(keyd, seconds):
     all goes on as it was, and the next reload is as good as the first."""
     with Reader(keyd) as one, keyd.client("auth", 60) as a:
         pids = hangs(keyd, "kdf")
-        a.send(kp.LOGIN, kp.str16(BOB) + kp.str16(PASSWORD) + kp.str16("imap") + b"\0")
-        assert wait_for(lambda: keyd.status()["requests_waiting"] > 0)
+        asks_and_waits(keyd, a, BOB)
         many = HalfAsked(keyd)
         mark = keyd.hup()
         assert wait_for(lambda: is_paused(keyd), 15)
@@ -529,31 +506,6 @@ def test_what_the_service_manager_hears():
 
 
 # --- many ---
-
-class Longest:
-    """How long somebody in a session had to wait, at most."""
-
-    def __init__(self, reader):
-        self.reader, self.done, self.seconds, self.faults = reader, threading.Event(), 0, []
-        self.thread = threading.Thread(target=self.run)
-
-    def run(self):
-        try:
-            while not self.done.is_set():
-                start = time.monotonic()
-                assert self.reader.reads()
-                self.seconds = max(self.seconds, time.monotonic() - start)
-        except Exception as e:  # noqa: BLE001
-            self.faults.append(repr(e))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.done.set()
-        self.thread.join()
-
 
 @pytest.mark.limit(400)
 def test_many_sessions():

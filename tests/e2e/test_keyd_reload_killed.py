@@ -10,7 +10,8 @@ import time
 import keyproto as kp
 import pytest
 from keydserver import SANITIZED, wait_for
-from reloads import BOB, PASSWORD, REFUSED, RELOADED, Reader, kill, reloads, with_two_accounts
+from reloads import (BOB, PASSWORD, REFUSED, RELOADED, Longest, Reader, asks_and_waits, go_on, hangs, is_paused, kill, reloads,
+                     with_two_accounts)
 
 KILLS = 40
 RELOADS = 30
@@ -55,7 +56,8 @@ class Heirs:
         return kill(self.new_ones()[-1])
 
     def round(self, cut):
-        self.before, start, self.mark = children(self.keyd), time.monotonic(), self.keyd.hup()
+        self.before, self.files = children(self.keyd), files_of(self.keyd)
+        start, self.mark = time.monotonic(), self.keyd.hup()
         killed = cut()
         outcome = wait_for(lambda: self.outcome(killed), 40)
         assert outcome, self.said()
@@ -64,6 +66,7 @@ class Heirs:
             self.took = 0.7 * self.took + 0.3 * (time.monotonic() - start)
         if outcome == "stayed":
             assert wait_for(lambda: sorted(children(self.keyd)) == sorted(self.before)), self.said()
+            assert wait_for(lambda: files_of(self.keyd) == self.files), (files_of(self.keyd), self.files)
         if outcome == "lost":
             with pytest.raises((kp.Closed, OSError)):
                 self.reader.reads()
@@ -116,6 +119,25 @@ def test_an_heir_that_hangs(keyd):
         assert one.reads()
 
 
+def test_an_heir_that_hangs_at_the_last(keyd):
+    """It says nothing while everything is sent to it: sessions wait less for that than their clients would, and go on."""
+    with Reader(keyd) as one, keyd.client("auth", 60) as a:
+        before, pids = children(keyd), hangs(keyd, "kdf")
+        asks_and_waits(keyd, a, BOB)
+        mark = keyd.hup()
+        assert wait_for(lambda: is_paused(keyd), 15), "it has been told where its heir is"
+        vault = children(keyd)[-1]
+        os.kill(vault, signal.SIGSTOP)
+        with Longest(one) as waits:
+            go_on(pids)
+            assert wait_for(lambda: REFUSED in keyd.log_text()[mark:], 30)
+        assert not waits.faults and 3 < waits.seconds < 9, (waits.faults, waits.seconds)
+        assert a.read_frame()[1] == kp.OK and one.reads()
+        assert wait_for(lambda: sorted(children(keyd)) == sorted(before))
+        reloads(keyd)
+        assert one.reads()
+
+
 @pytest.mark.limit(400)
 @pytest.mark.parametrize("role", ["vault", "front", "supervisor"])
 def test_old_ones_that_die(keyd, role):
@@ -146,6 +168,10 @@ def size_of(keyd):
         one = len(os.listdir(f"/proc/{pid}/fd")), int(re.search(r"VmRSS:\s+(\d+)", status)[1])
         found[role] = max(one, found.get(role, one))
     return found
+
+
+def files_of(keyd):
+    return {role: files for role, (files, _) in size_of(keyd).items()}
 
 
 @pytest.mark.limit(300)
