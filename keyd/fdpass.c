@@ -23,7 +23,7 @@ enum bs_err
 fdpass_send(int sock, const void *data, size_t len, int fd, int64_t deadline_ms)
 {
 	union control control = { .bytes = { 0 } };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len }; /* NOLINT(performance-no-int-to-ptr): sendmsg's type */
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct cmsghdr *head;
 	enum bs_err err = BS_OK;

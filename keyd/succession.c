@@ -170,7 +170,7 @@ run_program(const struct program *program, int fd, bool check)
 
 	(void)snprintf(number, sizeof(number), "%d", fd);
 	keep_open(fd, true);
-	(void)execv(program->path, (char *const *)(uintptr_t)argv);
+	(void)execv(program->path, (char *const *)(uintptr_t)argv); /* NOLINT(performance-no-int-to-ptr): execv's type */
 }
 
 /* A child of ours: what it says of errors goes into the pipe. */

@@ -171,7 +171,8 @@ def size_of(keyd):
 
 
 def files_of(keyd):
-    return {role: files for role, (files, _) in size_of(keyd).items()}
+    """The supervisor has less after its first exec(): what ties the roles together is theirs alone then."""
+    return {role: files for role, (files, _) in size_of(keyd).items() if role != "supervisor"}
 
 
 @pytest.mark.limit(300)
