@@ -102,6 +102,25 @@ def test_tokens_grow_old():
         assert caught.value.status == kp.TOKEN
 
 
+def test_a_session_that_sleeps():
+    """Its token goes over, as long as it was to live and with the keys that it holds; a login's, which is younger and ends before it, too."""
+    with Keyd(session={"token_s": 20, "resume_s": 3600, "linger_s": 0}) as keyd, keyd.client("auth") as a:
+        keyd.enrol(ALICE)
+        with Reader(keyd) as one:
+            sleeper = one.client.resume_token()
+            login = a.login(ALICE, PASSWORD)[1]
+        assert wait_for(lambda: keyd.status()["sessions"] == 0)
+        reloads(keyd)
+        assert keyd.status()["unlocked_accounts"] == 1
+        assert wait_for(lambda: keyd.status()["tokens"] == 1, 30), "the login's is over, the sleeper's is not"
+        with keyd.client("mail") as m, keyd.client("mail") as late:
+            m.attach(sleeper, ALICE)
+            assert m.unwrap([one.prefix]) == [one.key]
+            with pytest.raises(kp.KeydError) as caught:
+                late.attach(login, ALICE)
+            assert caught.value.status == kp.TOKEN
+
+
 def test_keys_that_linger():
     """They are still there, and go when their time is over, not later."""
     with Keyd(session={"linger_s": 6}) as keyd:

@@ -149,7 +149,7 @@ bytes_of(struct sent *sent, enum handover_type type, unsigned i)
 	return sent->bytes + (find_message(sent, type, i)->payload - sent->bytes);
 }
 
-/* Accounts 0 and 1 have a session, 1 and 2 a token, 3 and 4 linger, 4 for longer; one client is no session. */
+/* Accounts 0 and 1 have a session, 1 and 2 two tokens each, one of a session that sleeps, 3 and 4 linger, 4 for longer; one client is no session. */
 static int
 setup(void **state)
 {
@@ -176,6 +176,8 @@ setup(void **state)
 	w->old->conns[0][7].closing = true;
 	assert_int_equal(tokens_issue(w->old->tokens, rings[1], "imap", FIXTURE_NOW - 500, token), BS_OK);
 	assert_int_equal(tokens_issue(w->old->tokens, rings[2], "pop3", FIXTURE_NOW - 400, token), BS_OK);
+	assert_int_equal(tokens_issue_for(w->old->tokens, rings[1], "imap", FIXTURE_NOW - 600, 3600000, token), BS_OK); /* sleeps */
+	assert_int_equal(tokens_issue(w->old->tokens, rings[2], "imap", FIXTURE_NOW - 300, token), BS_OK);
 	rings[4]->idle_since_ms = FIXTURE_NOW - 900;
 	rings[3]->idle_since_ms = FIXTURE_NOW - 300;
 	w->old->stats.logins = 17;
@@ -210,7 +212,7 @@ test_all_of_it_arrives(void **state)
 	assert_int_equal(arena_used(heir->ring_cells), arena_used(w->old->ring_cells));
 	assert_int_equal(arena_used(heir->job_cells), 0);
 	assert_int_equal(heir->session_count, 2);
-	assert_int_equal(tokens_count(heir->tokens), 2);
+	assert_int_equal(tokens_count(heir->tokens), 4);
 	assert_int_equal(heir->conn_count[MAIL], 2);
 	assert_int_equal(heir->stats.logins, 17);
 	assert_int_equal(heir->started_ms, 5);
@@ -247,7 +249,11 @@ test_lingering_goes_on(void **state)
 	rings_expire(heir->rings, FIXTURE_NOW - 300 + 60000);
 	assert_int_equal(rings_count(heir->rings), 3);
 	tokens_expire(heir->tokens, FIXTURE_NOW - 500 + 60000);
+	assert_int_equal(tokens_count(heir->tokens), 3);
+	tokens_expire(heir->tokens, FIXTURE_NOW - 300 + 60000);
 	assert_int_equal(tokens_count(heir->tokens), 1);
+	tokens_expire(heir->tokens, FIXTURE_NOW - 600 + 3600000);
+	assert_int_equal(tokens_count(heir->tokens), 0);
 	fixture_free(heir);
 }
 
