@@ -220,6 +220,8 @@ home_guard(struct ctl *ctl, const char *address)
 	err = bs_keyclient_record(ctl->keyd, address, bytes, &len);
 	if (err == BS_OK)
 		err = bs_record_parse(bytes, len, &record);
+	if (bs_err_is_transient(err))
+		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
 	if (err != BS_OK && err != BS_ERR_NOENT)
 		return CTL_OK; /* keyd says so itself when it is asked to change them */
 	what = home_finding(ctl, address, err == BS_OK ? &record : NULL);

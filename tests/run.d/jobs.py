@@ -1,4 +1,4 @@
-"""Jobs of a test run: a command with a time limit of its own, three at a time; what each one's tests said."""
+"""Jobs of a test run: a command with a time limit of its own, four at a time; what each one's tests said."""
 import concurrent.futures
 import ctypes
 import os
@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 E2E = ROOT / "tests" / "e2e"
 STORAGES = ("sdbox", "maildir", "mdbox")
 LONGEST = ("test_nothing_lost.py", "test_soak.py", "test_growth.py")
-PARALLEL = 3  # on two cores: half of the time tests wait for servers
+PARALLEL = 4  # on two cores: tests mostly wait for servers
 TAIL = 6000  # characters of a failed job's output that are shown
 UNSTEADY_MAX = 3  # tests of a run that may need a second try
 # What these look for shows once in many times: a letter lost or doubled, a secret let out. A failure stands.
