@@ -175,20 +175,24 @@ bs_keyclient_resume_token(struct bs_keyclient *kc, uint8_t token[BS_TOKEN_LEN])
 	return err;
 }
 
-enum bs_err
-bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN])
+/* What is answered by a status alone. */
+static enum bs_err
+call_plain(struct bs_keyclient *kc, uint8_t op, const void *payload, size_t len)
 {
 	struct bs_rd rd;
-	enum bs_err err = bs_keyclient_call(kc, BS_OP_DROP_TOKEN, token, BS_TOKEN_LEN, &rd);
+	enum bs_err err = bs_keyclient_call(kc, op, payload, len, &rd);
 
 	return err == BS_OK ? bs_keyclient_end_call(kc, &rd) : err;
 }
 
 enum bs_err
+bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN])
+{
+	return call_plain(kc, BS_OP_DROP_TOKEN, token, BS_TOKEN_LEN);
+}
+
+enum bs_err
 bs_keyclient_holds(struct bs_keyclient *kc, const uint8_t key_id[BS_ID_LEN])
 {
-	struct bs_rd rd;
-	enum bs_err err = bs_keyclient_call(kc, BS_OP_HOLDS, key_id, BS_ID_LEN, &rd);
-
-	return err == BS_OK ? bs_keyclient_end_call(kc, &rd) : err;
+	return call_plain(kc, BS_OP_HOLDS, key_id, BS_ID_LEN);
 }

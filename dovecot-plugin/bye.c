@@ -63,14 +63,29 @@ basalt_bye_cancel(struct basalt_user *bu)
 		timeout_remove(&bu->bye->to_step);
 }
 
-uint64_t
-basalt_bye_sent(struct ostream *output)
+/* How many bytes the client has taken so far: written, and not in the kernel's queue any more. */
+static uint64_t
+sent_so_far(struct ostream *output)
 {
 	int queued = 0, fd = o_stream_get_fd(output);
 
 	if (fd < 0 || ioctl(fd, SIOCOUTQ, &queued) < 0)
 		queued = 0;
 	return output->offset - (uint64_t)queued;
+}
+
+bool
+basalt_bye_say(struct basalt_bye_words *words, const char *line, bool between, struct io **io, struct ostream *output)
+{
+	if (between && !words->said) {
+		/* No command says anything after this. */
+		io_remove(io);
+		o_stream_unset_flush_callback(output);
+		o_stream_nsend_str(output, line);
+		words->said = true;
+	}
+	words->sent = sent_so_far(output);
+	return words->late || (words->said && o_stream_flush(output) != 0);
 }
 
 static void

@@ -16,6 +16,9 @@
 
 #include "plugin.h"
 
+struct io;
+struct ostream;
+
 #define BASALT_BYE_LATE_MS 30000
 
 void basalt_bye_watch(struct basalt_user *bu, int fd);
@@ -33,11 +36,11 @@ struct basalt_bye_words {
 	bool passing;       /* a fault that passes, not somebody's wish */
 	bool said;
 	bool late;          /* waits no longer */
-	uint64_t sent;      /* what basalt_bye_sent() said in the last step */
+	uint64_t sent;      /* bytes that the client had taken at the last step */
 };
 
-/* How many bytes the client has taken so far: written, and not in the kernel's queue any more. */
-uint64_t basalt_bye_sent(struct ostream *output);
+/* Says the line once it is between two responses, and reads no more of io. True: the client is to be destroyed now. */
+bool basalt_bye_say(struct basalt_bye_words *words, const char *line, bool between, struct io **io, struct ostream *output);
 
 /* One step: says it when that may be, and once it is sent frees the client, the mail user with it. To be called again until then. */
 void basalt_bye_imap(struct mail_user *user, struct basalt_bye_words *words);

@@ -2,7 +2,6 @@
 #include "compat.h"
 
 #include <imap-common.h>
-#include <ostream.h>
 
 #include "bye.h"
 
@@ -18,30 +17,16 @@ client_of(const struct mail_user *user)
 	return client;
 }
 
-/* No command says anything after this. */
-static void
-say(struct client *client, const struct basalt_bye_words *words)
-{
-	io_remove(&client->io);
-	o_stream_unset_flush_callback(client->output);
-	o_stream_nsend_str(client->output, t_strdup_printf("* BYE %s%s\r\n", words->passing ? "[UNAVAILABLE] " : "", words->client));
-}
-
 void
 basalt_bye_imap(struct mail_user *user, struct basalt_bye_words *words)
 {
 	struct client *client = client_of(user);
+	const char *line = t_strdup_printf("* BYE %s%s\r\n", words->passing ? "[UNAVAILABLE] " : "", words->client);
 
 	/* A disconnected one is freed by imap in a moment. */
 	if (client == NULL || client->disconnected)
 		return;
 	/* The lock: a response is out by half, a message's literal say. Its keys are in this process: it comes to its end. */
-	if (client->output_cmd_lock == NULL && !words->said) {
-		say(client, words);
-		words->said = true;
-	}
-	words->sent = basalt_bye_sent(client->output);
-	if (!words->late && (!words->said || o_stream_flush(client->output) == 0))
-		return;
-	client->v.destroy(client, t_strconcat("basalt: ", words->log, NULL));
+	if (basalt_bye_say(words, line, client->output_cmd_lock == NULL, &client->io, client->output))
+		client->v.destroy(client, t_strconcat("basalt: ", words->log, NULL));
 }

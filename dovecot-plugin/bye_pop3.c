@@ -2,7 +2,6 @@
 #include "compat.h"
 
 #include <pop3-common.h>
-#include <ostream.h>
 
 #include "bye.h"
 
@@ -18,28 +17,15 @@ client_of(const struct mail_user *user)
 	return client;
 }
 
-/* POP3 knows no unasked response: the client reads it as the answer to its next command, and finds the connection closed. */
-static void
-say(struct client *client, const struct basalt_bye_words *words)
-{
-	io_remove(&client->io);
-	o_stream_unset_flush_callback(client->output);
-	o_stream_nsend_str(client->output, t_strdup_printf("-ERR [SYS/TEMP] %s\r\n", words->client));
-}
-
 void
 basalt_bye_pop3(struct mail_user *user, struct basalt_bye_words *words)
 {
 	struct client *client = client_of(user);
+	/* POP3 knows no unasked response: the client reads it as the answer to its next command, and finds the connection closed. */
+	const char *line = t_strdup_printf("-ERR [SYS/TEMP] %s\r\n", words->client);
 
 	if (client == NULL || client->disconnected)
 		return;
-	if (client->cmd == NULL && !words->said) {
-		say(client, words);
-		words->said = true;
-	}
-	words->sent = basalt_bye_sent(client->output);
-	if (!words->late && (!words->said || o_stream_flush(client->output) == 0))
-		return;
-	client->v.destroy(client, t_strconcat("basalt: ", words->log, NULL));
+	if (basalt_bye_say(words, line, client->cmd == NULL, &client->io, client->output))
+		client->v.destroy(client, t_strconcat("basalt: ", words->log, NULL));
 }

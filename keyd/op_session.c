@@ -170,6 +170,17 @@ op_subkey(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	return BS_OK;
 }
 
+/* A job that reads the row of the session's account. NULL: BS_ERR_BUSY. */
+static struct job *
+new_row_job(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	struct job *job = job_new(v, conn, frame);
+
+	if (job != NULL)
+		memcpy(job->user, conn->session->name, sizeof(job->user));
+	return job;
+}
+
 static void
 on_keyset(struct vault *v, struct job *job, enum bs_err err)
 {
@@ -188,10 +199,9 @@ op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 
 	if (frame->payload_len != 0)
 		return BS_ERR_FORMAT;
-	job = job_new(v, conn, frame);
+	job = new_row_job(v, conn, frame);
 	if (job == NULL)
 		return BS_ERR_BUSY;
-	memcpy(job->user, conn->session->name, sizeof(job->user));
 	job_store(v, job, LINK_GET, 0, on_keyset);
 	return BS_OK;
 }
@@ -221,10 +231,9 @@ op_holds(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 		conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, NULL, 0);
 		return BS_OK;
 	}
-	job = job_new(v, conn, frame);
+	job = new_row_job(v, conn, frame);
 	if (job == NULL)
 		return BS_ERR_BUSY;
-	memcpy(job->user, conn->session->name, sizeof(job->user));
 	memcpy(job->target_id, frame->payload, BS_ID_LEN);
 	job_store(v, job, LINK_GET, 0, on_holds_row);
 	return BS_OK;

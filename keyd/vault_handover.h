@@ -6,7 +6,7 @@
  * only then, the fronts are told to pass their clients on, and this process ends, wiped. Whatever fails before, the heir's death
  * too, leaves everything as it was: the fronts go on. One thread, the vault's.
  *
- *     leaving_start(v, fd);                  // the supervisor has passed the heir's end of a socketpair: v->leaving.ctl
+ *     leaving_on_ctl(v);                     // v->leaving.ctl can be read: the supervisor passes the heir's end of a socketpair
  *     leaving_step(v);                       // each turn; v->leaving.left: end
  *     if (!vault_inherit(v)) ...             // the heir, before its first turn: end, somebody else serves
  */
