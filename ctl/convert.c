@@ -19,7 +19,6 @@
 #include "sweep.h"
 #include "verbs.h"
 
-#define SITE_KEY_FILE_MAX 256
 #define RECORD_GOOD_MS 2000
 #define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot: carry the account over by `doveadm backup`, which " \
 	"seals it on the way (KEYS.md, \"Mail from before\")"
@@ -167,15 +166,10 @@ take_file(void *ctx, struct swap_file *file)
 static int
 site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN])
 {
-	const char *path = ctl->settings.site_key;
-	uint8_t *text = NULL;
-	size_t len = 0;
-	enum bs_err err = home_read_file(path, SITE_KEY_FILE_MAX, &text, &len);
-	bool ok = err == BS_OK && len >= (size_t)2 * BS_SIGN_PUB_LEN && bs_hex_decode((const char *)text, out, BS_SIGN_PUB_LEN);
+	enum bs_err err = home_site_key(ctl, out);
 
-	free(text);
-	return ok ? CTL_OK : ctl_fail(BS_ERR_CONF, "%s: %s (setting ctl.site_key in %s: what is sealed is sealed by records that this key signed)", path,
-	    err != BS_OK ? bs_err_text(err) : "it does not hold a public key", ctl->conf_path);
+	return err == BS_OK ? CTL_OK : ctl_fail(BS_ERR_CONF, "%s: %s (setting ctl.site_key in %s: what is sealed is sealed by records that this key signed)",
+	    ctl->settings.site_key, err == BS_ERR_FORMAT ? "it does not hold a public key" : bs_err_text(err), ctl->conf_path);
 }
 
 /* The account's public record, believed as the mail server believes it. */

@@ -20,13 +20,26 @@ finding(struct doctor *d, const char *address, const char *what, const char *tex
 		printf("%-40s %s\n", address, text);
 }
 
+static void
+examine_home(struct doctor *d, const char *address)
+{
+	char text[256];
+	const char *what = NULL;
+
+	if (home_finding(d->ctl, address, &what) == BS_OK && what != NULL) {
+		(void)snprintf(text, sizeof(text), "%s: `basaltctl key restore`", what);
+		finding(d, address, "older-than-mail", text);
+	}
+	if (home_is_forged(d->ctl, address))
+		finding(d, address, "bad-copy", "the record in its mail home (basalt/record) is damaged or forged, and deliveries wait: remove that file, once it is "
+		    "known who wrote it");
+}
+
 static enum bs_err
 examine(void *ctx, const struct bs_account *account)
 {
 	struct doctor *d = ctx;
 	const char *address = account->address;
-	char text[256];
-	const char *what;
 	struct bs_slot_list list;
 	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, address, &list);
 
@@ -36,10 +49,7 @@ examine(void *ctx, const struct bs_account *account)
 		finding(d, address, "bad-record", "its keys are damaged, forged or older than before: keyd's log says which");
 	if (err != BS_OK)
 		return bs_err_is_transient(err) ? err : BS_OK;
-	if ((what = home_finding(d->ctl, address, &list.record)) != NULL) {
-		snprintf(text, sizeof(text), "%s: `basaltctl key restore`", what);
-		finding(d, address, "older-than-mail", text);
-	}
+	examine_home(d, address);
 	if (list.kept > 0)
 		finding(d, address, "shut", "mail from before a reset is shut: `basaltctl key heal`");
 	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !ctl_has_slot(&list, BS_SLOT_RECOVERY) && !ctl_has_slot(&list, BS_SLOT_ESCROW))

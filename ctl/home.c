@@ -9,6 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hex.h"
+
+#define SITE_KEY_FILE_MAX 256
+
 /* In a folder of a mail user, who may have put a link or a pipe there. */
 static FILE *
 open_regular(const char *path)
@@ -77,8 +81,33 @@ home_path(const struct ctl *ctl, const char *address, const char *name, char *ou
 	(void)snprintf(out + n, size - n, "/basalt/%s", name);
 }
 
+/* --- records --- */
+
 enum bs_err
-home_record(const struct ctl *ctl, const char *address, struct bs_record *out)
+home_site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN])
+{
+	uint8_t *text = NULL;
+	size_t len = 0;
+	enum bs_err err = home_read_file(ctl->settings.site_key, SITE_KEY_FILE_MAX, &text, &len);
+
+	if (err == BS_OK && (len < (size_t)2 * BS_SIGN_PUB_LEN || !bs_hex_decode((const char *)text, out, BS_SIGN_PUB_LEN)))
+		err = BS_ERR_FORMAT;
+	free(text);
+	return err;
+}
+
+/* site_pub NULL: it is not known which key signs here. */
+static bool
+open_record(const uint8_t *bytes, size_t len, const uint8_t *site_pub, const char *address, struct bs_record *out)
+{
+	if (site_pub != NULL)
+		return bs_record_open(bytes, len, site_pub, address, out) == BS_OK;
+	return bs_record_parse(bytes, len, out) == BS_OK && strcmp(out->name, address) == 0;
+}
+
+/* BS_ERR_AUTH: it is none, or another's. */
+static enum bs_err
+read_record(const struct ctl *ctl, const char *address, const uint8_t *site_pub, struct bs_record *out)
 {
 	char path[4096];
 	uint8_t *bytes = NULL;
@@ -87,10 +116,19 @@ home_record(const struct ctl *ctl, const char *address, struct bs_record *out)
 
 	home_path(ctl, address, "record", path, sizeof(path));
 	err = home_read_file(path, BS_RECORD_MAX, &bytes, &len);
-	if (err == BS_OK)
-		err = bs_record_parse(bytes, len, out);
+	if (err == BS_ERR_LIMIT || (err == BS_OK && !open_record(bytes, len, site_pub, address, out)))
+		err = BS_ERR_AUTH;
 	free(bytes);
-	return err == BS_OK ? BS_OK : BS_ERR_NOENT;
+	return err;
+}
+
+enum bs_err
+home_record(const struct ctl *ctl, const char *address, struct bs_record *out)
+{
+	uint8_t site_pub[BS_SIGN_PUB_LEN];
+	bool known = home_site_key(ctl, site_pub) == BS_OK;
+
+	return read_record(ctl, address, known ? site_pub : NULL, out) == BS_OK ? BS_OK : BS_ERR_NOENT;
 }
 
 uint64_t
@@ -154,9 +192,35 @@ home_mark_joined(const char *path)
 	free(joined);
 }
 
-/* Of a keyset or a record that was read; false: it is none of this account. */
+/* --- keyd's and the home's --- */
+
+/* What keyd has of an account. */
+struct held {
+	bool any;
+	struct bs_record record;
+	uint8_t site_pub[BS_SIGN_PUB_LEN];
+	bool proven; /* site_pub signed the record */
+};
+
+/* BS_ERR_AUTH and such: keyd says so itself when it is asked to change it. */
+static enum bs_err
+ask_keyd(struct ctl *ctl, const char *address, struct held *out)
+{
+	uint8_t bytes[BS_RECORD_MAX];
+	size_t len = 0;
+	enum bs_err err = bs_keyclient_record(ctl->keyd, address, bytes, &len);
+	struct bs_record same;
+
+	*out = (struct held){ .any = err == BS_OK };
+	if (err == BS_OK)
+		err = bs_record_parse(bytes, len, &out->record);
+	out->proven = err == BS_OK && home_site_key(ctl, out->site_pub) == BS_OK && open_record(bytes, len, out->site_pub, address, &same);
+	return err == BS_ERR_NOENT ? BS_OK : err;
+}
+
+/* The record in a copy of a keyset. */
 static bool
-read_record(const char *path, const char *address, struct bs_record *out)
+keyset_record(const char *path, const char *address, const uint8_t *site_pub, struct bs_record *out)
 {
 	uint8_t *bytes = NULL;
 	size_t len = 0;
@@ -165,66 +229,70 @@ read_record(const char *path, const char *address, struct bs_record *out)
 
 	if (home_read_file(path, BS_KEYSET_MAX, &bytes, &len) != BS_OK)
 		return false;
-	if (bs_record_parse(bytes, len, out) == BS_OK) {
-		ok = true;
-	} else if (bs_keyset_parse(bytes, len, &ks) == BS_OK) {
-		*out = ks.record;
-		ok = true;
+	if (bs_keyset_parse(bytes, len, &ks) == BS_OK) {
+		ok = open_record(ks.record_bytes, ks.record_len, site_pub, address, out);
 		bs_keyset_clear(&ks);
 	}
 	free(bytes);
-	return ok && strcmp(out->name, address) == 0;
+	return ok;
 }
 
-/* other: it is one that the plugin found not to be held by keyd's. */
 static const char *
-compare(const char *path, const char *address, const struct bs_record *record, bool other)
+compare(const struct bs_record *rec, const struct held *held)
 {
+	if (!held->any || memcmp(rec->account_id, held->record.account_id, BS_ID_LEN) != 0)
+		return "the mail home holds keys of an earlier account of this name, which are not the database's";
+	return rec->generation > held->record.generation ? "the mail home knows newer keys than the database" : NULL;
+}
+
+enum bs_err
+home_finding(struct ctl *ctl, const char *address, const char **what)
+{
+	char **paths;
+	size_t n;
+	struct held held;
+	struct bs_record rec;
+	enum bs_err err = ask_keyd(ctl, address, &held);
+	const uint8_t *site_pub = held.proven ? held.site_pub : NULL;
+
+	*what = NULL;
+	if (err != BS_OK)
+		return bs_err_is_transient(err) ? err : BS_OK;
+	if (read_record(ctl, address, site_pub, &rec) == BS_OK)
+		*what = compare(&rec, &held);
+	n = home_keysets(ctl, address, &paths);
+	for (size_t i = 0; i < n && *what == NULL; i++) {
+		if (!keyset_record(paths[i], address, site_pub, &rec))
+			continue;
+		*what = compare(&rec, &held);
+		/* The first is the copy; the others the plugin found not to be held by keyd's. */
+		if (*what == NULL && i > 0 && memcmp(rec.key_id, held.record.key_id, BS_ID_LEN) != 0)
+			*what = "the mail home holds keys that the database has not";
+	}
+	home_keysets_free(paths, n);
+	return BS_OK;
+}
+
+bool
+home_is_forged(struct ctl *ctl, const char *address)
+{
+	struct held held;
 	struct bs_record rec;
 
-	if (!read_record(path, address, &rec))
-		return NULL;
-	if (record == NULL || memcmp(rec.account_id, record->account_id, BS_ID_LEN) != 0)
-		return "the mail home holds keys of an earlier account of this name, which are not the database's";
-	if (rec.generation > record->generation)
-		return "the mail home knows newer keys than the database";
-	return other && memcmp(rec.key_id, record->key_id, BS_ID_LEN) != 0 ? "the mail home holds keys that the database has not" : NULL;
-}
-
-const char *
-home_finding(const struct ctl *ctl, const char *address, const struct bs_record *record)
-{
-	char path[4096], **paths;
-	size_t n = home_keysets(ctl, address, &paths);
-	const char *what;
-
-	home_path(ctl, address, "record", path, sizeof(path));
-	what = compare(path, address, record, false);
-	for (size_t i = 0; i < n && what == NULL; i++)
-		what = compare(paths[i], address, record, i > 0);
-	home_keysets_free(paths, n);
-	return what;
+	return ask_keyd(ctl, address, &held) == BS_OK && held.proven && read_record(ctl, address, held.site_pub, &rec) == BS_ERR_AUTH;
 }
 
 int
 home_guard(struct ctl *ctl, const char *address)
 {
-	uint8_t bytes[BS_RECORD_MAX];
-	size_t len = 0;
-	struct bs_record record;
 	const char *what;
 	enum bs_err err;
 
 	if ((ctl->args.given & CTL_DESPITE_HOME) != 0)
 		return CTL_OK;
-	err = bs_keyclient_record(ctl->keyd, address, bytes, &len);
-	if (err == BS_OK)
-		err = bs_record_parse(bytes, len, &record);
-	if (bs_err_is_transient(err))
+	err = home_finding(ctl, address, &what);
+	if (err != BS_OK)
 		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
-	if (err != BS_OK && err != BS_ERR_NOENT)
-		return CTL_OK; /* keyd says so itself when it is asked to change them */
-	what = home_finding(ctl, address, err == BS_OK ? &record : NULL);
 	if (what == NULL)
 		return CTL_OK;
 	ctl_fail(BS_ERR_ROLLBACK, "%s: %s, and a change here would go on from the wrong ones: nothing was changed. First: "

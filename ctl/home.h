@@ -1,6 +1,6 @@
 /*
- * home: the copies of record and keyset that lie in an account's mail home, HOME/basalt. What is read is believed by nobody: keyd
- * verifies what is restored.
+ * home: the copies of record and keyset that lie in an account's mail home, HOME/basalt. Who has the mail uid may write there: a record counts if
+ * the site key signed it, and keyd verifies what is restored.
  *
  *     home_path(ctl, "alice@example.org", "keyset", path, sizeof(path));
  *     err = home_read_file(path, BS_KEYSET_MAX, &bytes, &len);
@@ -27,16 +27,23 @@ enum bs_err home_read_file(const char *path, size_t max, uint8_t **out, size_t *
  * be read stops nobody: whatever the home alone holds, the Dovecot plugin keeps.
  */
 int home_guard(struct ctl *ctl, const char *address);
-/* What home_guard() would say, for keyd's record (NULL: it has none); NULL: nothing. */
-const char *home_finding(const struct ctl *ctl, const char *address, const struct bs_record *record);
+/*
+ * What home_guard() says, a sentence without its end, or NULL: nothing. Transient errors: keyd does not answer. What the site key did not sign says
+ * nothing, unless that key can't be told: keyd has no record of the account, or ctl.site_key is not what its record verifies by.
+ */
+enum bs_err home_finding(struct ctl *ctl, const char *address, const char **what) BS_MUST_USE;
+/* Does a record lie there that the key which signed keyd's did not sign? Deliveries are put off by it. */
+bool home_is_forged(struct ctl *ctl, const char *address);
+/* The public half of the site key, from ctl.site_key. BS_ERR_NOENT, BS_ERR_IO; BS_ERR_FORMAT: no key is in that file. */
+enum bs_err home_site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN]) BS_MUST_USE;
 /* The keysets there, the copy first, then those that keyd's was known not to hold; malloced, and each path, too. Their number. */
 size_t home_keysets(const struct ctl *ctl, const char *address, char ***out);
 void home_keysets_free(char **paths, size_t n);
 /* keyd holds what is in this one from now on. */
 void home_mark_joined(const char *path);
-/* The record there. BS_ERR_NOENT: none, or none that can be read. */
+/* The record there. BS_ERR_NOENT: none, none that can be read, or not of this account by ctl.site_key (where that can't be read, all are believed). */
 enum bs_err home_record(const struct ctl *ctl, const char *address, struct bs_record *out) BS_MUST_USE;
-/* Its generation, 0 where there is none that can be read. */
+/* Its generation, 0 where there is none. */
 uint64_t home_generation(const struct ctl *ctl, const char *address);
 
 #endif

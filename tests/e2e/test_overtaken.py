@@ -1,6 +1,8 @@
 """An older keys database comes back while the mail home knows newer keys: nothing is changed over them, and where it was, nothing is lost."""
 import json
 import os
+import shlex
+import subprocess
 
 import pytest
 
@@ -148,3 +150,52 @@ def test_overtaken_by_a_reset(system):
     for _ in range(2):
         story.ctl("key", "heal", *TWO, stdin=[story.alice.password, NEW])
     story.reads_all(NEW)
+
+
+def forged(record):
+    """A record that whoever may write to the mail home can make: of the far future, signed by nobody."""
+    return record[:10] + (2**60).to_bytes(8, "big") + record[18:]
+
+
+def with_other_site_key(system, address):
+    conf, other = system.path("etc", "overtaken.conf"), system.path("etc", "overtaken.pub")
+    other.write_text("0" * 64 + "\n")
+    conf.write_text(system.path("etc", "basaltctl.conf").read_text().replace(system.env["SITE_KEY_PUB"], str(other)))
+    p = subprocess.run([shlex.split(system.env["BASALTCTL"])[0], "-c", conf, "account", "passwd", address, *TWO], input=b"no\nmatter at all\n",
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    return p.returncode
+
+
+@pytest.mark.parametrize("name", ["record", "keyset", "keyset.other.0123456789abcdef"])
+def test_a_forged_copy_stops_nobody(system, name):
+    """Who has the mail uid may put off deliveries, but not a change of keys."""
+    alice = system.account()
+    assert probes.lmtp(system, alice, probes.marked("before it")) == 250
+    with system.imap(alice):
+        pass
+    home = system.home(alice) / "basalt"
+    probes.wait_for(lambda: (home / "keyset").exists())
+    record = (home / "record").read_bytes()
+    if name == "record":
+        (home / name).write_bytes(forged(record))
+    else:
+        keyset = (home / "keyset").read_bytes()
+        assert keyset[7 : 7 + len(record)] == record
+        (home / name).write_bytes(keyset[:7] + forged(record) + keyset[7 + len(record) :])
+    assert with_other_site_key(system, alice.address) == OTHER_KEYS  # nobody knows, then, that it is forged
+    system.ctl("account", "passwd", alice.address, *TWO, stdin=f"{alice.password}\n{NEW}\n".encode())
+    p = system.ctl("doctor", "--json", check=False)
+    found = {f["finding"] for f in json.loads(p.stdout) if f["account"] == alice.address}
+    assert found == ({"no-recovery", "bad-copy"} if name == "record" else {"no-recovery"})
+    if name == "record":
+        (home / name).unlink()
+    assert probes.lmtp(system, alice, probes.marked("after it")) == 250
+
+
+def test_a_forged_record_does_not_stop_a_restore(system):
+    story = Story(system)
+    (story.home / "record").write_bytes(forged(story.newer[7 : 7 + 156 + len(story.alice.address)]))
+    story.ctl("key", "restore", *ONE, stdin=[story.alice.password])
+    (story.home / "record").unlink()
+    story.mail("after it")
+    story.reads_all()
