@@ -65,6 +65,13 @@ enum bs_err bs_account_add(struct bs_store_policy *store, const struct bs_accoun
 enum bs_err bs_account_get(struct bs_store_policy *store, const char *address, struct bs_account *out) BS_MUST_USE;
 enum bs_err bs_account_set(struct bs_store_policy *store, const struct bs_account *account) BS_MUST_USE;
 enum bs_err bs_account_remove(struct bs_store_policy *store, const char *address) BS_MUST_USE;
+/* Adds one whose keys a first login makes, or has made: its owner is to be told of them. */
+enum bs_err bs_account_expect(struct bs_store_policy *store, const struct bs_account *account) BS_MUST_USE;
+/* Of those the first max behind an address ("": all), in order; they may have no keys yet. *n: how many. */
+enum bs_err bs_account_untold(struct bs_store_policy *store, const char *after, char (*addresses)[BS_ADDRESS_MAX + 1], size_t max,
+    size_t *n) BS_MUST_USE;
+/* Its owner was told. BS_ERR_NOENT: is none of those. */
+enum bs_err bs_account_told(struct bs_store_policy *store, const char *address) BS_MUST_USE;
 /* What the account's plan says: bs_plan.linger_s. BS_ERR_NOENT: no such account. */
 enum bs_err bs_account_linger(struct bs_store_policy *store, const char *address, int64_t *linger_s) BS_MUST_USE;
 typedef enum bs_err (*bs_account_fn)(void *ctx, const struct bs_account *account);

@@ -72,14 +72,14 @@ make_keys(struct ctl *ctl, const char *address, const char *password, uint32_t f
 }
 
 static int
-add_row(struct ctl *ctl, const char *address, const char *plan)
+add_row(struct ctl *ctl, const char *address, const char *plan, enum bs_err (*add)(struct bs_store_policy *, const struct bs_account *))
 {
 	struct bs_account account = { .enabled = true };
 	enum bs_err err;
 
 	snprintf(account.address, sizeof(account.address), "%s", address);
 	snprintf(account.plan, sizeof(account.plan), "%s", plan);
-	err = bs_account_add(ctl->store, &account);
+	err = add(ctl->store, &account);
 	if (err == BS_OK)
 		return CTL_OK;
 	return ctl_fail(err, "account %s has no row in the policy database yet: %s; run the same command again", address,
@@ -108,7 +108,7 @@ account_expect(struct ctl *ctl)
 	struct bs_plan plan = { 0 };
 	int rc = begin_add(ctl, address, &plan);
 
-	return rc == CTL_OK ? add_row(ctl, address, plan.name) : rc;
+	return rc == CTL_OK ? add_row(ctl, address, plan.name, bs_account_expect) : rc;
 }
 
 int
@@ -128,7 +128,7 @@ account_add(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = make_keys(ctl, address, password, plan_flags(&plan));
 	if (rc == CTL_OK)
-		rc = add_row(ctl, address, plan.name);
+		rc = add_row(ctl, address, plan.name, bs_account_add);
 	bs_secret_free(password);
 	if (rc == CTL_OK)
 		ctl_tell_escrow(ctl, address);

@@ -56,17 +56,21 @@ ctl_key_failed(enum bs_err err, const char *address, const char *secret, const c
 	return ctl_fail(err, "%s: %s: %s", address, what, ctl_keyd_text(err));
 }
 
-void
+bool
 ctl_tell_escrow(const struct ctl *ctl, const char *address)
 {
 	struct bs_slot_list list;
+	bool told = true;
 
-	if (ctl->settings.notify[0] == '\0' || bs_keyclient_slots(ctl->keyd, address, &list) != BS_OK)
-		return;
+	if (ctl->settings.notify[0] == '\0')
+		return true;
+	if (bs_keyclient_slots(ctl->keyd, address, &list) != BS_OK)
+		return false;
 	for (size_t i = 0; i < list.count; i++)
 		if (list.slots[i].kind == BS_SLOT_ESCROW)
-			ctl_notice(ctl, address, "Your organisation's escrow key can open your mailbox", list.slots[i].label);
+			told = ctl_notice(ctl, address, "Your organisation's escrow key can open your mailbox", list.slots[i].label) && told;
 	bs_slot_list_clear(&list);
+	return told;
 }
 
 int

@@ -14,8 +14,8 @@
 int ctl_begin_key(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1]);
 int ctl_begin_change(struct ctl *ctl, char address[BS_ADDRESS_MAX + 1], char **secret);
 bool ctl_has_slot(const struct bs_slot_list *list, enum bs_slot_kind kind);
-/* Tells the owner of an escrow slot that his account has got together with its keys, unasked. */
-void ctl_tell_escrow(const struct ctl *ctl, const char *address);
+/* Tells the owner of an escrow slot that his account has got together with its keys, unasked. False: that failed. */
+bool ctl_tell_escrow(const struct ctl *ctl, const char *address);
 /* Why there is no new active key (BS_ERR_LIMIT). An exit status. */
 int ctl_ring_is_full(const char *address);
 /* An exit status. */

@@ -113,6 +113,10 @@ const struct ctl_verb ctl_verbs[] = {
 	    "sealed to stays, and `key reseal` moves that. Mail in backups from before can't be opened any more. Exit status 1: refused, or\n"
 	    "some old keys stay; 75: refused for now.\n",
 	    key_drop },
+	{ "key", "notify", "", 0, 0, CTL_QUIET, "tells by mail whose keys a first login made",
+	    "Of accounts that were made by `account expect`, each once. Every hour by a timer or cron. Exit status 1: a mail failed, the next run\n"
+	    "tries it again.\n",
+	    key_notify },
 	{ "convert", "status", "[ADDRESS]", 0, 1, CTL_ALL | CTL_JSON, "how much of the mail of accounts is sealed",
 	    "Of one, or with --all of every account. Looks at the beginning of each mail.\n", convert_status },
 	{ "convert", "undo", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,

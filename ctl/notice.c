@@ -20,7 +20,7 @@ make_text(const char *address, const char *what, const char *detail, char *out, 
 	    address, what, more ? ": " : "", more ? detail : "", address, when);
 }
 
-void
+bool
 ctl_notice(const struct ctl *ctl, const char *address, const char *what, const char *detail)
 {
 	char text[2048];
@@ -28,8 +28,9 @@ ctl_notice(const struct ctl *ctl, const char *address, const char *what, const c
 	const char *why;
 
 	if (ctl->settings.notify[0] == '\0')
-		return;
+		return true;
 	why = len > 0 && (size_t)len < sizeof(text) ? ctl_sendmail(ctl, address, text, (size_t)len) : "its text is too long";
 	if (why != NULL)
 		fprintf(stderr, "basaltctl: warning: the change is made, but %s was not told by mail: %s\n", address, why);
+	return why == NULL;
 }

@@ -9,9 +9,11 @@
 #ifndef CTL_NOTICE_H
 #define CTL_NOTICE_H
 
+#include <stdbool.h>
+
 struct ctl;
 
-/* what: a sentence without its full stop. detail: more of it, or NULL or empty. */
-void ctl_notice(const struct ctl *ctl, const char *address, const char *what, const char *detail);
+/* what: a sentence without its full stop. detail: more of it, or NULL or empty. False: the mail failed, which was said. */
+bool ctl_notice(const struct ctl *ctl, const char *address, const char *what, const char *detail);
 
 #endif

@@ -52,6 +52,7 @@ int key_heal(struct ctl *ctl);
 int key_restore(struct ctl *ctl);
 int key_reseal(struct ctl *ctl);
 int key_drop(struct ctl *ctl);
+int key_notify(struct ctl *ctl);
 int convert_run(struct ctl *ctl);
 int convert_status(struct ctl *ctl);
 int convert_undo(struct ctl *ctl);

@@ -22,12 +22,13 @@ PLACED = {
     "usr/share/man/man8/basalt-lmtp.8": 0o644,
     "usr/lib/dovecot/modules/doveadm/lib10_doveadm_basalt_plugin.so": 0o644,
     "usr/share/man/man1/basaltctl.1": 0o644, "usr/share/man/man1/doveadm-basalt.1": 0o644,
-    **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "lmtp.service", "scrub.service", "scrub.timer")},
+    **{f"usr/lib/systemd/system/basalt-{u}": 0o644 for u in ("keyd.service", "milter.service", "lmtp.service", "scrub.service", "scrub.timer",
+                                                               "notify.service", "notify.timer")},
     "usr/lib/sysusers.d/basalt.conf": 0o644, "usr/lib/tmpfiles.d/basalt.conf": 0o644,
     **{EXAMPLES + n: 0o644 for n in ("keyd.conf", "milter.conf", "lmtp.conf", "basaltctl.conf", "dovecot.conf", "logrotate",
                                      "postfix/main.cf", "postfix/master.cf", "postfix/header_checks", "postfix/bounce_checks")},
 }
-SERVICES = ("basalt-keyd", "basalt-milter", "basalt-lmtp", "basalt-scrub")
+SERVICES = ("basalt-keyd", "basalt-milter", "basalt-lmtp", "basalt-scrub", "basalt-notify")
 
 
 @pytest.fixture(scope="module")

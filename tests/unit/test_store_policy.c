@@ -228,6 +228,38 @@ test_accounts(void **state)
 }
 
 static void
+test_first_logins(void **state)
+{
+	struct bs_store_policy *store = open_empty();
+	struct bs_account account = { .enabled = true, .plan = "private" };
+	char page[2][BS_ADDRESS_MAX + 1];
+	size_t n = 9;
+
+	(void)state;
+	assert_int_equal(bs_domain_add(store, "example.org"), BS_OK);
+	assert_int_equal(add_account(store, "dave@example.org", "private"), BS_OK);
+	for (const char *who = "bca"; *who != '\0'; who++) {
+		snprintf(account.address, sizeof(account.address), "%c@example.org", *who);
+		assert_int_equal(bs_account_expect(store, &account), BS_OK);
+	}
+	assert_int_equal(bs_account_expect(store, &account), BS_ERR_EXISTS);
+	assert_int_equal(bs_account_untold(store, "", page, 2, &n), BS_OK);
+	assert_int_equal(n, 2);
+	assert_string_equal(page[0], "a@example.org");
+	assert_string_equal(page[1], "b@example.org");
+	assert_int_equal(bs_account_untold(store, page[1], page, 2, &n), BS_OK);
+	assert_int_equal(n, 1);
+	assert_string_equal(page[0], "c@example.org");
+	assert_int_equal(bs_account_told(store, "a@example.org"), BS_OK);
+	assert_int_equal(bs_account_told(store, "dave@example.org"), BS_ERR_NOENT);
+	assert_int_equal(bs_account_remove(store, "b@example.org"), BS_OK);
+	assert_int_equal(bs_account_untold(store, "", page, 2, &n), BS_OK);
+	assert_int_equal(n, 1);
+	assert_string_equal(page[0], "c@example.org");
+	bs_store_policy_close(store);
+}
+
+static void
 test_only_canonical_addresses(void **state)
 {
 	static const char *const bad[] = { "Alice@example.org", "alice", "alice+x@example.org", "a b@example.org", "",
@@ -342,7 +374,7 @@ main(void)
 {
 #define BOTH                                                                                                           \
 	cmocka_unit_test(test_schema_must_be_there), cmocka_unit_test(test_domains),                                       \
-	    cmocka_unit_test(test_domain_in_use_stays), cmocka_unit_test(test_plans), cmocka_unit_test(test_accounts),     \
+	    cmocka_unit_test(test_domain_in_use_stays), cmocka_unit_test(test_plans), cmocka_unit_test(test_accounts), cmocka_unit_test(test_first_logins), \
 	    cmocka_unit_test(test_only_canonical_addresses), cmocka_unit_test(test_aliases),                               \
 	    cmocka_unit_test(test_damaged_row_is_transient)
 	const struct CMUnitTest sqlite[] = { BOTH, cmocka_unit_test(test_hung_writer_on_sqlite),
