@@ -121,7 +121,7 @@ class Installed:
     def reload(self, name, process):
         """As systemctl does it: one command after the other, until one fails."""
         for command in self.keys_of(name)["ExecReload"].split(" ; "):
-            self.run(*self.rights(name), *command.replace("$MAINPID", str(process.pid)).split())
+            self.run(*self.rights(name), *shlex.split(command.replace("$MAINPID", str(process.pid))))
 
     def log(self, name):
         return (self.root / f"{name}.log").read_text(errors="replace")

@@ -76,6 +76,13 @@ def test_units_name_what_is_there(host, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_units_run_nothing_that_a_small_debian_lacks(host, name):
+    """Programs of ours, and the shell: /bin/kill is of procps, which a host need not have."""
+    commands = [c for key, line in service(host, name) if key.startswith("Exec") for c in line.split(" ; ")]
+    assert {c.split()[0] for c in commands} - {f"/{f}" for f in host.files} <= {"/bin/sh"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_units_are_what_systemd_understands(host, name, tmp_path):
     """Where systemd is: it says so itself. Elsewhere every line is an assignment or a section, none twice."""
     text = host.text(f"usr/lib/systemd/system/{name}.service")
