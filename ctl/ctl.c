@@ -172,6 +172,8 @@ const char *
 ctl_keyd_text(enum bs_err err)
 {
 	switch (err) {
+	case BS_ERR_NOENT:
+		return "what keyd was asked for does not exist (an account has no keys until its first login, where that makes them)";
 	case BS_ERR_WEAK:
 		return "this password is too weak or not possible: take 8 characters or more, no control characters, UTF-8, not the "
 		       "account's name, and none of the most common passwords";

@@ -139,7 +139,8 @@ const struct ctl_verb ctl_verbs[] = {
 	    "The old password, then the new one; for undo the old one alone. Also called basalt-passwd. pending: both are right until the\n"
 	    "new one has logged in. Exit status 0 changed, 10 the old password is wrong, 11 the new one is too weak, 12 `key restore` first, 75 try again later.\n",
 	    panel_passwd },
-	{ "doctor", NULL, "", 0, 0, CTL_JSON, "accounts whose keys need somebody", "Exit status 1: there are some.\n", doctor_run },
+	{ "doctor", NULL, "", 0, 0, CTL_JSON, "accounts whose keys need somebody",
+	    "Exit status 1: there are some; 0, too, where all that was found is advice (no-recovery, no-notices).\n", doctor_run },
 	{ "probe", NULL, "ADDRESS", 1, 1, CTL_JSON, "sends a mail and looks whether it lies sealed on the disk",
 	    "By the program of ctl.notify, to a sealed account that is there for this; waits for a minute. Once a day says whether Dovecot\n"
 	    "still loads the plugin for deliveries. Exit status 1: it lies in clear, or did not arrive.\n",

@@ -1,5 +1,6 @@
 /* basaltctl passwd, also called basalt-passwd: a panel's way to change a password, with an exit status for each answer. */
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 #include "home.h"
@@ -55,7 +56,9 @@ change(struct ctl *ctl, const char *address, const char *old_password, const cha
 static int
 read_password(uint64_t option, const char *what, int none, char **out)
 {
-	int rc = ctl_read_password(CTL_PASSWORD | CTL_OLD_PASSWORD, option, what, false, out);
+	/* A person who tries it is not to see the passwords on his screen. */
+	uint64_t given = isatty(STDIN_FILENO) ? 0 : CTL_PASSWORD | CTL_OLD_PASSWORD;
+	int rc = ctl_read_password(given, option, what, false, out);
 
 	return rc == CTL_FAILED ? none : rc;
 }

@@ -46,6 +46,21 @@ database_status(struct ctl *ctl)
 	return json_pack("{s:b, s:I, s:I}", "ok", 1, "domains", domains, "accounts", accounts);
 }
 
+/* A keyd that can't read or write its database serves nobody for long. */
+static json_t *
+with_keys_database(json_t *json)
+{
+	const char *database = json_string_value(json_object_get(json, "database"));
+	char text[256];
+
+	if (database == NULL || strcmp(database, "ok") == 0)
+		return json;
+	(void)snprintf(text, sizeof(text), "the keys database can't be read, or the last change could not be written (%s); keyd's log says why", database);
+	json_object_set_new(json, "ok", json_false());
+	json_object_set_new(json, "error", json_string(text));
+	return json;
+}
+
 static json_t *
 keyd_status(struct ctl *ctl)
 {
@@ -65,7 +80,7 @@ keyd_status(struct ctl *ctl)
 	}
 	json = milterclient_parse(answer, strlen(answer));
 	free(answer);
-	return json;
+	return with_keys_database(json);
 }
 
 /* name: "milter" of basalt-milter and milter_control. */

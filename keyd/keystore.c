@@ -15,6 +15,7 @@ struct keystore {
 	struct bs_store_keys *store; /* NULL: not open */
 	int64_t next_try_ms;
 	bool complained;
+	enum bs_err write_err; /* of the last write */
 };
 
 /* One question, as it came. blob leads into the message. */
@@ -83,6 +84,21 @@ is_plain_answer(enum bs_err err)
 	return err == BS_OK || err == BS_ERR_NOENT || err == BS_ERR_EXISTS || err == BS_ERR_CONFLICT;
 }
 
+static bool
+writes(uint8_t type)
+{
+	return type != LINK_GET && type != LINK_COUNT;
+}
+
+/* A full disk can still be read: whoever asks for the count, for the status, hears of it until a write succeeds. */
+static enum bs_err
+remember(struct keystore *ks, uint8_t type, enum bs_err err)
+{
+	if (writes(type))
+		ks->write_err = is_plain_answer(err) ? BS_OK : err;
+	return type == LINK_COUNT && err == BS_OK ? ks->write_err : err;
+}
+
 static enum bs_err
 ask(struct keystore *ks, const struct question *q, struct answer *a)
 {
@@ -93,7 +109,7 @@ ask(struct keystore *ks, const struct question *q, struct answer *a)
 	err = run(ks->store, q, a);
 	if (!is_plain_answer(err))
 		bs_log(BS_LOG_ERROR, "keys database: %s: %s", bs_err_text(err), bs_store_keys_errmsg(ks->store));
-	return err;
+	return remember(ks, q->type, err);
 }
 
 static enum bs_err
@@ -149,23 +165,35 @@ serve_one(struct keystore *ks, struct chan *ch, const struct link_msg *msg)
 	return err;
 }
 
-int
-keystore_run(int fd, const struct keydconf *conf)
+struct keystore *
+keystore_new(const struct keydconf *conf, bool heir)
 {
-	struct keystore ks = { .conf = conf };
+	struct keystore *ks = calloc(1, sizeof(*ks));
+	enum bs_err err;
+
+	if (ks == NULL)
+		return NULL;
+	ks->conf = conf;
+	err = open_store(ks);
+	/* A wrong URL or a schema from the future does not heal by waiting; and an heir is not needed until it can work. */
+	if (err == BS_OK || (bs_err_is_transient(err) && !heir))
+		return ks;
+	bs_log(BS_LOG_FATAL, "keyd.database = \"%s\": %s", conf->database, bs_store_keys_errmsg(NULL));
+	free(ks);
+	return NULL;
+}
+
+int
+keystore_run(struct keystore *ks, int fd)
+{
 	struct chan ch;
 	struct link_msg msg;
-	enum bs_err err = open_store(&ks);
 
-	/* A wrong URL or a schema from the future does not heal by waiting. */
-	if (err != BS_OK && !bs_err_is_transient(err)) {
-		bs_log(BS_LOG_FATAL, "keyd.database = \"%s\": %s", conf->database, bs_store_keys_errmsg(NULL));
-		return 78;
-	}
 	chan_init(&ch, fd, 2 * LINK_MAX, LINK_MAX);
-	while (link_wait(&ch, &msg) == BS_OK && serve_one(&ks, &ch, &msg) == BS_OK)
+	while (link_wait(&ch, &msg) == BS_OK && serve_one(ks, &ch, &msg) == BS_OK)
 		;
 	chan_clear(&ch);
-	bs_store_keys_close(ks.store);
+	bs_store_keys_close(ks->store);
+	free(ks);
 	return 0;
 }

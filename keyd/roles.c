@@ -19,6 +19,7 @@
 
 #define EXIT_CONF 78
 #define FILES_SPARE 32u
+#define STORE_FILES 256u
 
 void
 roles_close(int *fd)
@@ -143,7 +144,7 @@ keep(int *fd)
 }
 
 static void
-enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent, int ready_fd)
+lock_in(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent)
 {
 	const struct rolejail jail = { .ids = conf->ids[role], .role = role, .files_max = files_max, .parent = parent,
 		.syslog = strcmp(conf->log, "syslog") == 0 };
@@ -151,20 +152,47 @@ enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_
 
 	if (err != BS_OK)
 		bs_fatal("cannot lock itself in: %s (%s)", bs_err_text(err), strerror(errno));
+}
+
+static void
+say_ready(int ready_fd)
+{
 	if (write(ready_fd, "", 1) != 1)
 		bs_fatal("the supervisor is gone");
 	(void)close(ready_fd);
 }
 
-/* The two that open a database. */
-static int
-run_store(const struct keydconf *conf, struct wires *w, enum keyd_role role, pid_t parent)
+static void
+enter(const struct keydconf *conf, enum keyd_role role, unsigned files_max, pid_t parent, int ready_fd)
 {
-	int fd = keep(role == ROLE_POLICY ? &w->policy[1] : &w->keystore[1]), ready = keep(&w->ready[1]);
+	lock_in(conf, role, files_max, parent);
+	say_ready(ready_fd);
+}
+
+static int
+run_policy(const struct keydconf *conf, struct wires *w, pid_t parent)
+{
+	int fd = keep(&w->policy[1]), ready = keep(&w->ready[1]);
 
 	close_all(w, true);
-	enter(conf, role, 256, parent, ready);
-	return role == ROLE_POLICY ? policy_run(fd, conf) : keystore_run(fd, conf);
+	enter(conf, ROLE_POLICY, STORE_FILES, parent, ready);
+	return policy_run(fd, conf);
+}
+
+static int
+run_keystore(const struct keydconf *conf, struct wires *w, pid_t parent)
+{
+	bool heir = w->heir[HEIR_VAULT][1] >= 0;
+	int fd = keep(&w->keystore[1]), ready = keep(&w->ready[1]);
+	struct keystore *ks;
+
+	close_all(w, true);
+	lock_in(conf, ROLE_KEYSTORE, STORE_FILES, parent);
+	ks = keystore_new(conf, heir);
+	if (ks == NULL)
+		return EXIT_CONF;
+	say_ready(ready);
+	return keystore_run(ks, fd);
 }
 
 static int
@@ -248,8 +276,9 @@ run(const struct keydconf *conf, struct wires *w, enum keyd_role role, unsigned 
 		(void)rolejail_lock_memory(); /* where it cannot be had, the arena still is locked */
 	switch (role) {
 	case ROLE_KEYSTORE:
+		return run_keystore(conf, w, parent);
 	case ROLE_POLICY:
-		return run_store(conf, w, role, parent);
+		return run_policy(conf, w, parent);
 	case ROLE_KDF:
 		return run_kdf(conf, w, index, parent);
 	case ROLE_FRONT:

@@ -275,6 +275,17 @@ def test_panel(site, keyd, alice):
     assert run(stdin=f"{PASSWORD}\n{NEW}\n") == 0 and keyd.login_status(alice, NEW) == kp.OK
 
 
+def test_panel_on_a_terminal(site, keyd, alice):
+    """By a person: nothing of it is shown."""
+    with terminal.Terminal([CTL, "-c", site.conf, "passwd", alice]) as t:
+        t.asked("Old password")
+        t.type(PASSWORD + "\n")
+        t.asked("New password")
+        t.type(NEW + "\n")
+        assert t.ended() == 0 and NEW not in t.shown and PASSWORD not in t.shown
+    assert keyd.login_status(alice, NEW) == kp.OK
+
+
 def test_restore_and_doctor():
     with Keyd(escrow=ESCROW) as keyd:
         folder = tempfile.mkdtemp(prefix="basalt-ctl-")
@@ -282,12 +293,15 @@ def test_restore_and_doctor():
             site = Site(folder, keyd.run)
             site.ok("domain", "add", "example.org")
             alice = site.add("alice@example.org")
-            assert [f["finding"] for f in json.loads(site.run("doctor", "--json")[1])] == ["no-recovery"]
+            status, out, _ = site.run("doctor", "--json")
+            assert (status, [f["finding"] for f in json.loads(out)]) == (1, ["no-recovery", "no-homes"])
+            home = site.dir / "example.org" / "alice" / "basalt"
+            home.mkdir(parents=True)
+            status, out, _ = site.run("doctor", "--json")
+            assert (status, [f["finding"] for f in json.loads(out)]) == (0, ["no-recovery"]), "advice wakes nobody"
             code = site.ok("key", "add-recovery", alice, "--stdout", *ONE, stdin=PASSWORD + "\n")
             assert site.run("doctor") == (0, "", "")
             with keyd.session(alice, PASSWORD) as m:
-                home = site.dir / "example.org" / "alice" / "basalt"
-                home.mkdir(parents=True)
                 (home / "keyset").write_bytes(m.keyset())
                 (home / "record").write_bytes(m.record(alice))
             site.fails(1, "key", "restore", alice, *ONE, stdin=PASSWORD + "\n", says="nothing to restore")

@@ -16,6 +16,8 @@ import keyproto as kp
 import pytest
 import systems
 from keydserver import PROGRAM, ROOT, SANITIZED, UID_KEYSTORE, Keyd, record_fields, sealed_prefix, wait_for
+from test_ctl import TEMPFAIL, Ctl
+from test_faults import full
 
 PASSWORD = "correct horse battery staple"
 USER = "alice@example.org"
@@ -158,6 +160,36 @@ def test_mariadb_hangs_dies_and_comes_back():
             assert keyd.status()["database"] != "ok"
             start()
             assert keyd.works_again() and keyd.processes() == roles, "no role died of it"
+
+
+@contextlib.contextmanager
+def small_disk(uid):
+    """A folder of a file system of 400 KiB."""
+    where = pathlib.Path(tempfile.mkdtemp(prefix="basalt-disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=400k,mode=700,uid={uid},gid={uid}", "basalt-disk", where], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "-l", where], check=True)
+        where.rmdir()
+
+
+def test_a_full_disk_is_in_the_status(tmp_path):
+    """Until a change could be written again; logins go on."""
+    with small_disk(UID_KEYSTORE) as disk, Keyd(keyd={"database": f"sqlite:{disk}/keys.db"}) as keyd:
+        ctl = Ctl(tmp_path, keyd.run)
+        ctl.ok("domain", "add", "example.org")
+        keyd.enrol(USER, PASSWORD)
+        with full(disk):
+            with keyd.client("control") as c, pytest.raises(kp.KeydError):
+                c.rotate(USER, PASSWORD)
+            assert keyd.login_status(USER, PASSWORD) == kp.OK
+            status, out, _ = ctl.run("status")
+            assert status == TEMPFAIL and "the last change could not be written" in out and keyd.status()["database"] != "ok"
+        with keyd.client("control") as c:
+            c.rotate(USER, PASSWORD)
+        status, out, _ = ctl.run("status")
+        assert "keyd: ok" in out and keyd.status()["database"] == "ok"
 
 
 # --- what leaks ---

@@ -368,7 +368,9 @@ def test_new_settings(keyd):
     (lambda k: k.configure(keyd={"run_dir": str(k.dir / "elsewhere")}), "run_dir .*restart"),
     (lambda k: (k.dir / "site.key").unlink(), "site.key"),
     (lambda k: k.conf.unlink(), "keyd.conf"),
-], ids=["syntax", "value", "run_dir", "no-site-key", "no-file"])
+    (lambda k: k.configure(keyd={"database": f"sqlite:{k.dir}/nowhere/keys.db"}), "nowhere/keys.db"),
+    (lambda k: k.configure(keyd={"database": "mysql://root@127.0.0.1:1/keys"}), "127.0.0.1:1/keys"),
+], ids=["syntax", "value", "run_dir", "no-site-key", "no-file", "no-folder", "no-server"])
 def test_a_configuration_that_is_refused(keyd, break_it, why):
     good = keyd.conf.read_text()
     key = (keyd.dir / "site.key").read_bytes()
