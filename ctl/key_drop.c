@@ -24,6 +24,7 @@ struct drop {
 	size_t count;
 	uint64_t used; /* when the account was last opened, as of the beginning */
 	struct keyuse use;
+	char shared[BS_RING_MAX][BS_ADDRESS_MAX + 1]; /* a shared mailbox that the key opens for its member, or "" */
 	bool dropped[BS_RING_MAX];
 	size_t dropped_count;
 };
@@ -142,13 +143,77 @@ check_age(const struct drop *d)
 	return CTL_OK;
 }
 
+/* --- the shared mailboxes --- */
+
+static void
+mark_member(struct drop *d, const char *mailbox, const struct bs_slot_info *slot)
+{
+	uint8_t id[BS_ID_LEN];
+
+	bs_msg_key_id(BS_MSG_SUITE_X25519, slot->public_key, id);
+	for (size_t i = 0; i < d->count; i++) {
+		if (memcmp(d->keys[i].id, id, BS_ID_LEN) == 0)
+			(void)snprintf(d->shared[i], sizeof(d->shared[i]), "%s", mailbox);
+	}
+}
+
+/* bs_account_fn. The slot of a member is sealed to the key that was the member's active one on that day. */
+static enum bs_err
+look_at_members(void *ctx, const struct bs_account *account)
+{
+	struct drop *d = ctx;
+	struct bs_slot_list list;
+	enum bs_err err = bs_keyclient_slots(d->ctl->keyd, account->address, &list);
+
+	if (err == BS_ERR_NOENT)
+		return BS_OK;
+	if (err != BS_OK) {
+		ctl_fail(err, "%s may be shared with %s, and its keys can't be read: no key was dropped", account->address, d->address);
+		return err;
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		if (list.slots[i].kind == BS_SLOT_MEMBER)
+			mark_member(d, account->address, &list.slots[i]);
+	}
+	bs_slot_list_clear(&list);
+	return BS_OK;
+}
+
+static int
+find_shared(struct drop *d)
+{
+	int rc = ctl_open_store(d->ctl);
+	enum bs_err err;
+
+	if (rc != CTL_OK)
+		return rc;
+	err = bs_account_list(d->ctl->store, NULL, look_at_members, d);
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "looking for shared mailboxes: %s", bs_err_text(err));
+}
+
+static bool
+is_needed(const struct drop *d, size_t i)
+{
+	return d->use.needed[i] > 0 || d->shared[i][0] != '\0';
+}
+
 static size_t
 count_old(const struct drop *d, bool needed)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < d->count; i++)
-		n += !d->keys[i].active && (d->use.needed[i] > 0) == needed;
+		n += !d->keys[i].active && is_needed(d, i) == needed;
+	return n;
+}
+
+static size_t
+count_members(const struct drop *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		n += !d->keys[i].active && d->use.needed[i] == 0 && d->shared[i][0] != '\0';
 	return n;
 }
 
@@ -178,7 +243,7 @@ drop_all(struct drop *d)
 	for (size_t i = 0; i < d->count; i++) {
 		enum bs_err err;
 
-		if (d->keys[i].active || d->use.needed[i] > 0)
+		if (d->keys[i].active || is_needed(d, i))
 			continue;
 		err = bs_keyclient_drop_key(d->ctl->keyd, d->address, d->secret, d->keys[i].id);
 		if (err != BS_OK)
@@ -199,8 +264,9 @@ report_json(const struct drop *d)
 		ctl_hex(d->keys[i].id, BS_ID_LEN, id);
 		if (d->dropped[i])
 			json_array_append_new(dropped, json_string(id));
-		else if (!d->keys[i].active && d->use.needed[i] > 0)
-			json_array_append_new(needed, json_pack("{s:s, s:I}", "key", id, "messages", d->use.needed[i]));
+		else if (!d->keys[i].active && is_needed(d, i))
+			json_array_append_new(needed, json_pack("{s:s, s:I, s:s*}", "key", id, "messages", d->use.needed[i], "member_of",
+			    d->shared[i][0] == '\0' ? NULL : d->shared[i]));
 	}
 	return json_pack("{s:s, s:I, s:o, s:o}", "account", d->address, "messages", d->use.messages, "dropped", dropped, "needed", needed);
 }
@@ -218,7 +284,12 @@ report(const struct drop *d, int rc)
 			printf("%s dropped\n", id);
 		else if (d->use.needed[i] > 0 && !d->keys[i].active)
 			printf("%s needed by %lld messages\n", id, (long long)d->use.needed[i]);
+		if (d->shared[i][0] != '\0' && !d->keys[i].active)
+			printf("%s opens %s for its member\n", id, d->shared[i]);
 	}
+	if (rc == CTL_OK && count_members(d) > 0)
+		return ctl_fail(BS_ERR_ARG, "%zu old keys open shared mailboxes for %s and stay: add the member anew there (`basaltctl key remove`, then `key "
+		    "add-member`)", count_members(d), d->address);
 	if (rc == CTL_OK && count_old(d, true) > 0)
 		return ctl_fail(BS_ERR_ARG, "%zu old keys are needed and stay: `basaltctl key reseal %s` moves that mail to the active key", count_old(d, true),
 		    d->address);
@@ -234,6 +305,8 @@ run(struct drop *d)
 		rc = check_age(d);
 	if (rc == CTL_OK)
 		rc = check_sessions(d);
+	if (rc == CTL_OK)
+		rc = find_shared(d);
 	/* keyd's socket is open: root alone may. */
 	if (rc == CTL_OK)
 		rc = ctl_become_owner(d->folders, d->n);
