@@ -10,7 +10,8 @@
 #include <stddef.h>
 
 /*
- * For ever, with the folders' group and no other. All have to be one user's, and not root's. Whoever is not root stays who he is.
+ * For ever, with the folders' group and no other. All have to be one user's, and not root's; on the way to them lie no links but root's own, in
+ * folders where nobody else can put one. Whoever is not root stays who he is.
  * An exit status; it was said why.
  */
 int ctl_become_owner(char *const *folders, size_t n);

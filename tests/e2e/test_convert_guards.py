@@ -57,6 +57,33 @@ def test_a_link_in_the_place_of_a_home(system, alice):
     assert p.returncode == 1 and b"symbolic link" in p.stderr and raw(system, alice) == before
 
 
+@pytest.mark.parametrize("owner", ["mail", "root"])
+def test_a_link_on_the_way_to_a_home(system, alice, owner):
+    """Made by who has the mail uid, or in a folder of his: another unix user's tree may lie behind it."""
+    domain = system.home(alice).parent
+    before = raw(system, alice)
+    real = domain.rename(domain.with_name(domain.name + ".real"))
+    try:
+        domain.symlink_to(real)
+        if owner == "mail":
+            os.chown(domain, real.stat().st_uid, real.stat().st_gid, follow_symlinks=False)
+        p = convert(system, alice, check=False)
+    finally:
+        domain.unlink()
+        real.rename(domain)
+    assert p.returncode == 1 and b"symbolic link" in p.stderr and raw(system, alice) == before
+
+
+def test_roots_link_on_the_way_to_a_home(system, alice, tmp_path):
+    """As where /var/vmail is one."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "vmail").symlink_to(system.home(alice).parent.parent)
+    home = tmp_path / "vmail" / system.home(alice).parent.name / system.home(alice).name
+    p = convert(system, alice, str(home), check=False)
+    assert p.returncode == 0 and all_sealed(system, alice), p.stderr
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link to a pipe"])
 def test_a_pipe_in_the_place_of_a_record(system, alice, kind):
     """Nobody ever writes to it: the run must not wait for that."""
