@@ -58,6 +58,16 @@ def wait_for(what, timeout=10, step=0.02):
         time.sleep(step)
 
 
+class Refused(int):
+    """The status of an operation that failed. It equals that number, and is no success in any other light: neither true nor above 0."""
+
+    def __bool__(self):
+        return False
+
+    def __gt__(self, other):
+        return False
+
+
 class Keyd(contextlib.AbstractContextManager):
     def __init__(self, escrow=None, **changes):
         """escrow: the text of the file of that name."""
@@ -173,7 +183,7 @@ class Keyd(contextlib.AbstractContextManager):
             try:
                 return getattr(c, method)(*args)
             except keyproto.KeydError as e:
-                return e.status
+                return Refused(e.status)
 
     def opens(self, user, password, prefixes):
         """What a session gets for messages' prefixes: data keys, or statuses."""
