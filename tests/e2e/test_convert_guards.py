@@ -1,13 +1,16 @@
 """basaltctl convert, and what it may meet in a mail home or beside it: links and pipes, keys that change, others that look."""
 import fcntl
 import os
+import shlex
 import signal
+import subprocess
 import time
 
 import pytest
 
 import messages
 import probes
+import systems
 from test_convert import LOSS, OLD, ONE, account_with_old_mail, all_sealed, convert, everything, everything_in_inbox, file_of, in_frame, rewritten, seal, start
 from test_reseal import leftovers, secret
 
@@ -148,3 +151,40 @@ def test_keys_that_change_meanwhile(system):
     assert run.wait(60) == 75 and not all_sealed(system, bob)
     assert convert(system, bob)["complete"] and all_sealed(system, bob)
     assert everything_in_inbox(system, bob) == before
+
+
+def tampered(system, account, argv):
+    """A byte of the file that is being written changes, as on a bad disk or by who has the mail uid, before it is read back."""
+    p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p.stdin.write(secret(account))
+    p.stdin.close()
+    while p.poll() is None:
+        new = [f for f in leftovers(system, account) if f.stat().st_size > 2_000_000]
+        if not new:
+            continue
+        systems.proc.freeze(p.pid)
+        with open(new[0], "r+b") as f:
+            f.seek(1_000_000)
+            byte = f.read(1)
+            f.seek(1_000_000)
+            f.write(bytes([byte[0] ^ 1]))
+        os.kill(p.pid, signal.SIGCONT)
+        return p.wait(), p.stderr.read().decode()
+    raise AssertionError("it ended before a file could be changed")
+
+
+def test_what_was_written_is_compared_before_the_swap(pool):
+    """A sealed file would not open; of the way back the comparison alone tells."""
+    system = pool.get("sdbox", "sqlite")
+    account = system.account()
+    sent = probes.marked("large", 24_000_000, messages.noise)
+    assert probes.lmtp(system, account, sent) == 250
+    before = raw(system, account)
+    seal(system, account, "plain")
+    status, said = tampered(system, account, [*shlex.split(system.env["BASALTCTL"]), "convert", "undo", account.address, *ONE, "--full-speed", "--quiet"])
+    assert status == 1 and "internal error" in said, said
+    assert raw(system, account) == before and not leftovers(system, account)
+    system.ctl("convert", "undo", account.address, *ONE, stdin=secret(account))
+    with system.imap(account) as mail:
+        mail.select()
+        assert mail.part(1).endswith(sent[-1000:])

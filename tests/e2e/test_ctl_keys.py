@@ -197,6 +197,12 @@ def test_whether_mail_is_sealed_is_told(site, alice):
         assert text in site.told() if text else site.told() == ""
 
 
+def test_a_new_key_is_told(site, alice):
+    site.told()
+    site.ok("key", "rotate", alice, *ONE, stdin=PASSWORD + "\n")
+    assert "New mail is sealed to a new key" in site.told()
+
+
 def test_session_end_of_nobody(site, alice):
     site.fails(1, "session", "end", "nobody@example.org", says="does not exist")
     assert site.ok("session", "end", alice) == "0 ended\n"

@@ -1,8 +1,11 @@
 """basaltctl key drop: old keys that no mail needs leave the ring, and none that some mail may need, whatever is in the way."""
 import json
 import os
+import pathlib
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
 
 import keyproto as kp
@@ -20,12 +23,12 @@ def any_system(request, pool):
     return pool.get(*request.param)
 
 
-def settle(system, seconds):
-    """basaltctl as the system has it, with another drop_after_s."""
+def settle(system, seconds, more=""):
+    """basaltctl as the system has it, with another drop_after_s; more: further settings, that count."""
     program, _, conf = shlex.split(system.env["BASALTCTL"])
     other = system.path("etc", f"drop-{seconds}.conf")
     text = open(conf).read()
-    other.write_text(text[:text.rindex("}")] + f"    drop_after_s = {seconds}\n}}\n")
+    other.write_text(text[:text.rindex("}")] + f"    drop_after_s = {seconds}\n{more}}}\n")
     other.chmod(0o600)
     return [program, "-c", other]
 
@@ -247,6 +250,24 @@ def test_dropped_on_a_terminal(system):
         t.type("drop\n")
         assert t.ended() == 0 and "dropped" in t.shown
     assert len(keys(system, account)) == 1
+
+
+def test_its_owner_is_told(system):
+    """By a program that runs as the owner of the mail files."""
+    account = system.account()
+    rotate(system, account)
+    deliver(system, account, "one")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="basalt-notices-"))
+    try:
+        folder.chmod(0o777)
+        (folder / "mailer").write_text(f'#!/bin/sh\n{{ echo "$(id -u)"; cat; }} >>{folder}/notices\n')
+        (folder / "mailer").chmod(0o755)
+        argv = settle(system, YOUNG, f'    notify = "{folder}/mailer"\n')
+        subprocess.run([*argv, "key", "drop", account.address, "--yes", *ONE], input=account.password.encode() + b"\n", check=True, timeout=60)
+        told = (folder / "notices").read_text()
+        assert told.startswith(f"{probes.UID_MAIL}\nTo: {account.address}\n") and "Old keys that no mail needs any more were removed" in told
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_not_when_somebody_was_there_meanwhile(system, bob):

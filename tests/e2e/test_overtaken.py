@@ -111,6 +111,19 @@ def test_nothing_is_changed_over_newer_keys(system):
     story.reads_all(NEW)
 
 
+def test_every_command_that_changes_keys_looks_at_the_home(system):
+    story = Story(system)
+    alice, pair = story.alice, [story.alice.password, NEW]
+    slot = json.loads(system.ctl("key", "show", alice.address, "--json").stdout)["slots"][0]["id"]
+    before = story.keys.rows(alice)
+    story.refused("account", "plan", "plain", *ONE, stdin=[alice.password])
+    story.refused("key", "remove", slot, *ONE, stdin=[alice.password])
+    story.refused("key", "heal", *TWO, stdin=pair)
+    story.refused("key", "add-member", system.account().address, *ONE, stdin=[alice.password])
+    story.refused("key", "add-escrow", *ONE, stdin=[alice.password])
+    assert story.keys.rows(alice) == before
+
+
 def overtake(story, last):
     """As a panel does that can't read the mail home: three passwords."""
     old = story.alice.password
