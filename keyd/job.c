@@ -211,6 +211,12 @@ job_kdf_slot(struct vault *v, struct job *job, const uint8_t *password, size_t p
 	job_kdf(v, job, password, password_len, slot->salt, slot->memory_kib, slot->passes, resume);
 }
 
+static bool
+asks_only(const struct job *job)
+{
+	return job->store_type == LINK_GET || job->store_type == LINK_COUNT;
+}
+
 static enum bs_err
 send_store(struct vault *v, const struct job *job)
 {
@@ -261,6 +267,7 @@ pump_store(struct vault *v)
 			continue;
 		}
 		job->wait = JOB_STORE_SENT;
+		job->wrote = job->wrote || !asks_only(job);
 		TAILQ_INSERT_TAIL(&jobs->store_sent, job, queue);
 		jobs->store_sent_count++;
 	}
@@ -302,11 +309,11 @@ jobs_pump(struct vault *v)
 		pump_kdf(v, i);
 }
 
-/* The answer of a question: a late one ends a job whose client has gone on. */
+/* The answer of a question: a late one ends a job whose client has gone on, unless something was written for it. */
 static void
 resume(struct vault *v, struct job *job, enum bs_err err)
 {
-	if (job->answered)
+	if (job->answered && !job->wrote)
 		job_drop(v, job);
 	else
 		job->resume(v, job, err);
@@ -332,7 +339,7 @@ jobs_on_store(struct vault *v, const struct link_msg *msg)
 		return BS_ERR_FORMAT;
 	unqueue(&v->jobs, job);
 	/* Whatever came of it: what was read before may not be so any more. */
-	if (job->store_type != LINK_GET && job->store_type != LINK_COUNT)
+	if (!asks_only(job))
 		bs_recent_forget(v->recent, job->user);
 	free(job->blob);
 	job->blob = NULL;
@@ -367,6 +374,20 @@ jobs_on_kdf(struct vault *v, unsigned worker, const struct link_msg *msg)
 	return BS_OK;
 }
 
+/* Nobody waits for it any more. What was written is in the database, or will be: that job goes on to its end. */
+static void
+give_up(struct vault *v, struct job *job)
+{
+	if (job->conn != 0)
+		conn_reply(v, job->front, job->conn, job->opcode, job->request_id, BS_ERR_TIMEOUT, NULL, 0);
+	job->answered = true;
+	if (job->wrote)
+		return;
+	drop_secrets(v, job);
+	if (job->wait != JOB_STORE_SENT && job->wait != JOB_KDF_SENT)
+		job_drop(v, job);
+}
+
 void
 jobs_expire(struct vault *v)
 {
@@ -379,12 +400,7 @@ jobs_expire(struct vault *v)
 		v->stats.timeouts++;
 		bs_log(BS_LOG_ERROR, "request %u for %s: no answer from the %s in time", job->opcode, job->user,
 		    job->wait == JOB_KDF_QUEUED || job->wait == JOB_KDF_SENT ? "kdf workers" : "keystore");
-		if (job->conn != 0)
-			conn_reply(v, job->front, job->conn, job->opcode, job->request_id, BS_ERR_TIMEOUT, NULL, 0);
-		job->answered = true;
-		drop_secrets(v, job);
-		if (job->wait != JOB_STORE_SENT && job->wait != JOB_KDF_SENT)
-			job_drop(v, job);
+		give_up(v, job);
 	}
 }
 

@@ -2,7 +2,9 @@
  * job: one request of a client that has to wait for the keystore or a kdf worker, as a chain of small steps.
  *
  * A step asks (store_ask, kdf_ask) and names the step that comes next; job_finish() replies and ends the job. Each job
- * has a deadline: when it passes the client gets BS_ERR_TIMEOUT, whatever hangs, and a late answer is thrown away.
+ * has a deadline: when it passes the client gets BS_ERR_TIMEOUT, whatever hangs, and a late answer is thrown away. Not so once the
+ * keystore was told to write: the database may do it at any time, so what follows from it, the end of sessions above all, is done
+ * whenever the answer comes, for a client that has gone on, too.
  * Passwords, seeds and keys lie in job->sec, a cell of the arena that is wiped with the job. The vault's one thread.
  *
  *     job = job_new(v, conn, frame);                 // NULL: too many; reply BS_ERR_BUSY
@@ -54,6 +56,7 @@ struct job {
 	uint32_t request_id;
 	uint8_t opcode;
 	bool answered; /* the client was told TIMEOUT; only the late answer is awaited */
+	bool wrote;    /* the keystore was told to write for it */
 	enum job_wait wait;
 	int64_t deadline_ms;
 	job_fn resume;
