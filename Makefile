@@ -53,7 +53,7 @@ UNIT_BINS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT))
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(FUZZ))
 TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
-.PHONY: FORCE all help demo demo-stop test test-long imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-keyd bench-msgfmt deps deps-test install uninstall clean bench-plots
+.PHONY: FORCE all help demo demo-stop test test-long test-vm imaptest check check-asan check-tsan fuzz analyze layers bench bench-filters bench-keyd bench-msgfmt deps deps-test install uninstall clean bench-plots
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -79,8 +79,14 @@ deps-test: ## and those that the tests need
 test: deps-test ## everything; ends with "N passed, N failed, N skipped"
 	@tests/run
 
-test-long: deps-test ## the slow variants: hours
+test-long: deps-test ## the slow variants, and test-vm behind them: hours
+	@tools/deps vm
 	@tests/run --long
+	@tests/vm/run
+
+test-vm: all ## a Debian with systemd in an emulated machine: INSTALL.md, the units, a power cut; a quarter of an hour and more
+	@tools/deps vm
+	@tests/vm/run
 
 check: $(UNIT_BINS) ## the unit tests alone
 	@tests/run --unit $(UNIT_BINS)
@@ -154,7 +160,7 @@ uninstall: ## removes from DESTDIR/usr what install puts there
 	rm -rf $(DOC)
 
 clean: ## removes all that was built
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-vm
 
 # --- how ---
 

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import systems  # noqa: E402
 
-LIMIT_S = 120
+LIMIT_S = int(os.environ.get("BASALT_LIMIT_S", 120))
 COMBINATIONS = [("sdbox", "sqlite"), ("maildir", "mariadb"), ("mdbox", "mariadb")]
 POOL = systems.Pool()
 

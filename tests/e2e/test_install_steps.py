@@ -10,12 +10,13 @@ import smtpsink
 
 STEPS = ("1. Packages, build, installation", "2. Users and folders", "3. Basalt's configuration, site key, start", "4. Dovecot",
          "5. Domain and account", "6. Postfix", "7. The first sealed mail")
+SYSV = r"^(?:Synchronizing state of|Executing: /lib/systemd/).*\n"  # a real systemctl, of Debian's Postfix
 INBOX = "/var/vmail/example.org/alice/mail/mailboxes/INBOX/dbox-Mails/u.1"
 
 
 @pytest.fixture(scope="module")
 def host():
-    h = followed.Host()
+    h = followed.host()
     try:
         h.said = follow(h)
         yield h
@@ -30,22 +31,17 @@ def logs(h):
 def follow(h):
     """{chapter: what its blocks printed}; packages and build are left out: both are there."""
     said = {STEPS[0]: h.sh(followed.blocks(STEPS[0])[1])}
-    h.sh("postconf -e maillog_file=/var/log/postfix.log")
-    h.sh("printf 'log_path = /var/log/dovecot.log\\nauth_verbose = yes\\n' >/etc/dovecot/conf.d/98-log.conf")
+    h.stand_in()
     said[STEPS[1]] = h.step(STEPS[1])
-    # The locked memory of few sessions fits where LimitMEMLOCK can't be had.
-    example = h.files["usr/share/doc/basalt/examples/keyd.conf"]
-    example.write_text(re.sub(r"max = \d+", "max = 2000", example.read_text()))
-    block = followed.blocks(STEPS[2])[0]
-    said[STEPS[2]] = h.sh(block.removesuffix("basaltctl status\n"))
+    said[STEPS[2]] = h.start(followed.blocks(STEPS[2])[0])
     assert keydserver.wait_for(lambda: "milter" in h.sh("basaltctl status && echo good", check=False).rsplit("good", 1)[0]
-                               and h.sh("basaltctl status >/dev/null && echo good", check=False) == "good\n"), \
+                               and h.sh("basaltctl status >/dev/null && echo good", check=False) == "good\n", h.seconds), \
         logs(h) + h.sh("basaltctl status; echo $?", check=False)
     for heading in STEPS[3:6]:
         said[heading] = h.step(heading)
     first, on_disk, by_imap = followed.blocks(STEPS[6])
     h.sh(first)
-    assert keydserver.wait_for(h.written(INBOX).exists), logs(h)
+    assert keydserver.wait_for(h.written(INBOX).exists, h.seconds), logs(h)
     said[STEPS[6]] = h.sh(on_disk) + h.sh(by_imap)
     return said
 
@@ -54,13 +50,13 @@ def test_each_step_ends_as_it_says(host):
     assert host.said[STEPS[0]].strip() != ""
     assert re.findall(r"basalt", host.said[STEPS[3]]) == ["basalt"] * 4, host.said[STEPS[3]]
     assert "/var/vmail/example.org/alice" in host.said[STEPS[4]]
-    assert host.said[STEPS[5]] == "1\n"
+    assert re.sub(SYSV, "", host.said[STEPS[5]], flags=re.M) == "1\n"
     assert "nothing readable" in host.said[STEPS[6]] and "Standing in cold water" in host.said[STEPS[6]]
 
 
 def test_the_milter_has_the_trace_key_that_step_3_makes(host):
     assert 'authserv_id = "mail.example.org"' not in host.written("/etc/basalt/milter.conf").read_text()
-    assert "trace_key_file" not in host.written("/var/log/basalt-milter.log").read_text()
+    assert "trace_key_file" not in host.log("basalt-milter")
 
 
 def test_step_3_stops_where_postfix_has_no_name(host):
@@ -87,7 +83,7 @@ def test_a_bounce_leaves_without_our_headers(host):
     with smtpsink.LmtpSink(host.written("/run/outside")) as sink:
         host.sh("postconf -e default_transport=lmtp:unix:/run/outside && postfix reload 2>/dev/null")
         host.sh("printf 'Subject: out\\nX-Basalt-Note: ours\\n\\ntext\\n' | sendmail -f bob@example.net 'root@[127.0.0.1]'")
-        assert keydserver.wait_for(lambda: sink.taken), logs(host)
+        assert keydserver.wait_for(lambda: sink.taken, host.seconds), logs(host)
         notice = sink.taken[0]
     assert (notice.sender, notice.recipients) == ("", ["bob@example.net"])
     assert b"Undelivered" in notice.data and b"Subject: out" in notice.data and b"X-Basalt" not in notice.data
