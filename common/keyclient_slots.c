@@ -215,11 +215,12 @@ bs_keyclient_heal(struct bs_keyclient *kc, const char *user, const char *secret,
 }
 
 enum bs_err
-bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above, const void *keyset,
-    size_t len)
+bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above, uint8_t flags,
+    const void *keyset, size_t len, struct bs_restored *out)
 {
 	size_t size = REQUEST_MAX + len;
 	uint8_t *bytes = malloc(size);
+	struct bs_restored restored;
 	struct change c;
 	enum bs_err err;
 
@@ -229,9 +230,37 @@ bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secr
 	bs_keyclient_write_name(&c.wr, user);
 	bs_keyclient_write_password(&c.wr, secret);
 	bs_wr_u64(&c.wr, above);
+	bs_wr_u8(&c.wr, flags);
 	bs_wr_str32(&c.wr, keyset, len);
-	err = end_plain(kc, &c, send_change(kc, BS_OP_RESTORE, &c));
+	err = bs_keyclient_call_written(kc, BS_OP_RESTORE_KEYSET, &c.wr, &c.rd);
 	free(bytes); /* wiped by the call */
+	if (err != BS_OK)
+		return err;
+	restored.generation = bs_rd_u64(&c.rd);
+	restored.lost = bs_rd_u64(&c.rd);
+	err = bs_keyclient_end_call(kc, &c.rd);
+	if (err == BS_OK)
+		*out = restored;
+	return err;
+}
+
+enum bs_err
+bs_keyclient_keyset_digest(struct bs_keyclient *kc, const char *user, uint64_t *generation, uint8_t digest[BS_HASH_LEN])
+{
+	struct bs_rd rd;
+	uint8_t got[BS_HASH_LEN] = { 0 };
+	uint64_t number;
+	enum bs_err err = bs_keyclient_call_user(kc, BS_OP_KEYSET_DIGEST, user, &rd);
+
+	if (err != BS_OK)
+		return err;
+	number = bs_rd_u64(&rd);
+	bs_rd_copy(&rd, got, BS_HASH_LEN);
+	err = bs_keyclient_end_call(kc, &rd);
+	if (err == BS_OK) {
+		*generation = number;
+		memcpy(digest, got, BS_HASH_LEN);
+	}
 	return err;
 }
 

@@ -53,10 +53,18 @@ enum bs_err bs_keyclient_reset(struct bs_keyclient *kc, const char *user, const 
 /* *left: kept keysets that still wait. */
 enum bs_err bs_keyclient_heal(struct bs_keyclient *kc, const char *user, const char *secret, const char *earlier,
     unsigned *left) BS_MUST_USE;
-/* above: a generation that was seen elsewhere, which the restored one passes; 0: none. What the secret does not open may be kept
- * beside afterwards: bs_slot_list.kept. */
-enum bs_err bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above,
-    const void *keyset, size_t len) BS_MUST_USE;
+/* What came of it. */
+struct bs_restored {
+	uint64_t generation; /* that was written; 0: none, keyd saw lost, and BS_RESTORE_OLDER was not given */
+	uint64_t lost;       /* what was changed up to this generation is in no keyset; 0: nothing is lost */
+};
+/* above: a generation that was seen elsewhere, which the restored one passes; 0: none. flags: BS_RESTORE_*. What the secret does not open may be kept
+ * beside afterwards: bs_slot_list.kept. BS_ERR_PERM: keyd is older than this program. */
+enum bs_err bs_keyclient_restore(struct bs_keyclient *kc, const char *user, const char *secret, uint64_t above, uint8_t flags,
+    const void *keyset, size_t len, struct bs_restored *out) BS_MUST_USE;
+/* The generation and the SHA-256 of what the database holds. */
+enum bs_err bs_keyclient_keyset_digest(struct bs_keyclient *kc, const char *user, uint64_t *generation,
+    uint8_t digest[BS_HASH_LEN]) BS_MUST_USE;
 /* One of the account's X25519 keys; the active one is the record's. */
 struct bs_key_info {
 	uint8_t id[BS_ID_LEN];

@@ -38,6 +38,8 @@ static const uint8_t permitted[] = {
 	[BS_OP_SESSIONS] = C,
 	[BS_OP_END_SESSIONS] = C,
 	[BS_OP_KEYS] = C,
+	[BS_OP_RESTORE_KEYSET] = C,
+	[BS_OP_KEYSET_DIGEST] = C,
 };
 
 enum bs_err

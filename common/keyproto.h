@@ -90,7 +90,7 @@ enum bs_op {
 	/* C: str16 user, str16 secret, str16 secret of a kept keyset -> u64 generation, u8 kept keysets that are left */
 	BS_OP_HEAL = 27,
 	/* C: str16 user, str16 secret of the one with the higher generation, u64 above, str32 keyset -> u64 generation, which is above
-	 *    that. No key of either side is lost. BS_ERR_EXISTS: the database's holds its keys. */
+	 *    that. No key of either side is lost. BS_ERR_EXISTS: the database's holds its keys, and the secret opens them. */
 	BS_OP_RESTORE = 28,
 	/* C: str16 user, str16 secret, key id 16 -> u64 generation. Mail that is sealed to this key is lost. */
 	BS_OP_DROP_KEY = 29,
@@ -104,6 +104,12 @@ enum bs_op {
 	BS_OP_END_SESSIONS = 32,
 	/* C: str16 user, str16 secret -> u64 generation, u16 n, n times: key id 16, u64 created (seconds since 1970), u8 active */
 	BS_OP_KEYS = 33,
+	/* C: str16 user, str16 secret, u64 above, u8 BS_RESTORE_*, str32 keyset -> u64 generation, u64 lost. As RESTORE, but says what it
+	 *    costs. lost: a generation that is in no keyset any more, whose changes since the restored one are gone; 0: none. generation 0:
+	 *    nothing was written, since keyd saw that one, and BS_RESTORE_OLDER does not say that its loss is meant. */
+	BS_OP_RESTORE_KEYSET = 34,
+	/* C: str16 user -> u64 generation, SHA-256 32 of the keyset as the database holds it */
+	BS_OP_KEYSET_DIGEST = 35,
 };
 
 #define BS_LOGIN_NO_SESSION 0x01u /* judge the password only: SASL for Postfix */
@@ -111,6 +117,8 @@ enum bs_op {
 #define BS_CHANGE_COMPROMISED 0x01u /* new master key and active key; sessions end */
 #define BS_CHANGE_PENDING 0x02u     /* the old password's slot stays until the new one logs in */
 #define BS_CHANGE_UNDO 0x04u        /* removes what is pending; the new password is empty */
+#define BS_RESTORE_OTHER_ACCOUNT 0x01u /* keys of another account of this name give way, for ever */
+#define BS_RESTORE_OLDER 0x02u         /* what keyd saw that is newer is lost */
 
 /* Why a session is over. Others may be added: what a client does not know is GONE to it. */
 enum bs_ended {

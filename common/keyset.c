@@ -203,17 +203,26 @@ parse_core(struct bs_rd *rd, struct bs_keyset *ks)
 	return err == BS_OK && rd->failed ? BS_ERR_FORMAT : err;
 }
 
-enum bs_err
-bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out)
+/* What is behind the core. */
+enum tail { TAIL_KEPT, TAIL_NONE, TAIL_ANY };
+
+static enum bs_err
+parse_tail(const struct bs_rd *rd, enum tail tail, struct bs_keyset *ks)
+{
+	if (tail == TAIL_KEPT && ks->version > 1)
+		return bs_keyset_take_kept(ks, rd->p, rd->left);
+	return tail == TAIL_ANY || bs_rd_done(rd) ? BS_OK : BS_ERR_FORMAT;
+}
+
+static enum bs_err
+parse(const void *data, size_t len, enum tail tail, struct bs_keyset *out)
 {
 	struct bs_rd rd = bs_rd_init(data, len);
 	struct bs_keyset ks = { .slots = NULL };
 	enum bs_err err = len > BS_KEYSET_MAX ? BS_ERR_LIMIT : parse_core(&rd, &ks);
 
-	if (err == BS_OK && ks.version > 1)
-		err = bs_keyset_take_kept(&ks, rd.p, rd.left);
-	else if (err == BS_OK && !bs_rd_done(&rd))
-		err = BS_ERR_FORMAT;
+	if (err == BS_OK)
+		err = parse_tail(&rd, tail, &ks);
 	if (err != BS_OK) {
 		bs_keyset_clear(&ks);
 		return err;
@@ -223,20 +232,21 @@ bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out)
 }
 
 enum bs_err
+bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out)
+{
+	return parse(data, len, TAIL_KEPT, out);
+}
+
+enum bs_err
+bs_keyset_parse_without_kept(const void *data, size_t len, struct bs_keyset *out)
+{
+	return parse(data, len, TAIL_ANY, out);
+}
+
+enum bs_err
 bs_keyset_parse_core(const void *data, size_t len, struct bs_keyset *out)
 {
-	struct bs_rd rd = bs_rd_init(data, len);
-	struct bs_keyset ks = { .slots = NULL };
-	enum bs_err err = parse_core(&rd, &ks);
-
-	if (err == BS_OK && !bs_rd_done(&rd))
-		err = BS_ERR_FORMAT;
-	if (err != BS_OK) {
-		bs_keyset_clear(&ks);
-		return err;
-	}
-	*out = ks;
-	return BS_OK;
+	return parse(data, len, TAIL_NONE, out);
 }
 
 enum bs_err

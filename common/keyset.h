@@ -83,6 +83,8 @@ struct bs_keyset {
 
 /* Parses untrusted bytes; every length is bounded. out is untouched on failure; else bs_keyset_clear() it. */
 enum bs_err bs_keyset_parse(const void *data, size_t len, struct bs_keyset *out) BS_MUST_USE;
+/* What is in front of the kept section, whatever that is: of a keyset that bs_keyset_parse() refuses. Nothing is kept by it. */
+enum bs_err bs_keyset_parse_without_kept(const void *data, size_t len, struct bs_keyset *out) BS_MUST_USE;
 void bs_keyset_clear(struct bs_keyset *ks);
 /* How many earlier keysets lie beside this one, and the i-th, 0 the newest: parsed, as little verified as any other. */
 size_t bs_keyset_kept_count(const struct bs_keyset *ks);
@@ -97,6 +99,8 @@ enum bs_err bs_keyset_keep(const struct bs_keyset *ks, uint8_t **out, size_t *ou
 enum bs_err bs_keyset_kept_drop(const struct bs_keyset *ks, size_t i, uint8_t **out, size_t *out_len) BS_MUST_USE;
 /* The section with which ks keeps another one beside what it keeps, and what the other keeps; the same bytes once. */
 enum bs_err bs_keyset_kept_add(const struct bs_keyset *ks, const struct bs_keyset *other, uint8_t **out, size_t *out_len) BS_MUST_USE;
+/* Does ks keep other, or one of other generations with its active key? Of two that differ in one generation one is damaged: they do not stand for each other. */
+bool bs_keyset_kept_holds(const struct bs_keyset *ks, const struct bs_keyset *other);
 /* Is it the active key of a keyset that ks keeps? */
 bool bs_keyset_kept_has(const struct bs_keyset *ks, const uint8_t key_id[BS_ID_LEN]);
 /* Signature, name and key id of the record. */

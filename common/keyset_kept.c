@@ -153,6 +153,22 @@ has_core(const uint8_t *kept, size_t kept_len, const uint8_t *core, size_t core_
 	return false;
 }
 
+bool
+bs_keyset_kept_holds(const struct bs_keyset *ks, const struct bs_keyset *other)
+{
+	uint8_t *core = malloc(BS_KEYSET_MAX);
+	size_t len = 0;
+	bool found = core != NULL && bs_keyset_core_bytes(other, core, BS_KEYSET_MAX, &len) == BS_OK && has_core(ks->kept, ks->kept_len, core, len);
+	struct bs_keyset kept;
+
+	free(core);
+	for (size_t i = 0; !found && bs_keyset_kept(ks, i, &kept) == BS_OK; i++) {
+		found = memcmp(kept.record.key_id, other->record.key_id, BS_ID_LEN) == 0 && kept.record.generation != other->record.generation;
+		bs_keyset_clear(&kept);
+	}
+	return found;
+}
+
 enum bs_err
 bs_keyset_kept_add(const struct bs_keyset *ks, const struct bs_keyset *other, uint8_t **out, size_t *out_len)
 {

@@ -92,16 +92,6 @@ key_heal(struct ctl *ctl)
 
 /* --- restore --- */
 
-static enum bs_err
-replace_keys(struct ctl *ctl, const char *address, const char *secret, const uint8_t *bytes, size_t len)
-{
-	enum bs_err err = bs_keyclient_remove(ctl->keyd, address);
-
-	if (err != BS_OK && err != BS_ERR_NOENT)
-		return err;
-	return bs_keyclient_restore(ctl->keyd, address, secret, home_generation(ctl, address), bytes, len);
-}
-
 /* What is still shut, and by what it opens. */
 static void
 tell_shut(struct ctl *ctl, const char *address)
@@ -129,30 +119,102 @@ restore_failed(enum bs_err err, const char *address, const char *secret, const c
 		return ctl_fail(err, "%s: damaged, or not made by this site's keyd for %s", path, address);
 	if (err == BS_ERR_LIMIT)
 		return ctl_fail(err, "%s: eight keysets are shut away already: `basaltctl key heal %s` first", address, address);
+	if (err == BS_ERR_PERM)
+		return ctl_fail(err, "basalt-keyd is older than this basaltctl: `systemctl reload basalt-keyd` first; nothing was changed");
 	rc = ctl_key_failed(err, address, secret, "restoring keys");
 	if (err == BS_ERR_DENIED)
 		fprintf(stderr, "basaltctl: the secret has to open the keys with the higher generation: those in %s if they are newer, else the "
-		    "database's, which today's password opens\n", path);
+		    "database's, which today's password opens; where those are damaged, it has to open those in %s\n", path, path);
 	return rc;
+}
+
+/* A file on its way to keyd. */
+struct copy {
+	const char *path;
+	uint8_t *bytes; /* malloced */
+	size_t len;
+	uint64_t generation; /* 0: it can't be read, which is keyd's to say */
+};
+
+/* Of somebody else it is a mistake, for which nothing of this account's may go. */
+static int
+read_copy(const char *path, const char *address, struct copy *copy)
+{
+	struct bs_keyset ks;
+	int rc = CTL_OK;
+	enum bs_err err;
+
+	*copy = (struct copy){ .path = path };
+	err = home_read_file(path, BS_KEYSET_MAX, &copy->bytes, &copy->len);
+	if (err != BS_OK)
+		return ctl_fail(err, "%s: %s", path, bs_err_text(err));
+	if (bs_keyset_parse(copy->bytes, copy->len, &ks) != BS_OK)
+		return CTL_OK;
+	copy->generation = ks.record.generation;
+	if (strcmp(ks.record.name, address) != 0)
+		rc = ctl_fail(BS_ERR_ACCOUNT, "%s: made for %s, not for %s: nothing was changed", path, ks.record.name, address);
+	bs_keyset_clear(&ks);
+	if (rc != CTL_OK)
+		free(copy->bytes);
+	return rc;
+}
+
+/* --yes says what keyd is told only where it has found that this is what it takes, and that the secret opens the copy. */
+static enum bs_err
+send_copy(struct ctl *ctl, const char *address, const char *secret, const struct copy *copy, bool first, struct bs_restored *out)
+{
+	bool yes = (ctl->args.given & CTL_YES) != 0;
+	uint8_t flags = 0, more;
+	enum bs_err err;
+
+	for (;;) {
+		err = bs_keyclient_restore(ctl->keyd, address, secret, home_generation(ctl, address), flags, copy->bytes, copy->len, out);
+		more = 0;
+		/* Keys of a mistake, say of a login while these were lost. */
+		if (err == BS_ERR_ACCOUNT && first && yes)
+			more = BS_RESTORE_OTHER_ACCOUNT;
+		else if (err == BS_OK && out->generation == 0 && yes)
+			more = BS_RESTORE_OLDER;
+		if (more == 0 || (flags & more) != 0)
+			return err;
+		flags |= more;
+	}
+}
+
+/* Keys that were written, or not, since some are lost by that. */
+static int
+tell_lost(const char *address, const struct copy *copy, const struct bs_restored *restored)
+{
+	if (restored->generation == 0)
+		return ctl_fail(BS_ERR_ROLLBACK, "%s: %s holds generation %llu of its keys, and keyd saw generation %llu before the database lost that. What was changed "
+		    "in between is in neither: a password, say, or a key, with the mail that is sealed to it. Nothing was changed. Look for a later copy, or a later "
+		    "backup of the database, first; --yes goes on without", address, copy->path, (unsigned long long)copy->generation,
+		    (unsigned long long)restored->lost);
+	if (restored->lost > 0)
+		printf("Generation %llu of the keys is lost or damaged: what was changed since generation %llu, the copy's, may be gone; the password of then counts "
+		    "again, if it was one\n", (unsigned long long)restored->lost, (unsigned long long)copy->generation);
+	return CTL_OK;
 }
 
 /* One file. *done: keys were written; what is there already is CTL_OK, too. */
 static int
 restore_file(struct ctl *ctl, const char *address, const char *secret, const char *path, bool *done)
 {
-	uint8_t *bytes = NULL;
-	size_t len = 0;
-	enum bs_err err = home_read_file(path, BS_KEYSET_MAX, &bytes, &len);
+	struct bs_restored restored = { 0 };
+	struct copy copy;
+	int rc = read_copy(path, address, &copy);
+	enum bs_err err;
 
-	if (err != BS_OK)
-		return ctl_fail(err, "%s: %s", path, bs_err_text(err));
-	err = bs_keyclient_restore(ctl->keyd, address, secret, home_generation(ctl, address), bytes, len);
-	/* Keys of a mistake, say of a login while these were lost. */
-	if (err == BS_ERR_ACCOUNT && !*done && (ctl->args.given & CTL_YES) != 0)
-		err = replace_keys(ctl, address, secret, bytes, len);
-	free(bytes);
+	if (rc != CTL_OK)
+		return rc;
+	err = send_copy(ctl, address, secret, &copy, !*done, &restored);
+	free(copy.bytes);
 	if (err != BS_OK && err != BS_ERR_EXISTS)
 		return restore_failed(err, address, secret, path);
+	if (err == BS_OK)
+		rc = tell_lost(address, &copy, &restored);
+	if (rc != CTL_OK)
+		return rc;
 	*done |= err == BS_OK;
 	home_mark_joined(path);
 	return CTL_OK;
@@ -178,7 +240,7 @@ restore_files(struct ctl *ctl, const char *address, char *const *paths, size_t n
 	}
 	if (rc != CTL_OK || failed != CTL_OK)
 		return rc != CTL_OK ? rc : failed;
-	return done ? CTL_OK : ctl_fail(BS_ERR_EXISTS, "%s: keyd's database holds these keys: nothing to restore", address);
+	return done ? CTL_OK : ctl_fail(BS_ERR_EXISTS, "%s: keyd's database holds these keys, and this secret opens them: nothing to restore", address);
 }
 
 int

@@ -102,7 +102,8 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "key", "heal", "ADDRESS", 1, 1, CTL_OLD_PASSWORD | CTL_DESPITE_HOME | CTL_PASSWORD, "opens what a reset shut",
 	    "With both options standard input holds two lines: a password or recovery code of before, then today's password.\n", key_heal },
 	{ "key", "restore", "ADDRESS [FILE]", 1, 2, CTL_PASSWORD | CTL_YES, "keys from the copy in the mail home, where the database has older ones",
-	    "Where the database has other keys of this name, made while these were lost, --yes removes those for ever.\n", key_restore },
+	    "Where the database has other keys of this name, made while these were lost, --yes removes those for ever; where it lost newer ones\n"
+	    "than the copy has, --yes goes on without what was changed since.\n", key_restore },
 	{ "key", "reseal", "ADDRESS [FOLDER]...", 1, -1, CTL_PASSWORD | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
 	    "moves old mail to the active key",
 	    "Needs the password or a recovery code, and goes through the mail home, or the FOLDERs. May be ended and started again at any time.\n",

@@ -43,6 +43,8 @@ static const struct {
 	{ BS_OP_SESSIONS, ANY, op_sessions },
 	{ BS_OP_END_SESSIONS, ANY, op_end_sessions },
 	{ BS_OP_KEYS, ANY, op_keys },
+	{ BS_OP_RESTORE_KEYSET, ANY, op_restore_keyset },
+	{ BS_OP_KEYSET_DIGEST, ANY, op_keyset_digest },
 };
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
 

@@ -65,11 +65,13 @@ struct job {
 	char service[SERVICE_MAX + 1];
 	char shared[BS_ACCOUNT_NAME_MAX + 1]; /* the account that a member opens, or shares */
 	uint8_t login_flags;
-	uint8_t change_flags;         /* BS_CHANGE_*, BS_ROTATE_* */
+	uint8_t change_flags;         /* BS_CHANGE_*, BS_ROTATE_*, BS_RESTORE_* */
 	uint8_t target_id[BS_ID_LEN]; /* of the slot or key that goes */
 	uint64_t above;               /* what a restored generation must pass */
 	bool other_account;           /* the database's keyset is another account's of this name */
 	bool from_row;                /* of a restore: ks is the database's, other came with the request */
+	bool row_damaged;
+	uint64_t lost;                /* a generation that no keyset has any more; 0: none */
 	uint32_t record_flags;
 	struct job_secret *sec;
 	/* a question to the keystore, and its answer */
@@ -100,6 +102,7 @@ struct job {
 	/* newgen.h: a new generation on its way */
 	struct bs_slot new_slot;
 	bool rotated;   /* it has a new active key */
+	bool anew;      /* what was seen of the name before is no measure for it */
 	uint8_t written_hash[BS_HASH_LEN];
 	job_fn written;
 };

@@ -14,10 +14,23 @@ ring_has(const struct job_secret *sec, const uint8_t key_id[BS_ID_LEN])
 	return false;
 }
 
-bool
-kept_has_key(const struct job *job, const uint8_t key_id[BS_ID_LEN])
+static bool
+holds_one(const struct job *job, const struct bs_keyset *one)
 {
-	return ring_has(job->sec, key_id) || bs_keyset_kept_has(&job->ks, key_id);
+	return ring_has(job->sec, one->record.key_id) || bs_keyset_kept_holds(&job->ks, one);
+}
+
+bool
+kept_holds(const struct job *job, const struct bs_keyset *other)
+{
+	bool held = holds_one(job, other);
+	struct bs_keyset kept;
+
+	for (size_t i = 0; held && bs_keyset_kept(other, i, &kept) == BS_OK; i++) {
+		held = holds_one(job, &kept);
+		bs_keyset_clear(&kept);
+	}
+	return held;
 }
 
 /* Adds the keys that the ring does not have yet, none of them active. */
@@ -35,6 +48,18 @@ join_keys(struct job_secret *sec, const struct bs_ring_key *found, size_t n)
 	return BS_OK;
 }
 
+/*
+ * Of one that is damaged elsewhere, in another slot say: nobody logs in by it, the keys are all that is wanted, and that they are the account's own
+ * the ring itself tells: it is sealed for this account and generation, and its active key is the signed record's.
+ */
+static enum bs_err
+open_ring_alone(struct job *job, uint8_t amk[BS_KEY_LEN], struct bs_ring_key *found, size_t *n)
+{
+	enum bs_err err = bs_keyset_open_slot(&job->other, job->other_slot, job->sec->seed, amk);
+
+	return err == BS_OK ? bs_keyset_open_ring(&job->other, amk, found, BS_RING_MAX, n) : err;
+}
+
 /* Opens job->other by the seed at hand and takes what its ring holds. BS_ERR_DENIED: not this slot. */
 static enum bs_err
 open_kept(struct vault *v, struct job *job)
@@ -46,10 +71,12 @@ open_kept(struct vault *v, struct job *job)
 
 	if (err == BS_OK)
 		err = bs_keyset_unlock(&job->other, job->other_slot, job->sec->seed, amk, found, BS_RING_MAX, &n);
+	if (err != BS_OK && err != BS_ERR_DENIED && err != BS_ERR_NOMEM) {
+		vault_alarm(v, job->user, "a kept keyset is not what was kept", err);
+		err = open_ring_alone(job, amk, found, &n);
+	}
 	if (err == BS_OK)
 		err = join_keys(job->sec, found, n);
-	else if (err != BS_ERR_DENIED && err != BS_ERR_NOMEM)
-		vault_alarm(v, job->user, "a kept keyset is not what was kept", err);
 	bs_wipe(amk, sizeof(amk));
 	bs_secret_free(found);
 	return err;

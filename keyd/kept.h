@@ -23,7 +23,8 @@ void kept_try(struct vault *v, struct job *job, size_t max, job_fn tried);
 enum bs_err kept_drop(struct job *job, size_t i) BS_MUST_USE;
 /* job->ks keeps other, and what that keeps. BS_ERR_LIMIT: more than BS_KEPT_MAX. */
 enum bs_err kept_add(struct job *job, const struct bs_keyset *other) BS_MUST_USE;
-/* Does job's own ring, or a keyset that it keeps, hold the key? A keyset's active key stands for its whole ring (docs/FORMAT.keys.md). */
-bool kept_has_key(const struct job *job, const uint8_t key_id[BS_ID_LEN]);
+/* Do job's open ring and the keysets that it keeps hold all keys of other, and of what that keeps? A keyset's active key stands for its whole ring
+ * (docs/FORMAT.keys.md). */
+bool kept_holds(const struct job *job, const struct bs_keyset *other);
 
 #endif

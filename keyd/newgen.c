@@ -131,6 +131,9 @@ on_put(struct vault *v, struct job *job, enum bs_err err)
 		job->written(v, job, err);
 		return;
 	}
+	/* Not sooner: while the row before stands, so does what is known of it. */
+	if (job->anew)
+		seen_forget(v->seen, job->user);
 	job_store(v, job, LINK_GET, job->store_generation, on_read_back);
 }
 
@@ -140,6 +143,7 @@ newgen_write(struct vault *v, struct job *job, const struct newgen *gen, job_fn 
 	enum bs_err err = make_blob(v, job, gen);
 
 	job->written = written;
+	job->anew = gen->anew;
 	if (err != BS_OK) {
 		bs_log(BS_LOG_ERROR, "making a keyset for %s: %s", job->user, bs_err_text(err));
 		written(v, job, err == BS_ERR_NOMEM || err == BS_ERR_LIMIT ? err : BS_ERR_INTERNAL);

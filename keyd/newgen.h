@@ -23,6 +23,7 @@ struct newgen {
 	const uint8_t *kept; /* keysets beside this one */
 	size_t kept_len;
 	bool past;           /* generations between may be missing */
+	bool anew;           /* once it is there, what was seen of the name before counts no more */
 };
 
 /* As job->ks, one higher, tested by job->slot. */

@@ -1,7 +1,11 @@
 /*
- * RESTORE, of the socket control: a keyset from the mail home or a backup meets the database's. Which is newer is told by the
- * generations, whose slots count; what each holds is told by the keys, of which none may be lost, whatever the numbers say.
+ * RESTORE, RESTORE_KEYSET and KEYSET_DIGEST, of the socket control: a keyset from the mail home or a backup, the copy, meets the database's, the row.
+ * Which is newer is told by the generations, whose slots count; what each holds is told by the keys, of which none may be lost, whatever the numbers
+ * say. That a row is sound is told by nothing but a secret that opens it: until then it holds nothing.
+ *
+ * job->ks is the one whose slots stay if the secret opens it, job->other the one whose keys join.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "change.h"
@@ -9,16 +13,62 @@
 
 #define NAME "keys restored"
 #define JUMP_MAX 1000000
+#define RESTORE_FLAGS (BS_RESTORE_OTHER_ACCOUNT | BS_RESTORE_OLDER)
+
+/* --- replies --- */
+
+static void
+reply(struct vault *v, struct job *job, enum bs_err err)
+{
+	uint8_t lost[8];
+	struct bs_wr wr = bs_wr_init(lost, sizeof(lost));
+
+	bs_wr_u64(&wr, job->lost);
+	v->stats.denied += err == BS_ERR_DENIED;
+	if (err == BS_OK && job->lost > 0)
+		bs_log(BS_LOG_WARNING, "%s: its keys were restored from a copy, and what changed up to generation %llu is lost", job->user,
+		    (unsigned long long)job->lost);
+	change_reply_with(v, job, NAME, err, lost, job->opcode == BS_OP_RESTORE ? 0 : wr.len);
+}
+
+/* This vault saw a newer one since it started, which is in neither. That its loss is meant only the newer operation can say. */
+static void
+refuse_older(struct vault *v, struct job *job)
+{
+	uint8_t numbers[16];
+	struct bs_wr wr = bs_wr_init(numbers, sizeof(numbers));
+
+	bs_log(BS_LOG_WARNING, "%s: keys not restored: generation %llu of them was seen here, and neither database nor copy (generation %llu) has it", job->user,
+	    (unsigned long long)job->lost, (unsigned long long)job->ks.record.generation);
+	bs_wr_u64(&wr, 0);
+	bs_wr_u64(&wr, job->lost);
+	if (job->opcode == BS_OP_RESTORE)
+		job_finish(v, job, BS_ERR_ROLLBACK, NULL, 0);
+	else
+		job_finish(v, job, BS_OK, numbers, wr.len);
+}
 
 static void
 on_restored(struct vault *v, struct job *job, enum bs_err err)
 {
 	if (err == BS_OK)
 		change_end_sessions(v, job);
-	change_reply(v, job, NAME, err);
+	reply(v, job, err);
 }
 
-/* united: keys of two lines are together from now on, which a new active key says to whoever compares. */
+/* --- what is written --- */
+
+static void
+go_past(struct newgen *gen, uint64_t generation)
+{
+	if (gen->rec.generation <= generation)
+		gen->rec.generation = generation + 1;
+}
+
+/*
+ * One row above all that are there: until it is committed what was there stands, and another account's goes with the next login, as all older ones
+ * do. united: keys of two lines are together from now on, which a new active key says to whoever compares.
+ */
 static void
 write_restored(struct vault *v, struct job *job, bool united)
 {
@@ -27,11 +77,12 @@ write_restored(struct vault *v, struct job *job, bool united)
 
 	if (err == BS_ERR_LIMIT)
 		bs_log(BS_LOG_WARNING, "%s: %u keys are all that a ring holds: the active one stays", job->user, BS_RING_MAX);
-	if (gen.rec.generation <= job->store_number)
-		gen.rec.generation = job->store_number + 1;
-	if (gen.rec.generation <= job->above)
-		gen.rec.generation = job->above + 1;
+	go_past(&gen, job->store_number);
+	go_past(&gen, job->above);
+	if (job->change_flags != 0)
+		go_past(&gen, seen_generation(v->seen, job->user));
 	gen.past = true;
+	gen.anew = job->change_flags != 0;
 	newgen_write(v, job, &gen, on_restored);
 }
 
@@ -44,11 +95,11 @@ on_other_tried(struct vault *v, struct job *job, enum bs_err err)
 	else if (err == BS_ERR_DENIED || err == BS_ERR_LIMIT)
 		err = BS_OK;
 	else if (!bs_err_is_transient(err) && !job->from_row)
-		err = BS_OK; /* the row's slots are not its own: it must not keep a sound copy from being restored */
+		err = BS_OK; /* the row is damaged: it must not keep a sound copy from being restored */
 	if (err == BS_OK)
 		write_restored(v, job, true);
 	else
-		change_refuse(v, job, NAME, err);
+		reply(v, job, err);
 }
 
 static void
@@ -58,7 +109,7 @@ unite(struct vault *v, struct job *job)
 	enum bs_err err = kept_add(job, &job->other);
 
 	if (err != BS_OK) {
-		change_refuse(v, job, NAME, err);
+		reply(v, job, err);
 		return;
 	}
 	memcpy(sec->new_password, sec->password, sec->password_len);
@@ -66,89 +117,178 @@ unite(struct vault *v, struct job *job)
 	kept_try(v, job, 1, on_other_tried);
 }
 
+/* job->ks is open, and stays. */
 static void
-on_restore_unlocked(struct vault *v, struct job *job, enum bs_err err)
+go_on(struct vault *v, struct job *job)
 {
-	bool complete = !job->have_other || (err == BS_OK && kept_has_key(job, job->other.record.key_id));
+	bool complete = !job->have_other || kept_holds(job, &job->other);
 
-	if (err == BS_OK && job->other_account)
-		err = BS_ERR_ACCOUNT;
-	/* What this vault saw since it started is no older keyset to win over. */
-	if (err == BS_OK && !job->from_row)
-		err = seen_check(v->seen, &job->ks.record);
-	if (err == BS_OK && job->from_row && complete)
-		err = BS_ERR_EXISTS;
-	if (err != BS_OK)
-		change_refuse(v, job, NAME, err);
-	else if (complete)
-		write_restored(v, job, false);
-	else
+	if (!complete)
 		unite(v, job);
+	else if (job->from_row && !job->row_damaged && job->lost == 0)
+		reply(v, job, BS_ERR_EXISTS);
+	else
+		write_restored(v, job, false);
 }
 
-/* The row is as new as what came with the request, or newer: its slots stay, and its keys are what others join. */
+/* --- which of the two stays --- */
+
+/* BS_ERR_ROLLBACK: a newer one was seen, and its loss is not said to be meant. job->lost is which, in any case. */
 static enum bs_err
+check_seen(struct vault *v, struct job *job, const struct bs_record *rec)
+{
+	enum bs_err err = seen_check(v->seen, rec);
+
+	if (err != BS_ERR_ROLLBACK)
+		return err;
+	job->lost = seen_generation(v->seen, job->user);
+	return (job->change_flags & BS_RESTORE_OLDER) != 0 ? BS_OK : err;
+}
+
+static bool
+row_was_first(const struct job *job)
+{
+	return job->have_other && job->other.record.generation >= job->ks.record.generation;
+}
+
+/* Whose secret does not open the copy hears that before all else: nothing is to be learned here, and nothing taken away. */
+static void
+on_copy_unlocked(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK && job->other_account && (job->change_flags & BS_RESTORE_OTHER_ACCOUNT) == 0)
+		err = BS_ERR_ACCOUNT;
+	/* A damaged row was seen as well: what was newer than that has been looked at. */
+	if (err == BS_OK && !row_was_first(job) && !job->other_account)
+		err = check_seen(v, job, &job->ks.record);
+	if (err == BS_OK && job->row_damaged && job->lost == 0 && job->store_number > job->ks.record.generation)
+		job->lost = job->store_number;
+	if (err == BS_OK)
+		go_on(v, job);
+	else if (err == BS_ERR_ROLLBACK)
+		refuse_older(v, job);
+	else
+		reply(v, job, err);
+}
+
+static void
+change_places(struct job *job)
+{
+	struct bs_keyset ks = job->ks;
+
+	job->ks = job->other;
+	job->other = ks;
+	job->from_row = !job->from_row;
+	job->tried = 0;
+}
+
+/* By the numbers each is the other's copy: if a secret opens one of them alone, the other is damaged. */
+static bool
+are_copies(const struct job *job)
+{
+	const struct bs_record *a = &job->ks.record, *b = &job->other.record;
+
+	return a->generation == b->generation && memcmp(a->key_id, b->key_id, BS_ID_LEN) == 0;
+}
+
+/* A slot that opens, but not to what the manifest and the record say, is damage, too: the copy has to do, if the secret opens that. */
+static void
+on_row_unlocked(struct vault *v, struct job *job, enum bs_err err)
+{
+	if (err == BS_OK) {
+		if (job->row_damaged && job->ks.record.generation > job->other.record.generation)
+			job->lost = job->store_number; /* what it kept */
+		go_on(v, job);
+	} else if (bs_err_is_transient(err) || (err == BS_ERR_DENIED && !are_copies(job))) {
+		reply(v, job, err);
+	} else {
+		job->row_damaged = true;
+		change_places(job);
+		unlock_try(v, job, on_copy_unlocked);
+	}
+}
+
+/* What the row kept can't be told any more: what the copy keeps stands in for it. */
+static enum bs_err
+borrow_kept(struct job *job)
+{
+	size_t len = job->other.kept_len;
+
+	if (len == 0)
+		return BS_OK;
+	job->ks.kept = malloc(len);
+	if (job->ks.kept == NULL)
+		return BS_ERR_NOMEM;
+	memcpy(job->ks.kept, job->other.kept, len);
+	job->ks.kept_len = len;
+	return BS_OK;
+}
+
+/* The row is as new as the copy, or newer: its slots stay, if it is sound. */
+static void
 begin_with_row(struct vault *v, struct job *job)
 {
-	const uint8_t *key_id = job->other.record.key_id;
 	enum bs_err err;
 
-	/* Handed over: job->ks is read anew. */
-	job->other = job->ks;
-	job->have_other = true;
-	job->have_ks = false;
-	job->from_row = true;
-	err = unlock_read(v, job, BS_OK);
-	if (err != BS_OK)
-		return err;
-	return memcmp(job->ks.record.key_id, key_id, BS_ID_LEN) == 0 || bs_keyset_kept_has(&job->ks, key_id) ? BS_ERR_EXISTS : BS_OK;
+	change_places(job);
+	err = check_seen(v, job, &job->ks.record);
+	if (err == BS_OK && job->row_damaged)
+		err = borrow_kept(job);
+	if (err == BS_OK)
+		unlock_try(v, job, on_row_unlocked);
+	else if (err == BS_ERR_ROLLBACK)
+		refuse_older(v, job);
+	else
+		reply(v, job, err);
 }
 
-/* job->ks came with the request: how does the newest row go with it? Damaged rows are passed over. */
+/*
+ * The newest row into job->other. One that says nothing for sure, not even whose it is, is passed over; where the kept keysets alone are damaged, the
+ * rest counts.
+ */
 static enum bs_err
-compare_row(struct vault *v, struct job *job)
+take_row(struct vault *v, struct job *job)
 {
 	struct bs_keyset row;
+	enum bs_err err = bs_keyset_parse(job->blob, job->blob_len, &row);
 
-	if (bs_keyset_parse(job->blob, job->blob_len, &row) != BS_OK)
-		return BS_OK;
+	if (err != BS_OK && err != BS_ERR_NOMEM) {
+		vault_alarm(v, job->user, "its keyset is damaged", err);
+		job->row_damaged = true;
+		err = bs_keyset_parse_without_kept(job->blob, job->blob_len, &row);
+	}
+	if (err != BS_OK)
+		return err == BS_ERR_NOMEM ? err : BS_OK;
 	if (bs_keyset_verify(&row, v->site_pub, job->user) != BS_OK || row.record.generation != job->store_number) {
+		job->row_damaged = true;
 		bs_keyset_clear(&row);
-		return BS_OK;
-	}
-	if (memcmp(row.record.account_id, job->ks.record.account_id, BS_ID_LEN) != 0) {
+	} else if (memcmp(row.record.account_id, job->ks.record.account_id, BS_ID_LEN) != 0) {
+		job->other_account = true;
 		bs_keyset_clear(&row);
-		return BS_ERR_ACCOUNT;
+	} else {
+		job->other = row;
+		job->have_other = true;
 	}
-	if (row.record.generation >= job->ks.record.generation) {
-		bs_keyset_clear(&row);
-		return begin_with_row(v, job);
-	}
-	job->other = row;
-	job->have_other = true;
 	return BS_OK;
 }
 
 static void
 on_restore_row(struct vault *v, struct job *job, enum bs_err err)
 {
-	if (err == BS_OK)
-		err = compare_row(v, job);
-	/* Whose secret opens nothing hears that first: he must not take away what is there. */
-	if (err == BS_ERR_ACCOUNT) {
-		job->other_account = true;
-		err = BS_OK;
-	} else if (err == BS_ERR_NOENT) {
+	if (err == BS_ERR_NOENT)
 		job->store_number = 0;
-		err = BS_OK;
-	}
-	if (err != BS_OK)
-		change_reply(v, job, NAME, err);
+	else if (err == BS_OK)
+		err = take_row(v, job);
+	if (err != BS_OK && err != BS_ERR_NOENT)
+		reply(v, job, err);
+	else if (row_was_first(job))
+		begin_with_row(v, job);
 	else
-		unlock_try(v, job, on_restore_unlocked);
+		unlock_try(v, job, on_copy_unlocked);
 }
 
-/* What came with the request, into job->ks. FORMAT is for frames: what is no keyset is damaged. */
+/* --- the requests --- */
+
+/* What came with the request, into job->ks. FORMAT is for frames: what is no keyset, or names another address, is damaged. */
 static enum bs_err
 read_keyset(const struct vault *v, struct job *job, const uint8_t *blob, size_t len)
 {
@@ -157,14 +297,14 @@ read_keyset(const struct vault *v, struct job *job, const uint8_t *blob, size_t 
 	job->have_ks = err == BS_OK;
 	if (err == BS_OK)
 		err = bs_keyset_verify(&job->ks, v->site_pub, job->user);
-	else if (err == BS_ERR_FORMAT)
+	if (err == BS_ERR_FORMAT || err == BS_ERR_ACCOUNT)
 		err = BS_ERR_AUTH;
 	/* Generations must not run out by one mistyped number. */
 	return err == BS_OK && job->above > job->ks.record.generation + JUMP_MAX ? BS_ERR_ARG : err;
 }
 
-enum bs_err
-op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+static enum bs_err
+start(struct vault *v, struct conn *conn, const struct bs_frame *frame, bool has_flags)
 {
 	struct bs_rd rd;
 	enum bs_err err;
@@ -175,11 +315,47 @@ op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	if (job == NULL)
 		return err;
 	job->above = bs_rd_u64(&rd);
+	job->change_flags = has_flags ? bs_rd_u8(&rd) : 0;
 	blob = bs_rd_str32(&rd, &len);
-	if (bs_rd_done(&rd))
+	if ((job->change_flags & ~RESTORE_FLAGS) != 0)
+		err = BS_ERR_ARG;
+	else if (bs_rd_done(&rd))
 		err = read_keyset(v, job, blob, len);
 	err = change_check(v, job, &rd, err);
 	if (err == BS_OK)
 		job_store(v, job, LINK_GET, 0, on_restore_row);
 	return err;
+}
+
+enum bs_err
+op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return start(v, conn, frame, false);
+}
+
+enum bs_err
+op_restore_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return start(v, conn, frame, true);
+}
+
+static void
+on_digest_row(struct vault *v, struct job *job, enum bs_err err)
+{
+	uint8_t digest[BS_HASH_LEN], payload[8 + BS_HASH_LEN];
+	struct bs_wr wr = bs_wr_init(payload, sizeof(payload));
+
+	err = unlock_read(v, job, err);
+	if (err == BS_OK) {
+		bs_sha256(job->blob, job->blob_len, digest);
+		bs_wr_u64(&wr, job->ks.record.generation);
+		bs_wr_bytes(&wr, digest, sizeof(digest));
+	}
+	job_finish(v, job, err, payload, wr.len);
+}
+
+enum bs_err
+op_keyset_digest(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return job_store_user(v, conn, frame, LINK_GET, on_digest_row);
 }

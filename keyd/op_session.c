@@ -181,12 +181,26 @@ new_row_job(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	return job;
 }
 
+/* Does the row fit the master key of the session that asks? */
+static enum bs_err
+check_row(struct vault *v, const struct job *job)
+{
+	const struct conn *conn = conn_find(v, job->front, job->conn);
+
+	return conn == NULL || conn->session == NULL ? BS_ERR_UNAVAIL : bs_keyset_check(&job->ks, ring_amk(conn->session));
+}
+
+/* It will take the place of the copy in the mail home, which may be the last that is sound: the keys are open, whatever became of the row since. */
 static void
 on_keyset(struct vault *v, struct job *job, enum bs_err err)
 {
 	struct bs_wr wr = bs_wr_init(v->reply, BS_FRAME_MAX);
 
 	err = unlock_read(v, job, err);
+	if (err == BS_OK)
+		err = check_row(v, job);
+	if (err == BS_ERR_ROLLBACK)
+		bs_log(BS_LOG_WARNING, "%s: what the database holds is damaged, or another node made a new master key: it goes to no mail home", job->user);
 	if (err == BS_OK)
 		bs_wr_str32(&wr, job->blob, job->blob_len);
 	job_finish(v, job, err == BS_OK && wr.failed ? BS_ERR_LIMIT : err, v->reply, wr.len);
@@ -210,11 +224,9 @@ op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 static void
 on_holds_row(struct vault *v, struct job *job, enum bs_err err)
 {
-	const struct conn *conn = conn_find(v, job->front, job->conn);
-
 	err = unlock_read(v, job, err);
 	if (err == BS_OK)
-		err = conn == NULL || conn->session == NULL ? BS_ERR_UNAVAIL : bs_keyset_check(&job->ks, ring_amk(conn->session));
+		err = check_row(v, job);
 	if (err == BS_OK && !bs_keyset_kept_has(&job->ks, job->target_id))
 		err = BS_ERR_NOKEY;
 	job_finish(v, job, err, NULL, 0);

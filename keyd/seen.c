@@ -126,6 +126,14 @@ seen_check(struct seen *seen, const struct bs_record *rec)
 	return BS_OK;
 }
 
+uint64_t
+seen_generation(const struct seen *seen, const char *name)
+{
+	const struct entry *e = find(seen, hash_name(seen, name));
+
+	return e == NULL ? 0 : e->generation;
+}
+
 bool
 seen_knows(const struct seen *seen, const char *name)
 {

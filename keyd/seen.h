@@ -24,6 +24,8 @@ struct seen *seen_new_like(const struct seen *seen, const uint8_t key[BS_KEY_LEN
 void seen_free(struct seen *seen);
 /* Compares, and remembers what is newer. */
 enum bs_err seen_check(struct seen *seen, const struct bs_record *rec) BS_MUST_USE;
+/* The generation that a record of this name must not be below; 0: none was seen. */
+uint64_t seen_generation(const struct seen *seen, const char *name);
 bool seen_knows(const struct seen *seen, const char *name);
 /* The SHA-256 of a whole signed record whose signature was good, and whether it is this one: the same bytes need not be
  * verified again. _note changes nothing for a name that seen_check() has not taken. */

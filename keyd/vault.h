@@ -131,6 +131,8 @@ enum bs_err op_change_password(struct vault *v, struct conn *conn, const struct 
 enum bs_err op_reset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_heal(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_restore(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_restore_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_keyset_digest(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_drop_key(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_keys(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_open(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;

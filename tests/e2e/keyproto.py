@@ -15,7 +15,9 @@ ENDED = 12  # keyd's last word in a session
 BY_ADMIN, KEYS_CHANGED, REMOVED = 1, 2, 3
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
 SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS, KEYS = range(21, 34)
-ALL_OPCODES = (*range(1, 12), 13, 14, *range(16, 34))
+RESTORE_KEYSET, KEYSET_DIGEST = 34, 35
+OTHER_ACCOUNT, OLDER = 1, 2  # flags of RESTORE_KEYSET
+ALL_OPCODES = (*range(1, 12), 13, 14, *range(16, 36))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -284,6 +286,17 @@ class Client(contextlib.AbstractContextManager):
 
     def restore(self, user, secret, blob, above=0):
         return self.change(RESTORE, user, secret, struct.pack(">QI", above, len(blob)) + blob)
+
+    def restore_keyset(self, user, secret, blob, flags=0, above=0):
+        """(generation or 0, lost generation or 0)"""
+        return self.change(RESTORE_KEYSET, user, secret, struct.pack(">QBI", above, flags, len(blob)) + blob, 8)
+
+    def keyset_digest(self, user):
+        """(generation, SHA-256)"""
+        f = self.ask(KEYSET_DIGEST, str16(user))
+        result = f.number(8), f.take(32)
+        f.done()
+        return result
 
     def drop_key(self, user, secret, key):
         return self.change(DROP_KEY, user, secret, key)

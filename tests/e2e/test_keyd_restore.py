@@ -44,7 +44,7 @@ def test_restore_from_the_mail_home():
             assert alice.do("restore", home, secret=OLD) == kp.DENIED
             assert alice.do("restore", home[:-1]) == kp.AUTH and alice.do("restore", b"") == kp.AUTH
             assert alice.do("restore", bytes([*home[:300], home[300] ^ 1, *home[301:]])) == kp.AUTH
-            assert keyd.change("restore", bob.name, NEW, home) in (kp.ACCOUNT, kp.AUTH)
+            assert keyd.change("restore", bob.name, NEW, home) == kp.AUTH
             assert alice.do("restore", home, generation + 3) == generation + 4
             assert alice.reads_all(NEW) and alice.login(OLD) == kp.DENIED
             assert int.from_bytes(alice.record()[10:18], "big") == generation + 4
@@ -54,16 +54,36 @@ def test_restore_from_the_mail_home():
 
 
 def test_restore_is_no_way_back():
-    """An older keyset than one that keyd saw, or that the database has, is refused, though its secret is right."""
+    """An older keyset than one that keyd saw, or that the database has, is refused, though its secret is right; unless that is meant, and said."""
     with Keyd(escrow=ESCROW) as keyd:
         alice = Account(keyd)
         with keyd.session(alice.name, OLD) as m:
             old = m.keyset()
         assert alice.do("change_password", NEW)
-        assert alice.do("restore", old, secret=OLD) == kp.EXISTS_ALREADY
+        assert alice.do("restore", old, secret=OLD) == kp.DENIED and alice.do("restore", old, secret=NEW) == kp.EXISTS_ALREADY
+        assert alice.do("restore_keyset", old, kp.OLDER, secret=NEW) == kp.EXISTS_ALREADY
         keyd.sql("DELETE FROM keysets WHERE account = ?", alice.name)
         assert alice.do("restore", old, secret=OLD) == kp.ROLLBACK
+        assert alice.do("restore_keyset", old, secret=OLD) == (0, 2)
+        assert alice.do("restore_keyset", old, kp.OLDER, secret="wrong") == kp.DENIED
+        assert alice.login(OLD) == kp.ROLLBACK and not keyd.rows(alice.name)
+        assert alice.do("restore_keyset", old, kp.OLDER, secret=OLD) == (3, 2)
+        assert alice.reads_all(OLD) and alice.login(NEW) == kp.DENIED
+
+
+def test_an_older_row_and_an_older_copy():
+    """Where the database went back further than keyd saw, and the copy is of then: no longer than somebody says that it is meant."""
+    with Keyd(escrow=ESCROW) as keyd:
+        alice = Account(keyd)
+        with keyd.session(alice.name, OLD) as m:
+            copy = m.keyset()
+        assert alice.do("change_password", NEW) and alice.do("change_password", "a third one", secret=NEW)
+        keyd.sql("DELETE FROM keysets WHERE account = ?", alice.name)
+        keyd.sql("INSERT INTO keysets (account, generation, keyset, created) VALUES (?, 1, ?, 1)", alice.name, copy)
         assert alice.login(OLD) == kp.ROLLBACK
+        assert alice.do("restore_keyset", copy) == (0, 3)
+        assert alice.do("restore_keyset", copy, kp.OLDER) == (4, 3)
+        assert alice.reads_all()
 
 
 def test_restore_over_a_damaged_row():

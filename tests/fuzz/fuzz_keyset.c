@@ -1,7 +1,7 @@
 /*
  * fuzz_keyset: the parser of keysets on hostile bytes. What parses is written again as the same bytes, and no login with
- * it succeeds unless it is the vector. Input that does not parse is taken for the plaintext of a ring, which no fuzzer
- * could reach behind its tag.
+ * it succeeds unless it is the vector; what stands before a damaged kept section, too. Input that does not parse is taken for
+ * the plaintext of a ring, which no fuzzer could reach behind its tag.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -68,10 +68,27 @@ need_kept(const struct bs_keyset *ks)
 	need(n <= BS_KEPT_MAX && (ks->version > 1 || n == 0));
 	for (size_t i = 0; i < n; i++) {
 		need(bs_keyset_kept(ks, i, &kept) == BS_OK && kept.kept_len == 0);
+		need(bs_keyset_kept_holds(ks, &kept));
 		bs_keyset_clear(&kept);
 		need(bs_keyset_kept_drop(ks, i, &section, &len) == BS_OK && len < ks->kept_len && section[0] == n - 1);
 		free(section);
 	}
+}
+
+/* The core of what is damaged behind it, and of what is not, is the same bytes again. */
+static void
+need_core(const uint8_t *data, size_t size)
+{
+	static uint8_t core[BS_KEYSET_MAX];
+	struct bs_keyset ks;
+	size_t len;
+
+	if (bs_keyset_parse_without_kept(data, size, &ks) != BS_OK)
+		return;
+	need(ks.kept == NULL && ks.kept_len == 0 && ks.slot_count >= 1);
+	need(bs_keyset_core_bytes(&ks, core, sizeof(core), &len) == BS_OK);
+	need(len <= size && memcmp(core, data, len) == 0);
+	bs_keyset_clear(&ks);
 }
 
 int
@@ -84,6 +101,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t len, n;
 	bool opens;
 
+	need_core(data, size);
 	if (bs_keyset_parse(data, size, &ks) != BS_OK) {
 		try_ring(data, size);
 		return 0;

@@ -113,7 +113,7 @@ test_permitted(void **state)
 
 	(void)state;
 	want[BS_OP_LOGIN] = want[BS_OP_LOGIN_MEMBER] = want[BS_OP_ENROL_LOGIN] = BS_PEER_AUTH;
-	for (unsigned op = BS_OP_SLOTS; op <= BS_OP_KEYS; op++)
+	for (unsigned op = BS_OP_SLOTS; op <= BS_OP_KEYSET_DIGEST; op++)
 		want[op] = BS_PEER_CONTROL;
 	want[BS_OP_EXISTS] = BS_PEER_AUTH | BS_PEER_DELIVERY;
 	want[BS_OP_RECORD] = BS_PEER_AUTH | BS_PEER_MAIL | BS_PEER_DELIVERY | BS_PEER_CONTROL;

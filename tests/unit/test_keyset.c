@@ -404,6 +404,42 @@ test_kept_add(void **state)
 	free(ac);
 }
 
+/* One of the same generation with other bytes is not the one that is kept; what is in front of a damaged section can still be read. */
+static void
+test_kept_damaged(void **state)
+{
+	struct account *ac = new_account("alice@example.org");
+	struct bs_keyset first, other, ours, core;
+	uint8_t *bytes = malloc(BS_KEYSET_MAX);
+	size_t len = 0, core_len = 0;
+
+	(void)state;
+	assert_non_null(bytes);
+	assert_int_equal(bs_keyset_parse(ac->blob, ac->blob_len, &first), BS_OK);
+	next_of(ac, &first, 3, true, &ours);
+	assert_true(bs_keyset_kept_holds(&ours, &first));
+	assert_false(bs_keyset_kept_holds(&first, &first));
+	next_of(ac, &first, 2, false, &other); /* later, with the same keys */
+	assert_true(bs_keyset_kept_holds(&ours, &other));
+	first.sealed_ring[5] ^= 1;
+	assert_false(bs_keyset_kept_holds(&ours, &first));
+
+	assert_int_equal(bs_keyset_bytes(&ours, bytes, BS_KEYSET_MAX, &len), BS_OK);
+	assert_int_equal(bs_keyset_core_bytes(&ours, bytes, BS_KEYSET_MAX, &core_len), BS_OK);
+	bytes[len - 9] ^= 1;
+	assert_int_equal(bs_keyset_parse(bytes, len, &core), BS_ERR_AUTH);
+	assert_int_equal(bs_keyset_parse_without_kept(bytes, len, &core), BS_OK);
+	assert_int_equal(bs_keyset_kept_count(&core), 0);
+	assert_int_equal(bs_keyset_check(&core, ac->amk), BS_OK);
+	bs_keyset_clear(&core);
+	assert_int_equal(bs_keyset_parse_without_kept(bytes, core_len - 1, &core), BS_ERR_FORMAT);
+	bs_keyset_clear(&first);
+	bs_keyset_clear(&other);
+	bs_keyset_clear(&ours);
+	free(bytes);
+	free(ac);
+}
+
 static void
 test_largest(void **state)
 {
@@ -814,6 +850,7 @@ main(void)
 		cmocka_unit_test(test_version_1_becomes_2),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_kept_add),
+		cmocka_unit_test(test_kept_damaged),
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_write_refuses),
 		cmocka_unit_test(test_seed_by_kind),

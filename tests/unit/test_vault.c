@@ -176,7 +176,7 @@ test_a_front_must_play_by_the_rules(void **state)
 static void
 test_permission_is_the_vaults_to_give(void **state)
 {
-	static const uint8_t may[KEYD_SOCKETS][34] = {
+	static const uint8_t may[KEYD_SOCKETS][36] = {
 		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_LOGIN_MEMBER] = 1, [BS_OP_ENROL_LOGIN] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[MAIL] = { [BS_OP_ATTACH] = 1, [BS_OP_RECORD] = 1 }, /* the others need a session */
 		[DELIVERY] = { [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
@@ -184,14 +184,14 @@ test_permission_is_the_vaults_to_give(void **state)
 		    [BS_OP_STATUS] = 1, [BS_OP_SET_FLAGS] = 1, [BS_OP_SLOTS] = 1, [BS_OP_ADD_SLOT] = 1, [BS_OP_REMOVE_SLOT] = 1,
 		    [BS_OP_ROTATE] = 1, [BS_OP_CHANGE_PASSWORD] = 1, [BS_OP_RESET] = 1, [BS_OP_HEAL] = 1, [BS_OP_RESTORE] = 1,
 		    [BS_OP_DROP_KEY] = 1, [BS_OP_OPEN] = 1, [BS_OP_SESSIONS] = 1, [BS_OP_END_SESSIONS] = 1,
-		    [BS_OP_KEYS] = 1 },
+		    [BS_OP_KEYS] = 1, [BS_OP_RESTORE_KEYSET] = 1, [BS_OP_KEYSET_DIGEST] = 1 },
 	};
 	struct world *w = *state;
 	uint64_t serial = 1;
 
 	for (unsigned front = 0; front < KEYD_SOCKETS; front++) {
 		for (unsigned opcode = 0; opcode < 256; opcode++) {
-			bool permitted = opcode < 34 && may[front][opcode];
+			bool permitted = opcode < 36 && may[front][opcode];
 
 			send_open(w, front, NUMBER(++serial, 1));
 			/* A payload that no operation takes. */
