@@ -111,6 +111,24 @@ account_expect(struct ctl *ctl)
 	return rc == CTL_OK ? add_row(ctl, address, plan.name, bs_account_expect) : rc;
 }
 
+/* Keys of a mail home that is still there may be those of whoever had the name before: they are nobody else's to get. */
+static int
+guard_add(struct ctl *ctl, const char *address)
+{
+	char home[4096];
+	const char *what = NULL;
+	enum bs_err err = home_finding(ctl, address, &what);
+
+	if (err != BS_OK)
+		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
+	if (what == NULL)
+		return CTL_OK;
+	home_folder(ctl, address, home, sizeof(home));
+	ctl_fail(BS_ERR_ROLLBACK, "%s: %s: nothing was made. For somebody new move %s away first, mail and keys; if it is the same person again, "
+	    "`basaltctl key restore %s` with the password of then brings the keys back, and then the same command the account", address, what, home, address);
+	return CTL_OTHER_KEYS;
+}
+
 int
 account_add(struct ctl *ctl)
 {
@@ -122,7 +140,7 @@ account_add(struct ctl *ctl)
 	if (rc == CTL_OK)
 		rc = ctl_open_keyd(ctl);
 	if (rc == CTL_OK)
-		rc = home_guard(ctl, address);
+		rc = guard_add(ctl, address);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password", true, &password);
 	if (rc == CTL_OK)
