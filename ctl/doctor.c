@@ -1,4 +1,5 @@
 /* basaltctl doctor: which accounts' keys need a person. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +50,30 @@ examine_home(struct doctor *d, const char *address)
 		    "known who wrote it");
 }
 
+/* A copy that the site key signed, of the same generation as keyd's and with other bytes: nobody can say without a secret which of them is sound. */
+static bool
+copy_differs(struct doctor *d, const char *address)
+{
+	char path[4096];
+	uint8_t site_pub[BS_SIGN_PUB_LEN], held[BS_HASH_LEN], digest[BS_HASH_LEN], *bytes = NULL;
+	uint64_t generation;
+	size_t len = 0;
+	struct bs_keyset ks;
+	bool differs = false;
+
+	home_path(d->ctl, address, "keyset", path, sizeof(path));
+	if (home_site_key(d->ctl, site_pub) != BS_OK || home_read_file(path, BS_KEYSET_MAX, &bytes, &len) != BS_OK)
+		return false;
+	if (bs_keyset_parse_without_kept(bytes, len, &ks) == BS_OK) {
+		differs = bs_keyset_verify(&ks, site_pub, address) == BS_OK && bs_keyclient_keyset_digest(d->ctl->keyd, address, &generation, held) == BS_OK
+		    && generation == ks.record.generation;
+		bs_keyset_clear(&ks);
+	}
+	bs_sha256(bytes, len, digest);
+	free(bytes);
+	return differs && memcmp(digest, held, BS_HASH_LEN) != 0;
+}
+
 static enum bs_err
 examine(void *ctx, const struct bs_account *account)
 {
@@ -64,6 +89,9 @@ examine(void *ctx, const struct bs_account *account)
 	if (err != BS_OK)
 		return bs_err_is_transient(err) ? err : BS_OK;
 	examine_home(d, address);
+	if (copy_differs(d, address))
+		finding(d, address, "bad-record", "its keys in the database and their copy in its mail home are of one generation and differ: one of them is damaged; "
+		    "`basaltctl key restore` takes the sound one, which its secret opens");
 	if (list.kept > 0)
 		finding(d, address, "shut", "mail from before a reset is shut: `basaltctl key heal`");
 	if ((list.record.flags & BS_RECORD_FLAG_SEALED) != 0 && !ctl_has_slot(&list, BS_SLOT_RECOVERY) && !ctl_has_slot(&list, BS_SLOT_ESCROW))
