@@ -191,8 +191,8 @@ tell_lost(const char *address, const struct copy *copy, const struct bs_restored
 		    "backup of the database, first; --yes goes on without", address, copy->path, (unsigned long long)copy->generation,
 		    (unsigned long long)restored->lost);
 	if (restored->lost > 0)
-		printf("Generation %llu of the keys is lost or damaged: what was changed since generation %llu, the copy's, may be gone; the password of then counts "
-		    "again, if it was one\n", (unsigned long long)restored->lost, (unsigned long long)copy->generation);
+		printf("Generation %llu of the keys is lost or damaged: what was changed since generation %llu, the copy's, may be gone: a slot, say, or a "
+		    "password, in whose place the one of then counts again\n", (unsigned long long)restored->lost, (unsigned long long)copy->generation);
 	return CTL_OK;
 }
 

@@ -71,6 +71,7 @@ struct job {
 	bool other_account;           /* the database's keyset is another account's of this name */
 	bool from_row;                /* of a restore: ks is the database's, other came with the request */
 	bool row_damaged;
+	size_t row_slot;              /* of the damaged row: what own_seed may open */
 	uint64_t lost;                /* a generation that no keyset has any more; 0: none */
 	uint32_t record_flags;
 	struct job_secret *sec;

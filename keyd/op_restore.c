@@ -151,10 +151,51 @@ row_was_first(const struct job *job)
 	return job->have_other && job->other.record.generation >= job->ks.record.generation;
 }
 
+/* The row's slot takes the place of the copy's passwords, if it is one: it is sealed whole, and the master key in it is the copy's. */
+static enum bs_err
+take_slot(struct job *job, const struct bs_slot *slot)
+{
+	enum bs_err err;
+
+	for (size_t i = job->ks.slot_count; i-- > 0;)
+		if (slot->kind == BS_SLOT_PASSWORD && job->ks.slots[i].kind == BS_SLOT_PASSWORD)
+			change_remove_slot(job, i);
+	err = change_append_slot(job, slot);
+	job->slot = job->ks.slot_count - 1;
+	return err;
+}
+
+/*
+ * A secret of after the copy: where the damaged row's slot still gives the master key, and that opens the copy too, as it does when no more than a password
+ * was changed, the copy's keys and that slot are sound. BS_ERR_DENIED: they are not of one master key.
+ */
+static enum bs_err
+open_by_row(struct job *job)
+{
+	struct job_secret *sec = job->sec;
+	uint8_t amk[BS_KEY_LEN];
+	enum bs_err err = bs_keyset_open_slot(&job->other, job->row_slot, sec->own_seed, amk);
+
+	if (err == BS_OK)
+		err = bs_keyset_check(&job->ks, amk);
+	if (err == BS_OK)
+		err = bs_keyset_open_ring(&job->ks, amk, sec->keys, BS_RING_MAX, &sec->key_count);
+	if (err == BS_OK)
+		err = take_slot(job, &job->other.slots[job->row_slot]);
+	if (err == BS_OK) {
+		memcpy(sec->amk, amk, BS_KEY_LEN);
+		memcpy(sec->seed, sec->own_seed, BS_KEY_LEN);
+	}
+	bs_wipe(amk, sizeof(amk));
+	return err == BS_OK || bs_err_is_transient(err) ? err : BS_ERR_DENIED;
+}
+
 /* Whose secret does not open the copy hears that before all else: nothing is to be learned here, and nothing taken away. */
 static void
 on_copy_unlocked(struct vault *v, struct job *job, enum bs_err err)
 {
+	if (err == BS_ERR_DENIED && job->row_damaged && row_was_first(job))
+		err = open_by_row(job);
 	if (err == BS_OK && job->other_account && (job->change_flags & BS_RESTORE_OTHER_ACCOUNT) == 0)
 		err = BS_ERR_ACCOUNT;
 	/* A damaged row was seen as well: what was newer than that has been looked at. */
@@ -202,6 +243,8 @@ on_row_unlocked(struct vault *v, struct job *job, enum bs_err err)
 		reply(v, job, err);
 	} else {
 		job->row_damaged = true;
+		job->row_slot = job->slot;
+		memcpy(job->sec->own_seed, job->sec->seed, BS_KEY_LEN);
 		change_places(job);
 		unlock_try(v, job, on_copy_unlocked);
 	}

@@ -202,7 +202,7 @@ try_code(struct vault *v, struct job *job)
 			continue;
 		err = ++job->tried > CODE_SLOTS_MAX ? reject(v, job, "too many slots claim one code", BS_ERR_LIMIT)
 		                                    : judge_seed(v, job, err);
-		if (err == BS_OK)
+		if (err != BS_ERR_DENIED)
 			break;
 	}
 	job->unlocked(v, job, err);

@@ -7,6 +7,7 @@
  *
  *     unlock_start(v, job, on_unlocked);     // job->user, job->sec->password
  *     static void on_unlocked(v, job, err)   // BS_OK: job->ks, job->slot, and job->sec->amk and keys unless was_warm
+ *                                            // BS_ERR_AUTH, BS_ERR_ROLLBACK: job->slot and job->sec->seed are where it failed
  */
 #ifndef KEYD_UNLOCK_H
 #define KEYD_UNLOCK_H

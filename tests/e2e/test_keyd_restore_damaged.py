@@ -233,3 +233,22 @@ def test_killed_while_it_gives_way(keyd):
         keyd.sql("INSERT INTO keysets (account, generation, keyset, created) VALUES (?, ?, ?, 1)", alice.name, *second[0])
         keyd.start()
     assert True in seen
+
+
+@pytest.mark.parametrize("section", ["slot 1", "ring", "manifest", "kept"])
+@pytest.mark.parametrize("secret", ["password", "code"])
+def test_a_secret_of_after_the_copy(keyd, section, secret):
+    """It opens the damaged row's slot, and by the master key in it the copy: it is what opens from then on."""
+    alice = Rotten(keyd)
+    if secret == "password":
+        assert alice.do("change_password", THIRD)
+        alice.password = new = THIRD
+    else:
+        new = alice.do("add_slot", kp.SLOT_RECOVERY)[1]
+    generation, blob = alice.row()
+    alice.rot(where(blob, section).stop - 5)
+    assert alice.do("restore", alice.copy, secret="of nobody") == kp.DENIED and alice.row()[0] == generation
+    written, lost = alice.do("restore_keyset", alice.copy, secret=new)
+    assert written > lost == generation
+    assert (alice.login(NEW) == kp.OK) == (secret == "code")
+    assert alice.do("rotate", secret=new) and alice.is_whole()
