@@ -229,13 +229,13 @@ bs_keyclient_call_user(struct bs_keyclient *kc, uint8_t op, const char *user, st
 }
 
 enum bs_err
-bs_keyclient_call_blob(struct bs_keyclient *kc, uint8_t op, uint8_t **out, size_t *out_len)
+bs_keyclient_call_blob(struct bs_keyclient *kc, uint8_t op, const char *user, uint8_t **out, size_t *out_len)
 {
 	uint8_t *copy = NULL;
 	const uint8_t *p;
 	struct bs_rd rd;
 	size_t len;
-	enum bs_err err = bs_keyclient_call(kc, op, NULL, 0, &rd);
+	enum bs_err err = user == NULL ? bs_keyclient_call(kc, op, NULL, 0, &rd) : bs_keyclient_call_user(kc, op, user, &rd);
 
 	if (err != BS_OK)
 		return err;

@@ -43,6 +43,8 @@ enum bs_err bs_keyclient_subkey(struct bs_keyclient *kc, uint8_t purpose, const 
 enum bs_err bs_keyclient_record(struct bs_keyclient *kc, const char *user, uint8_t *out, size_t *out_len) BS_MUST_USE;
 /* *out is malloced, the caller frees. */
 enum bs_err bs_keyclient_keyset(struct bs_keyclient *kc, uint8_t **out, size_t *out_len) BS_MUST_USE;
+/* The same without a session, on the socket delivery. BS_ERR_PERM: an older keyd, which closes. */
+enum bs_err bs_keyclient_keyset_of(struct bs_keyclient *kc, const char *user, uint8_t **out, size_t *out_len) BS_MUST_USE;
 /* A token that begins this session again, once; and what makes it good for nothing. */
 enum bs_err bs_keyclient_resume_token(struct bs_keyclient *kc, uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
 enum bs_err bs_keyclient_drop_token(struct bs_keyclient *kc, const uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;

@@ -117,7 +117,7 @@ bs_keyclient_status(struct bs_keyclient *kc, char **out)
 {
 	uint8_t *text;
 	size_t len;
-	enum bs_err err = bs_keyclient_call_blob(kc, BS_OP_STATUS, &text, &len);
+	enum bs_err err = bs_keyclient_call_blob(kc, BS_OP_STATUS, NULL, &text, &len);
 
 	if (err == BS_OK)
 		*out = (char *)text;

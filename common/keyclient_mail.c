@@ -155,7 +155,13 @@ bs_keyclient_exists(struct bs_keyclient *kc, const char *user)
 enum bs_err
 bs_keyclient_keyset(struct bs_keyclient *kc, uint8_t **out, size_t *out_len)
 {
-	return bs_keyclient_call_blob(kc, BS_OP_KEYSET, out, out_len);
+	return bs_keyclient_call_blob(kc, BS_OP_KEYSET, NULL, out, out_len);
+}
+
+enum bs_err
+bs_keyclient_keyset_of(struct bs_keyclient *kc, const char *user, uint8_t **out, size_t *out_len)
+{
+	return bs_keyclient_call_blob(kc, BS_OP_KEYSET_OF, user, out, out_len);
 }
 
 enum bs_err

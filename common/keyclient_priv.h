@@ -25,8 +25,8 @@ enum bs_err bs_keyclient_call_written(struct bs_keyclient *kc, uint8_t op, struc
     struct bs_rd *rd) BS_MUST_USE;
 /* A request that is a user's name alone. */
 enum bs_err bs_keyclient_call_user(struct bs_keyclient *kc, uint8_t op, const char *user, struct bs_rd *rd) BS_MUST_USE;
-/* A request without fields whose reply is one str32: malloced, with a NUL behind it that *out_len does not count. */
-enum bs_err bs_keyclient_call_blob(struct bs_keyclient *kc, uint8_t op, uint8_t **out, size_t *out_len) BS_MUST_USE;
+/* A request whose reply is one str32: malloced, with a NUL behind it that *out_len does not count. user NULL: it has no fields. */
+enum bs_err bs_keyclient_call_blob(struct bs_keyclient *kc, uint8_t op, const char *user, uint8_t **out, size_t *out_len) BS_MUST_USE;
 /* BS_ERR_FORMAT unless all fields of the reply were there and nothing else. */
 enum bs_err bs_keyclient_end_call(struct bs_keyclient *kc, const struct bs_rd *rd) BS_MUST_USE;
 

@@ -20,6 +20,7 @@ static const uint8_t permitted[] = {
 	[BS_OP_RESUME_TOKEN] = M,
 	[BS_OP_DROP_TOKEN] = M,
 	[BS_OP_HOLDS] = M,
+	[BS_OP_KEYSET_OF] = D,
 	[BS_OP_ENROL] = C,
 	[BS_OP_PASSWD] = C,
 	[BS_OP_REMOVE] = C,

@@ -62,6 +62,8 @@ enum bs_op {
 	/* M after ATTACH: key id 16 -> nothing: the ring holds this key, or a keyset that is kept beside has it as its active one.
 	 *    BS_ERR_NOKEY: neither. */
 	BS_OP_HOLDS = 14,
+	/* D: str16 user -> str32 keyset, all sealed: for the mail home, before mail is stored that is sealed by its record. Errors of RECORD. */
+	BS_OP_KEYSET_OF = 15,
 	/* C: str16 user, str16 password, u32 record flags -> id 16 account, u64 generation. BS_ERR_EXISTS, BS_ERR_WEAK. */
 	BS_OP_ENROL = 16,
 	/* C: str16 user, str16 old password, str16 new password -> u64 generation. BS_ERR_DENIED, BS_ERR_WEAK. */

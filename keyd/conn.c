@@ -25,6 +25,7 @@ static const struct {
 	{ BS_OP_ENROL_LOGIN, ANY, op_enrol_login },
 	{ BS_OP_RESUME_TOKEN, SESSION, op_resume_token },
 	{ BS_OP_DROP_TOKEN, SESSION, op_drop_token },
+	{ BS_OP_KEYSET_OF, ANY, op_keyset_of },
 	{ BS_OP_ENROL, ANY, op_enrol },
 	{ BS_OP_PASSWD, ANY, op_passwd },
 	{ BS_OP_REMOVE, ANY, op_remove },

@@ -1,4 +1,5 @@
-/* Operations of the socket mail: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, RESUME_TOKEN, DROP_TOKEN, HOLDS, CLOSE. */
+/* Operations of the sockets mail and delivery: ATTACH, and what a session may ask: UNWRAP, SUBKEY, KEYSET, RESUME_TOKEN, DROP_TOKEN, HOLDS, CLOSE;
+ * and what needs none: RECORD, KEYSET_OF. */
 #include <string.h>
 
 #include "linger.h"
@@ -296,4 +297,21 @@ op_record(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	bs_wr_str16(&wr, record, len);
 	conn_reply(v, conn->front, conn->id, frame->opcode, frame->request_id, BS_OK, payload, wr.len);
 	return BS_OK;
+}
+
+/* Nobody's keys are open: what the site key signed is all that can be verified of it. */
+static void
+on_keyset_of(struct vault *v, struct job *job, enum bs_err err)
+{
+	struct bs_wr wr = bs_wr_init(v->reply, BS_FRAME_MAX);
+
+	err = unlock_read(v, job, err);
+	bs_wr_str32(&wr, job->blob, job->blob_len);
+	job_finish(v, job, err == BS_OK && wr.failed ? BS_ERR_LIMIT : err, v->reply, wr.len);
+}
+
+enum bs_err
+op_keyset_of(struct vault *v, struct conn *conn, const struct bs_frame *frame)
+{
+	return job_store_user(v, conn, frame, LINK_GET, on_keyset_of);
 }

@@ -114,6 +114,7 @@ enum bs_err op_subkey(struct vault *v, struct conn *conn, const struct bs_frame 
 enum bs_err op_record(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_holds(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_keyset(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
+enum bs_err op_keyset_of(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_resume_token(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_drop_token(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;
 enum bs_err op_close(struct vault *v, struct conn *conn, const struct bs_frame *frame) BS_MUST_USE;

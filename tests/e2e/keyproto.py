@@ -10,14 +10,14 @@ import struct
 
 VERSION = 1
 LOGIN, EXISTS, ATTACH, UNWRAP, SUBKEY, RECORD, KEYSET, CLOSE, LOGIN_MEMBER, ENROL_LOGIN = range(1, 11)
-RESUME_TOKEN, DROP_TOKEN, HOLDS = 11, 13, 14
+RESUME_TOKEN, DROP_TOKEN, HOLDS, KEYSET_OF = 11, 13, 14, 15
 ENDED = 12  # keyd's last word in a session
 BY_ADMIN, KEYS_CHANGED, REMOVED = 1, 2, 3
 ENROL, PASSWD, REMOVE, STATUS, SET_FLAGS = range(16, 21)
 SLOTS, ADD_SLOT, REMOVE_SLOT, ROTATE, CHANGE_PASSWORD, RESET, HEAL, RESTORE, DROP_KEY, OPEN, SESSIONS, END_SESSIONS, KEYS = range(21, 34)
 RESTORE_KEYSET, KEYSET_DIGEST = 34, 35
 OTHER_ACCOUNT, OLDER = 1, 2  # flags of RESTORE_KEYSET
-ALL_OPCODES = (*range(1, 12), 13, 14, *range(16, 36))
+ALL_OPCODES = (*range(1, 12), 13, 14, 15, *range(16, 36))
 SLOT_PASSWORD, SLOT_APP, SLOT_RECOVERY, SLOT_MEMBER, SLOT_ESCROW = range(1, 6)
 PENDING = 1  # a slot's flag
 COMPROMISED, CHANGE_PENDING, UNDO = 1, 2, 4
@@ -211,6 +211,12 @@ class Client(contextlib.AbstractContextManager):
 
     def keyset(self):
         f = self.ask(KEYSET)
+        blob = f.str32()
+        f.done()
+        return blob
+
+    def keyset_of(self, user):
+        f = self.ask(KEYSET_OF, str16(user))
         blob = f.str32()
         f.done()
         return blob

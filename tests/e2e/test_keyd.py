@@ -58,6 +58,8 @@ def test_enrol_login_attach(keyd):
         assert (attached, sealed) == (account, 1)
         assert record == m.record(name) and record_fields(record)[0] == account
         assert m.keyset() == keyd.rows(name)[0][1]
+    with keyd.client("delivery") as d:
+        assert d.keyset_of(name) == keyd.rows(name)[0][1] and d.record(name) == record
 
 
 def test_unwrap(keyd, user):

@@ -15,9 +15,9 @@ USER, OTHER = "alice@example.org", "bob@example.org"
 SOCKETS = {"auth": {kp.LOGIN, kp.EXISTS, kp.RECORD, kp.LOGIN_MEMBER, kp.ENROL_LOGIN},
            "mail": {kp.ATTACH, kp.UNWRAP, kp.SUBKEY, kp.RECORD, kp.KEYSET, kp.CLOSE,
                     kp.RESUME_TOKEN, kp.DROP_TOKEN, kp.HOLDS},
-           "delivery": {kp.EXISTS, kp.RECORD},
+           "delivery": {kp.EXISTS, kp.RECORD, kp.KEYSET_OF},
            "control": {kp.RECORD, kp.ENROL, kp.PASSWD, kp.REMOVE, kp.STATUS, kp.SET_FLAGS,
-                       *range(kp.SLOTS, kp.KEYS + 1)}}
+                       *range(kp.SLOTS, kp.KEYSET_DIGEST + 1)}}
 IN_SESSION = {kp.UNWRAP, kp.SUBKEY, kp.KEYSET, kp.CLOSE, kp.RESUME_TOKEN, kp.DROP_TOKEN, kp.HOLDS}
 
 
@@ -44,7 +44,7 @@ def keyd():
 # --- clients ---
 
 @pytest.mark.parametrize("socket", SOCKETS)
-@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 12, 14, 15, 34, 255])
+@pytest.mark.parametrize("opcode", [0, *kp.ALL_OPCODES, 12, 36, 255])
 def test_only_what_is_permitted(shared, socket, opcode):
     with shared.client(socket) as c:
         if opcode in SOCKETS[socket] - IN_SESSION:
@@ -72,7 +72,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("payload", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("socket,opcode", [("auth", kp.LOGIN), ("auth", kp.EXISTS), ("mail", kp.ATTACH),
-                                           ("delivery", kp.RECORD), ("control", kp.ENROL), ("control", kp.PASSWD),
+                                           ("delivery", kp.RECORD), ("delivery", kp.KEYSET_OF), ("control", kp.ENROL), ("control", kp.PASSWD),
                                            ("control", kp.REMOVE), ("control", kp.SET_FLAGS), ("auth", kp.LOGIN_MEMBER), ("auth", kp.ENROL_LOGIN),
                                            *(("control", op) for op in range(kp.SLOTS, kp.END_SESSIONS + 1))])
 def test_malformed_payloads(shared, socket, opcode, payload):

@@ -127,6 +127,7 @@ test_mail_session(void **state)
 		EX(BS_OP_UNWRAP, "\0\2\0\3abc\0\2de", BS_OK, "\0\2\0\0" KEY "\0\14"),
 		EX(BS_OP_SUBKEY, "\1" ID "\0\0\0\0\0\0\0\5", BS_OK, KEY),
 		EX(BS_OP_KEYSET, "", BS_OK, "\0\0\0\4keys"),
+		EX(BS_OP_KEYSET_OF, "\0\1a", BS_OK, "\0\0\0\5sheet"),
 		EX(BS_OP_RECORD, "\0\1a", BS_OK, "\0\3rec"),
 		EX(BS_OP_RESUME_TOKEN, "", BS_OK, TOKEN),
 		EX(BS_OP_DROP_TOKEN, TOKEN, BS_OK, ""),
@@ -141,7 +142,7 @@ test_mail_session(void **state)
 	struct bs_session_info info;
 	size_t len;
 	pid_t pid;
-	struct bs_keyclient *kc = start(script, 8, NO_TRICK, TIMEOUT_MS, &pid);
+	struct bs_keyclient *kc = start(script, 9, NO_TRICK, TIMEOUT_MS, &pid);
 
 	(void)state;
 	assert_true(bs_keyclient_fd(kc) >= 0);
@@ -159,6 +160,10 @@ test_mail_session(void **state)
 	assert_int_equal(bs_keyclient_keyset(kc, &keyset, &len), BS_OK);
 	assert_int_equal(len, 4);
 	assert_memory_equal(keyset, "keys", 4);
+	free(keyset);
+	assert_int_equal(bs_keyclient_keyset_of(kc, "a", &keyset, &len), BS_OK);
+	assert_int_equal(len, 5);
+	assert_memory_equal(keyset, "sheet", 5);
 	free(keyset);
 	assert_int_equal(bs_keyclient_record(kc, "a", record, &len), BS_OK);
 	assert_int_equal(len, 3);

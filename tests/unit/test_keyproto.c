@@ -115,6 +115,7 @@ test_permitted(void **state)
 	want[BS_OP_LOGIN] = want[BS_OP_LOGIN_MEMBER] = want[BS_OP_ENROL_LOGIN] = BS_PEER_AUTH;
 	for (unsigned op = BS_OP_SLOTS; op <= BS_OP_KEYSET_DIGEST; op++)
 		want[op] = BS_PEER_CONTROL;
+	want[BS_OP_KEYSET_OF] = BS_PEER_DELIVERY;
 	want[BS_OP_EXISTS] = BS_PEER_AUTH | BS_PEER_DELIVERY;
 	want[BS_OP_RECORD] = BS_PEER_AUTH | BS_PEER_MAIL | BS_PEER_DELIVERY | BS_PEER_CONTROL;
 	want[BS_OP_ATTACH] = want[BS_OP_UNWRAP] = want[BS_OP_SUBKEY] = want[BS_OP_KEYSET] = want[BS_OP_CLOSE] = BS_PEER_MAIL;

@@ -179,7 +179,7 @@ test_permission_is_the_vaults_to_give(void **state)
 	static const uint8_t may[KEYD_SOCKETS][36] = {
 		[AUTH] = { [BS_OP_LOGIN] = 1, [BS_OP_LOGIN_MEMBER] = 1, [BS_OP_ENROL_LOGIN] = 1, [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
 		[MAIL] = { [BS_OP_ATTACH] = 1, [BS_OP_RECORD] = 1 }, /* the others need a session */
-		[DELIVERY] = { [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1 },
+		[DELIVERY] = { [BS_OP_EXISTS] = 1, [BS_OP_RECORD] = 1, [BS_OP_KEYSET_OF] = 1 },
 		[CONTROL] = { [BS_OP_RECORD] = 1, [BS_OP_ENROL] = 1, [BS_OP_PASSWD] = 1, [BS_OP_REMOVE] = 1,
 		    [BS_OP_STATUS] = 1, [BS_OP_SET_FLAGS] = 1, [BS_OP_SLOTS] = 1, [BS_OP_ADD_SLOT] = 1, [BS_OP_REMOVE_SLOT] = 1,
 		    [BS_OP_ROTATE] = 1, [BS_OP_CHANGE_PASSWORD] = 1, [BS_OP_RESET] = 1, [BS_OP_HEAL] = 1, [BS_OP_RESTORE] = 1,
