@@ -141,10 +141,73 @@ home_generation(const struct ctl *ctl, const char *address)
 
 /* --- keysets --- */
 
-static int
-is_other(const struct dirent *entry)
+/* The record in a copy of a keyset. */
+static bool
+keyset_record(const char *path, const char *address, const uint8_t *site_pub, struct bs_record *out)
 {
-	return strncmp(entry->d_name, HOME_OTHER, strlen(HOME_OTHER)) == 0;
+	uint8_t *bytes = NULL;
+	size_t len = 0;
+	struct bs_keyset ks;
+	bool ok = false;
+
+	if (home_read_file(path, BS_KEYSET_MAX, &bytes, &len) != BS_OK)
+		return false;
+	if (bs_keyset_parse(bytes, len, &ks) == BS_OK) {
+		ok = open_record(ks.record_bytes, ks.record_len, site_pub, address, out);
+		bs_keyset_clear(&ks);
+	}
+	free(bytes);
+	return ok;
+}
+
+/* What a crash left of writing one has another ending. */
+static bool
+is_named(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0 && strchr(name + strlen(prefix), '.') == NULL;
+}
+
+static bool
+is_other(const char *path)
+{
+	return is_named(strrchr(path, '/') + 1, HOME_OTHER);
+}
+
+static int
+is_keyset(const struct dirent *entry)
+{
+	return strcmp(entry->d_name, "keyset") == 0 || is_named(entry->d_name, HOME_OTHER) || is_named(entry->d_name, HOME_AHEAD);
+}
+
+struct found {
+	char *path;
+	bool other;
+	uint64_t generation;
+};
+
+static int
+newest_first(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	if (x->other != y->other)
+		return x->other ? 1 : -1;
+	if (x->generation != y->generation && !x->other)
+		return x->generation < y->generation ? 1 : -1;
+	return strcmp(x->path, y->path);
+}
+
+/* A path of found, and what tells its place. */
+static bool
+find(const char *folder, const char *name, const char *address, struct found *out)
+{
+	struct bs_record rec;
+
+	if (asprintf(&out->path, "%s%s", folder, name) < 0)
+		return false;
+	out->other = is_other(out->path);
+	out->generation = keyset_record(out->path, address, NULL, &rec) ? rec.generation : 0;
+	return true;
 }
 
 size_t
@@ -152,20 +215,26 @@ home_keysets(const struct ctl *ctl, const char *address, char ***out)
 {
 	char folder[4096];
 	struct dirent **entries = NULL;
-	int found;
+	struct found *found;
+	int count;
 	size_t n = 0;
 
 	home_path(ctl, address, "", folder, sizeof(folder));
-	found = scandir(folder, &entries, is_other, alphasort);
-	*out = calloc((size_t)(found < 0 ? 0 : found) + 1, sizeof(**out));
-	if (*out != NULL && asprintf(&(*out)[n], "%skeyset", folder) >= 0)
-		n++;
-	for (int i = 0; i < found; i++) {
-		if (*out != NULL && asprintf(&(*out)[n], "%s%s", folder, entries[i]->d_name) >= 0)
-			n++;
+	count = scandir(folder, &entries, is_keyset, NULL);
+	found = calloc((size_t)(count < 0 ? 0 : count) + 1, sizeof(*found));
+	*out = calloc((size_t)(count < 0 ? 0 : count) + 1, sizeof(**out));
+	for (int i = 0; i < count; i++) {
+		n += found != NULL && *out != NULL && find(folder, entries[i]->d_name, address, &found[n]) ? 1 : 0;
 		free(entries[i]);
 	}
 	free(entries);
+	if (n == 0 && found != NULL && *out != NULL)
+		n += find(folder, "keyset", address, &found[0]) ? 1 : 0;
+	if (n > 0)
+		qsort(found, n, sizeof(*found), newest_first);
+	for (size_t i = 0; i < n; i++)
+		(*out)[i] = found[i].path;
+	free(found);
 	return n;
 }
 
@@ -183,7 +252,7 @@ home_mark_joined(const char *path)
 	char *joined;
 	const char *slash = strrchr(path, '/');
 
-	if (slash == NULL || strncmp(slash + 1, HOME_OTHER, strlen(HOME_OTHER)) != 0)
+	if (slash == NULL || !is_other(path))
 		return;
 	if (asprintf(&joined, "%.*s" HOME_JOINED "%s", (int)(slash + 1 - path), path, slash + 1 + strlen(HOME_OTHER)) < 0)
 		return;
@@ -218,25 +287,6 @@ ask_keyd(struct ctl *ctl, const char *address, struct held *out)
 	return err == BS_ERR_NOENT ? BS_OK : err;
 }
 
-/* The record in a copy of a keyset. */
-static bool
-keyset_record(const char *path, const char *address, const uint8_t *site_pub, struct bs_record *out)
-{
-	uint8_t *bytes = NULL;
-	size_t len = 0;
-	struct bs_keyset ks;
-	bool ok = false;
-
-	if (home_read_file(path, BS_KEYSET_MAX, &bytes, &len) != BS_OK)
-		return false;
-	if (bs_keyset_parse(bytes, len, &ks) == BS_OK) {
-		ok = open_record(ks.record_bytes, ks.record_len, site_pub, address, out);
-		bs_keyset_clear(&ks);
-	}
-	free(bytes);
-	return ok;
-}
-
 static const char *
 compare(const struct bs_record *rec, const struct held *held)
 {
@@ -265,8 +315,8 @@ home_finding(struct ctl *ctl, const char *address, const char **what)
 		if (!keyset_record(paths[i], address, site_pub, &rec))
 			continue;
 		*what = compare(&rec, &held);
-		/* The first is the copy; the others the plugin found not to be held by keyd's. */
-		if (*what == NULL && i > 0 && memcmp(rec.key_id, held.record.key_id, BS_ID_LEN) != 0)
+		/* Those the plugin found not to be held by keyd's. What is older among the rest says nothing of other keys. */
+		if (*what == NULL && is_other(paths[i]) && memcmp(rec.key_id, held.record.key_id, BS_ID_LEN) != 0)
 			*what = "the mail home holds keys that the database has not";
 	}
 	home_keysets_free(paths, n);

@@ -11,9 +11,10 @@
 #include "ctl.h"
 #include "keyset.h"
 
-/* dovecot-plugin/home.c gives these names. */
+/* dovecot-plugin/home_keyset.c gives these names. */
 #define HOME_OTHER "keyset.other."
 #define HOME_JOINED "keyset.joined."
+#define HOME_AHEAD "keyset.ahead."
 
 /* The account's mail home, as ctl.mail_home says; what does not fit is cut off. */
 void home_folder(const struct ctl *ctl, const char *address, char *out, size_t size);
@@ -36,7 +37,10 @@ enum bs_err home_finding(struct ctl *ctl, const char *address, const char **what
 bool home_is_forged(struct ctl *ctl, const char *address);
 /* The public half of the site key, from ctl.site_key. BS_ERR_NOENT, BS_ERR_IO; BS_ERR_FORMAT: no key is in that file. */
 enum bs_err home_site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN]) BS_MUST_USE;
-/* The keysets there, the copy first, then those that keyd's was known not to hold; malloced, and each path, too. Their number. */
+/*
+ * The keysets there; malloced, and each path, too. Their number. First the copy and those that deliveries left since, the newest first: where the database is lost
+ * the first one's slots are the account's. Then those that keyd's was known not to hold. Where there is none: the copy's path.
+ */
 size_t home_keysets(const struct ctl *ctl, const char *address, char ***out);
 void home_keysets_free(char **paths, size_t n);
 /* keyd holds what is in this one from now on. */

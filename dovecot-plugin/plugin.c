@@ -28,6 +28,7 @@
 #include "plugin.h"
 #include "rawsync.h"
 #include "read.h"
+#include "records.h"
 #include "replaced.h"
 #include "room.h"
 #include "save.h"
@@ -356,7 +357,7 @@ basalt_plugin_deinit(void)
 	mail_storage_hooks_remove(&hooks);
 	mail_storage_hooks_remove(&early_hooks);
 	mail_storage_hooks_remove(&first_hooks);
-	basalt_session_deinit();
+	basalt_records_deinit();
 	basalt_exchange_deinit();
 	basalt_keymem_deinit();
 	basalt_packer_deinit();

@@ -9,6 +9,7 @@
 #include "cacheblob.h"
 #include "home.h"
 #include "keymem.h"
+#include "records.h"
 #include "session.h"
 #include "sock.h"
 #include "verified.h"
@@ -18,16 +19,6 @@
 #define RECORD_FRESH_MS 60000
 #define RECORD_GIVEN_FRESH_MS 10000
 #define RECORD_FIELD "basalt_record="
-
-/* A process's connection for public records; kept from one delivery to the next. */
-static struct bs_keyclient *records;
-static char *records_path;
-
-static const char *
-socket_path(const struct basalt_user *bu, const char *name)
-{
-	return t_strconcat(bu->run_dir, "/", name, NULL);
-}
 
 /* --- the session of a login --- */
 
@@ -117,6 +108,25 @@ basalt_session_holds(struct basalt_user *bu, const uint8_t key_id[BS_ID_LEN])
 	return bu->session == NULL ? BS_ERR_UNAVAIL : bs_keyclient_holds(bu->session, key_id);
 }
 
+bool
+basalt_session_may_have_keyset(const struct basalt_user *bu)
+{
+	return bu->session != NULL || !basalt_records_is_login(bu);
+}
+
+enum bs_err
+basalt_session_keyset(struct basalt_user *bu, uint8_t **blob_r, size_t *len_r)
+{
+	enum bs_err err;
+
+	if (bu->session == NULL)
+		return basalt_records_keyset(bu, blob_r, len_r);
+	err = bs_keyclient_keyset(bu->session, blob_r, len_r);
+	if (bs_keyclient_is_dead(bu->session))
+		session_lose(bu);
+	return err;
+}
+
 /* keyd's keyset goes beside the record, so that mail and keys are backed up together. Trouble here stops nobody. */
 static void
 keep_keyset(struct basalt_user *bu)
@@ -124,15 +134,12 @@ keep_keyset(struct basalt_user *bu)
 	uint8_t *blob = NULL;
 	size_t len = 0;
 	const char *reason;
-	enum bs_err err = bs_keyclient_keyset(bu->session, &blob, &len);
+	enum bs_err err = basalt_session_keyset(bu, &blob, &len);
 
-	if (err != BS_OK) {
+	if (err != BS_OK)
 		e_warning(bu->user->event, "basalt: keyset for the mail home: %s", bs_err_text(err));
-		if (bs_keyclient_is_dead(bu->session))
-			session_lose(bu);
-	} else if (basalt_home_keep_keyset(bu, blob, len, &reason) != BS_OK) {
+	else if (basalt_home_keep_keyset(bu, blob, len, &reason) != BS_OK)
 		e_warning(bu->user->event, "basalt: %s", reason);
-	}
 	free(blob);
 }
 
@@ -171,7 +178,7 @@ basalt_session_start(struct basalt_user *bu, const char **error_r)
 		*error_r = "basalt: the login token is malformed";
 		return err;
 	}
-	path = socket_path(bu, BS_SOCKET_MAIL);
+	path = t_strconcat(bu->run_dir, "/" BS_SOCKET_MAIL, NULL);
 	err = bs_keyclient_connect(path, TIMEOUT_MS, &bu->session);
 	if (err == BS_OK)
 		err = bs_keyclient_attach(bu->session, token, bu->account, bu->user->service, &info);
@@ -334,52 +341,17 @@ basalt_session_unwrap(struct basalt_user *bu, const struct bs_msg_prefix *prefix
 
 /* --- public records --- */
 
-static void
-records_close(void)
-{
-	bs_keyclient_free(records);
-	records = NULL;
-	i_free_and_null(records_path);
-}
-
-static enum bs_err
-records_ask_once(const char *path, const char *account, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
-{
-	enum bs_err err;
-
-	if (records != NULL && null_strcmp(records_path, path) != 0)
-		records_close();
-	if (records == NULL) {
-		err = bs_keyclient_connect(path, TIMEOUT_MS, &records);
-		if (err != BS_OK)
-			return err;
-		records_path = i_strdup(path);
-	}
-	err = bs_keyclient_record(records, account, bytes, len_r);
-	if (bs_keyclient_is_dead(records))
-		records_close();
-	return err;
-}
-
-/* Over the session if there is one, else over the connection that the process keeps, which keyd may have closed. */
+/* Over the session if there is one, else over the connection that the process keeps. */
 static enum bs_err
 record_ask(struct basalt_user *bu, uint8_t bytes[BS_RECORD_MAX], size_t *len_r)
 {
-	const char *service = bu->user->service, *path;
-	bool login = strcmp(service, "imap") == 0 || strcmp(service, "pop3") == 0;
-	bool fresh = records == NULL;
 	enum bs_err err;
 
-	if (bu->session != NULL) {
-		err = bs_keyclient_record(bu->session, bu->account, bytes, len_r);
-		if (bs_keyclient_is_dead(bu->session))
-			session_lose(bu);
-		return err;
-	}
-	path = socket_path(bu, login ? BS_SOCKET_MAIL : BS_SOCKET_DELIVERY);
-	err = records_ask_once(path, bu->account, bytes, len_r);
-	if (!fresh && records == NULL && (err == BS_ERR_IO || err == BS_ERR_UNAVAIL))
-		err = records_ask_once(path, bu->account, bytes, len_r);
+	if (bu->session == NULL)
+		return basalt_records_record(bu, bytes, len_r);
+	err = bs_keyclient_record(bu->session, bu->account, bytes, len_r);
+	if (bs_keyclient_is_dead(bu->session))
+		session_lose(bu);
 	return err;
 }
 
@@ -446,10 +418,4 @@ basalt_session_record(struct basalt_user *bu, const struct bs_record **rec_r, co
 		return err;
 	*rec_r = &bu->record;
 	return BS_OK;
-}
-
-void
-basalt_session_deinit(void)
-{
-	records_close();
 }

@@ -3,7 +3,7 @@
  *
  * A login brings a token (userdb field basalt_pass_token); it is traded for a session on keyd's mail socket when the
  * mail user is created, and the open connection is the session until the user goes. Processes without a login (lmtp,
- * lda, doveadm) only ask for public records, on the delivery socket, over one connection that the process keeps.
+ * lda, doveadm) only ask for public records, and for sealed keysets where those changed (records.h).
  *
  *     if (basalt_session_start(bu, &error) != BS_OK) user->error = error;
  *     err = basalt_session_record(bu, &rec, &reason);    // to save
@@ -26,9 +26,14 @@ enum bs_err basalt_session_start(struct basalt_user *bu, const char **error_r) B
 enum bs_err basalt_session_resume_token(struct basalt_user *bu, uint8_t token[BS_TOKEN_LEN]) BS_MUST_USE;
 /* It is not needed after all. */
 void basalt_session_drop_token(struct basalt_user *bu, const uint8_t token[BS_TOKEN_LEN]);
-/* Ends the session and forgets the user's data keys. */
 /* Does keyd have the key, in the session's ring or shut away beside it? BS_ERR_NOKEY: no; else it can't be found out now. */
 enum bs_err basalt_session_holds(struct basalt_user *bu, const uint8_t key_id[BS_ID_LEN]) BS_MUST_USE;
+/* False of imap and pop3 without a session of the account: keyd tells them none. */
+bool basalt_session_may_have_keyset(const struct basalt_user *bu);
+/* The account's keyset as keyd has it now, all sealed, malloced; over the session, if there is one. BS_ERR_PERM: keyd is older and knows no such
+ * question (records.h). */
+enum bs_err basalt_session_keyset(struct basalt_user *bu, uint8_t **blob_r, size_t *len_r) BS_MUST_USE;
+/* Ends the session and forgets the user's data keys. */
 void basalt_session_end(struct basalt_user *bu);
 
 /*
@@ -49,7 +54,8 @@ enum bs_err basalt_session_unwrap_many(struct basalt_user *bu, const struct bs_m
 enum bs_err basalt_session_cache_key(struct basalt_user *bu, uint8_t key[BS_KEY_LEN]) BS_MUST_USE;
 
 enum basalt_account { BASALT_ACCOUNT_UNKNOWN, BASALT_ACCOUNT_PLAIN, BASALT_ACCOUNT_SEALED };
-/* What the account is by the newest record at hand, which may be the mail home's; asks keyd nothing. */
+/* What the account is by the newest record at hand, which may be the mail home's. Asks keyd nothing, but for the keyset of a record that a delivery
+ * came with and that the mail home does not have. */
 enum basalt_account basalt_session_kind(struct basalt_user *bu);
 
 /* True when the process remembers the key of just this file. */
@@ -58,8 +64,5 @@ bool basalt_session_has_key(struct basalt_user *bu, const struct bs_msg_prefix *
 /* The key of this message will be wanted soon: it is asked for with the next one. prefix stays where it is until _unexpect. */
 void basalt_session_expect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
 void basalt_session_unexpect(struct basalt_user *bu, const struct bs_msg_prefix *prefix);
-
-/* Closes the connection that the process keeps. */
-void basalt_session_deinit(void);
 
 #endif

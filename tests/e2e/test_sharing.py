@@ -1,6 +1,7 @@
 """Single folders of a sealed account are not shared: who tries is told of shared mailboxes. Those of plain accounts are."""
 import pytest
 
+import databases
 import probes
 import systems
 from test_canary_folders import FOLDERS, folders_of_others, seal
@@ -54,6 +55,9 @@ def test_what_was_shared_before(system):
         assert mail.c.status(folder, "(MESSAGES)")[0] == "NO"
         left = probes.marked("left there")
         mail.append(left, folder)
+    home = system.home(owner) / "basalt"
+    assert (home / "record").read_bytes()[databases.GENERATION][-1] == 1, "whom keyd tells no keyset writes no record"
     with system.imap(owner) as mail:
         assert mail.select() == 2 and probes.word(left) in mail.part(2)
+    assert (home / "record").read_bytes() == databases.record((home / "keyset").read_bytes())
     assert system.suites(owner).count(systems.SUITE_SEALED) == 1
