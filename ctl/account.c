@@ -8,6 +8,7 @@
 #include "key.h"
 #include "keyclient_slots.h"
 #include "notice.h"
+#include "outcome.h"
 #include "password.h"
 #include "record.h"
 #include "verbs.h"
@@ -281,6 +282,7 @@ account_passwd(struct ctl *ctl)
 	char address[BS_ADDRESS_MAX + 1];
 	char *old_password = NULL, *new_password = NULL;
 	bool rotated = false;
+	struct outcome outcome;
 	int rc = ctl_address_arg(ctl->args.words[0], address);
 	enum bs_err err;
 
@@ -292,8 +294,10 @@ account_passwd(struct ctl *ctl)
 		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Old password, or a recovery code", false, &old_password);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &new_password);
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
 	if (rc == CTL_OK) {
-		err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
+		err = outcome_end(ctl, &outcome, bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated));
 		if (err == BS_ERR_DENIED)
 			rc = ctl_refused_secret(address, old_password);
 		else if (err == BS_ERR_LIMIT && flags != 0)
@@ -314,15 +318,19 @@ static int
 change_flags(struct ctl *ctl, const char *address, uint32_t flags)
 {
 	char *password = NULL;
+	struct outcome outcome;
 	int rc = home_guard(ctl, address);
-	enum bs_err err;
+	enum bs_err err = BS_OK;
 
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Password of the account", false, &password);
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
+	if (rc == CTL_OK)
+		err = outcome_end(ctl, &outcome, bs_keyclient_set_flags(ctl->keyd, address, password, flags));
+	bs_secret_free(password);
 	if (rc != CTL_OK)
 		return rc;
-	err = bs_keyclient_set_flags(ctl->keyd, address, password, flags);
-	bs_secret_free(password);
 	if (err == BS_ERR_DENIED)
 		return ctl_fail(err, "%s: the password is wrong; its plan was not changed", address);
 	if (err != BS_OK)
@@ -433,7 +441,7 @@ account_remove(struct ctl *ctl)
 	if (keys == BS_ERR_NOENT && row == BS_ERR_NOENT)
 		return ctl_fail(keys, "account %s does not exist", address);
 	if (keys != BS_OK && keys != BS_ERR_NOENT)
-		return ctl_fail(keys, "account %s gets no mail any more, but its keys are still there: %s; run the same command again",
+		return ctl_fail(keys, "account %s gets no mail any more, but its keys may still be there: %s; run the same command again",
 		    address, ctl_keyd_text(keys));
 	return CTL_OK;
 }

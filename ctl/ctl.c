@@ -110,21 +110,41 @@ ctl_open_store(struct ctl *ctl)
 	return ctl_fail(err, "policy database: %s (setting ctl.database in %s)", bs_store_policy_errmsg(NULL), ctl->conf_path);
 }
 
+static enum bs_err
+connect_keyd(const struct ctl *ctl, struct bs_keyclient **out)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", ctl->settings.keyd, BS_SOCKET_CONTROL);
+	return bs_keyclient_connect(path, (int)ctl->settings.timeout_ms, out);
+}
+
 int
 ctl_open_keyd(struct ctl *ctl)
 {
-	char path[512];
 	int rc = ctl_load_settings(ctl);
 	enum bs_err err;
 
 	if (rc != CTL_OK || ctl->keyd != NULL)
 		return rc;
-	snprintf(path, sizeof(path), "%s/%s", ctl->settings.keyd, BS_SOCKET_CONTROL);
-	err = bs_keyclient_connect(path, (int)ctl->settings.timeout_ms, &ctl->keyd);
+	err = connect_keyd(ctl, &ctl->keyd);
 	if (err == BS_OK)
 		return CTL_OK;
-	return ctl_fail(err, "basalt-keyd does not answer on %s: %s; is it running, and may this user open its control socket?",
-	    path, bs_err_text(err));
+	return ctl_fail(err, "basalt-keyd does not answer on %s/%s: %s; is it running, and may this user open its control socket?",
+	    ctl->settings.keyd, BS_SOCKET_CONTROL, bs_err_text(err));
+}
+
+enum bs_err
+ctl_reopen_keyd(struct ctl *ctl)
+{
+	struct bs_keyclient *again;
+	enum bs_err err = connect_keyd(ctl, &again);
+
+	if (err != BS_OK)
+		return err;
+	bs_keyclient_free(ctl->keyd);
+	ctl->keyd = again;
+	return BS_OK;
 }
 
 void

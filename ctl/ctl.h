@@ -60,6 +60,8 @@ struct ctl {
 int ctl_load_settings(struct ctl *ctl);
 int ctl_open_store(struct ctl *ctl); /* makes and upgrades the schema */
 int ctl_open_keyd(struct ctl *ctl);  /* its control socket */
+/* Another connection in place of the one that ctl_open_keyd() made, without a word. */
+enum bs_err ctl_reopen_keyd(struct ctl *ctl) BS_MUST_USE;
 void ctl_close(struct ctl *ctl);
 /* The commented defaults of basaltctl.conf. */
 void ctl_print_defaults(FILE *fp);

@@ -9,6 +9,7 @@
 #include "home.h"
 #include "key.h"
 #include "notice.h"
+#include "outcome.h"
 #include "password.h"
 #include "verbs.h"
 
@@ -180,13 +181,22 @@ show_code(struct ctl *ctl, const char *address, const char *secret, const uint8_
 	    address, ctl_keyd_text(err), address, slot);
 }
 
+/* The reply that had the new secret did not come. */
+static int
+lost_code(const char *address)
+{
+	return ctl_fail(BS_ERR_TIMEOUT, "%s: a slot was added whose secret nobody knows: `basaltctl key show %s` has it last, and `basaltctl key remove` "
+	    "takes it away", address, address);
+}
+
 static int
 add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *what)
 {
 	const char *label = ctl_arg(&ctl->args, CTL_LABEL);
 	char address[BS_ADDRESS_MAX + 1], *secret = NULL, code[BS_CODE_TEXT_SIZE] = "";
 	uint8_t id[BS_ID_LEN];
-	bool shown = kind == BS_SLOT_APP || kind == BS_SLOT_RECOVERY;
+	bool shown = kind == BS_SLOT_APP || kind == BS_SLOT_RECOVERY, lost;
+	struct outcome outcome;
 	enum bs_err err;
 	int rc;
 
@@ -196,9 +206,14 @@ add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *wha
 		return CTL_USAGE;
 	}
 	rc = ctl_begin_change(ctl, address, &secret);
-	if (rc != CTL_OK)
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
+	if (rc != CTL_OK) {
+		bs_secret_free(secret);
 		return rc;
-	err = bs_keyclient_add_slot(ctl->keyd, address, secret, kind, label == NULL ? "" : label, member, id, code);
+	}
+	err = outcome_end(ctl, &outcome, bs_keyclient_add_slot(ctl->keyd, address, secret, kind, label == NULL ? "" : label, member, id, code));
+	lost = err == BS_OK && shown && code[0] == '\0';
 	if (err == BS_ERR_ARG)
 		rc = ctl_fail(err, "%s: the label is longer than 64 bytes, or has characters that break a line or change the direction of writing, or the member is the account itself", address);
 	else if (err == BS_ERR_NOENT && kind == BS_SLOT_MEMBER)
@@ -210,8 +225,8 @@ add(struct ctl *ctl, enum bs_slot_kind kind, const char *member, const char *wha
 	else if (err != BS_OK)
 		rc = ctl_key_failed(err, address, secret, "adding a slot");
 	else if (shown)
-		rc = show_code(ctl, address, secret, id, code);
-	if (rc == CTL_OK)
+		rc = lost ? lost_code(address) : show_code(ctl, address, secret, id, code);
+	if (rc == CTL_OK || lost)
 		ctl_notice(ctl, address, what, kind == BS_SLOT_MEMBER ? member : label);
 	bs_wipe(code, sizeof(code));
 	bs_secret_free(secret);
@@ -285,7 +300,8 @@ key_remove(struct ctl *ctl)
 {
 	char address[BS_ADDRESS_MAX + 1], what[64], *secret = NULL;
 	struct bs_slot_info slot = { .kind = 0 };
-	bool rotated = true;
+	bool rotated = true; /* if the reply was lost, too */
+	struct outcome outcome;
 	int rc = ctl_begin_key(ctl, address);
 	enum bs_err err;
 
@@ -295,9 +311,13 @@ key_remove(struct ctl *ctl)
 		rc = find_slot(ctl, address, ctl->args.words[1], &slot);
 	if (rc == CTL_OK)
 		rc = ctl_read_secret(ctl->args.given, address, &secret);
-	if (rc != CTL_OK)
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
+	if (rc != CTL_OK) {
+		bs_secret_free(secret);
 		return rc;
-	err = bs_keyclient_remove_slot(ctl->keyd, address, secret, slot.id, &rotated);
+	}
+	err = outcome_end(ctl, &outcome, bs_keyclient_remove_slot(ctl->keyd, address, secret, slot.id, &rotated));
 	if (err == BS_ERR_ARG)
 		rc = ctl_fail(err, "%s: the last password can't be removed (`account passwd` changes it), nor the slot of the secret "
 		    "that was given: give another one", address);
@@ -319,11 +339,16 @@ key_rotate(struct ctl *ctl)
 	uint8_t flags = (uint8_t)((ctl->args.given & CTL_COMPROMISED) != 0 ? BS_ROTATE_AMK : 0);
 	char address[BS_ADDRESS_MAX + 1], *secret = NULL;
 	int rc = ctl_begin_change(ctl, address, &secret);
+	struct outcome outcome;
 	enum bs_err err;
 
-	if (rc != CTL_OK)
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
+	if (rc != CTL_OK) {
+		bs_secret_free(secret);
 		return rc;
-	err = bs_keyclient_rotate(ctl->keyd, address, secret, flags);
+	}
+	err = outcome_end(ctl, &outcome, bs_keyclient_rotate(ctl->keyd, address, secret, flags));
 	if (err == BS_ERR_LIMIT)
 		rc = ctl_ring_is_full(address);
 	else if (err != BS_OK)

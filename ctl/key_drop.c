@@ -10,6 +10,7 @@
 #include "keyclient_sessions.h"
 #include "keyuse.h"
 #include "notice.h"
+#include "outcome.h"
 #include "owner.h"
 #include "verbs.h"
 
@@ -238,20 +239,31 @@ confirmed(const struct drop *d)
 /* --- the work --- */
 
 static int
+drop_one(struct drop *d, size_t i)
+{
+	struct outcome outcome;
+	int rc = outcome_begin(d->ctl, d->address, &outcome);
+	enum bs_err err;
+
+	if (rc != CTL_OK)
+		return rc;
+	err = outcome_end(d->ctl, &outcome, bs_keyclient_drop_key(d->ctl->keyd, d->address, d->secret, d->keys[i].id));
+	if (err != BS_OK)
+		return ctl_key_failed(err, d->address, d->secret, "dropping an old key");
+	d->dropped[i] = true;
+	d->dropped_count++;
+	return CTL_OK;
+}
+
+static int
 drop_all(struct drop *d)
 {
-	for (size_t i = 0; i < d->count; i++) {
-		enum bs_err err;
+	int rc = CTL_OK;
 
-		if (d->keys[i].active || is_needed(d, i))
-			continue;
-		err = bs_keyclient_drop_key(d->ctl->keyd, d->address, d->secret, d->keys[i].id);
-		if (err != BS_OK)
-			return ctl_key_failed(err, d->address, d->secret, "dropping an old key");
-		d->dropped[i] = true;
-		d->dropped_count++;
-	}
-	return CTL_OK;
+	for (size_t i = 0; rc == CTL_OK && i < d->count; i++)
+		if (!d->keys[i].active && !is_needed(d, i))
+			rc = drop_one(d, i);
+	return rc;
 }
 
 static json_t *

@@ -7,6 +7,7 @@
 #include "home.h"
 #include "key.h"
 #include "notice.h"
+#include "outcome.h"
 #include "password.h"
 #include "verbs.h"
 
@@ -32,8 +33,9 @@ int
 key_reset(struct ctl *ctl)
 {
 	char address[BS_ADDRESS_MAX + 1], *password = NULL;
+	struct outcome outcome;
 	int rc = ctl_begin_key(ctl, address);
-	enum bs_err err;
+	enum bs_err err = BS_OK;
 
 	if (rc == CTL_OK)
 		rc = home_guard(ctl, address);
@@ -42,10 +44,13 @@ key_reset(struct ctl *ctl)
 	if (!confirmed(ctl, address))
 		return CTL_FAILED;
 	rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "New password", true, &password);
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
+	if (rc == CTL_OK)
+		err = outcome_end(ctl, &outcome, bs_keyclient_reset(ctl->keyd, address, password));
+	bs_secret_free(password);
 	if (rc != CTL_OK)
 		return rc;
-	err = bs_keyclient_reset(ctl->keyd, address, password);
-	bs_secret_free(password);
 	if (err == BS_ERR_LIMIT)
 		return ctl_fail(err, "%s can't be reset and healed any more: it was reset eight times, or has 64 keys. `basaltctl key heal` with an earlier secret, "
 		    "or `basaltctl key drop` with today's, comes first", address);
@@ -62,6 +67,7 @@ key_heal(struct ctl *ctl)
 {
 	char address[BS_ADDRESS_MAX + 1], *earlier = NULL, *secret = NULL;
 	unsigned left = 0;
+	struct outcome outcome;
 	int rc = ctl_begin_key(ctl, address);
 	enum bs_err err;
 
@@ -71,8 +77,10 @@ key_heal(struct ctl *ctl)
 		rc = ctl_read_password(ctl->args.given, CTL_OLD_PASSWORD, "Password or recovery code from before the reset", false, &earlier);
 	if (rc == CTL_OK)
 		rc = ctl_read_password(ctl->args.given, CTL_PASSWORD, "Today's password", false, &secret);
+	if (rc == CTL_OK)
+		rc = outcome_begin(ctl, address, &outcome);
 	if (rc == CTL_OK) {
-		err = bs_keyclient_heal(ctl->keyd, address, secret, earlier, &left);
+		err = outcome_end(ctl, &outcome, bs_keyclient_heal(ctl->keyd, address, secret, earlier, &left));
 		if (err == BS_ERR_NOENT)
 			rc = ctl_fail(err, "%s: no such account, or nothing of it is shut away", address);
 		else if (err == BS_ERR_LIMIT)

@@ -6,6 +6,7 @@
 #include "home.h"
 #include "keyclient_slots.h"
 #include "notice.h"
+#include "outcome.h"
 #include "password.h"
 #include "verbs.h"
 
@@ -42,9 +43,14 @@ refusal(enum bs_err err, uint8_t flags)
 static int
 change(struct ctl *ctl, const char *address, const char *old_password, const char *new_password, uint8_t flags)
 {
+	struct outcome outcome;
 	bool rotated;
-	enum bs_err err = bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated);
+	int rc = outcome_begin(ctl, address, &outcome);
+	enum bs_err err;
 
+	if (rc != CTL_OK)
+		return rc;
+	err = outcome_end(ctl, &outcome, bs_keyclient_change_password(ctl->keyd, address, old_password, new_password, flags, &rotated));
 	if (err != BS_OK) {
 		ctl_fail(err, "%s: %s", address, refusal(err, flags));
 		return panel_status(err);

@@ -1,4 +1,5 @@
-"""Changes whose client was told TIMEOUT, and which the database made all the same: what a thief has open ends."""
+"""Changes whose client was told TIMEOUT, and which the database made all the same: what a thief has open ends, and the owner is told."""
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -8,6 +9,8 @@ import keyproto as kp
 import pytest
 import systems
 from keydserver import Keyd, sealed_prefix, wait_for
+from test_ctl import TEMPFAIL
+from test_ctl_keys import Site
 
 PASSWORD, NEW = "correct horse battery staple", "quite another phrase"
 USER, MEMBER = "alice@example.org", "bob@example.org"
@@ -31,7 +34,8 @@ def frozen(pids):
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -161,3 +165,108 @@ def test_a_reload_waits_for_it(keyd):
         assert opens_nothing(m, prefix)
         assert wait_for(lambda: "processes serve" in keyd.log_text()[mark:], 40), keyd.log_text()[mark:]
     assert keyd.login_status(USER, code) == kp.DENIED and keyd.works(USER, PASSWORD)
+
+
+# --- a write that this keyd knows nothing of ---
+
+@pytest.fixture
+def other_node(keyd):
+    """Another keyd on the same database."""
+    with Keyd(keyd={"database": f"sqlite:{keyd.db}", "site_key": str(keyd.dir / "site.key")}) as k:
+        yield k
+
+
+def login(keyd):
+    assert keyd.login_status(USER, NEW) == kp.OK
+
+
+def deliver(keyd):
+    with keyd.client("delivery") as d:
+        d.record(USER)
+
+
+def look(keyd):
+    with keyd.client("control") as c:
+        c.slots(USER)
+
+
+@pytest.mark.parametrize("read", [login, deliver, look])
+def test_keys_that_another_node_changed(keyd, other_node, read):
+    """Whatever reads the account's row here ends what was open by the master key of before."""
+    with thief(keyd, PASSWORD) as (m, prefix):
+        other_node.change("change_password", USER, PASSWORD, NEW, kp.COMPROMISED)
+        assert wait_for(lambda: read(keyd) is None)
+        assert opens_nothing(m, prefix)
+    assert keyd.opens(USER, NEW, [prefix]) == [KEY] and not keyd.alarms()
+
+
+def test_sessions_outlive_a_mere_change_of_password_elsewhere(keyd, other_node):
+    with thief(keyd, PASSWORD) as (m, prefix):
+        other_node.change("passwd", USER, PASSWORD, NEW)
+        login(keyd)
+        assert m.unwrap([prefix]) == [KEY]
+
+
+# --- basaltctl ---
+
+@pytest.fixture
+def site(keyd, tmp_path):
+    return Site(tmp_path, keyd.run)
+
+
+def late(keyd, site, *args, stdin, kill=False):
+    """A command whose write hangs until keyd has given it up, or until the keystore is killed: (exit status, standard output, error)."""
+    keystore = frozen(keyd.pids("keystore"))
+    with concurrent.futures.ThreadPoolExecutor() as pool, keyd.client("auth") as others, contextlib.ExitStack() as stack:
+        workers = keyd.pids("kdf")
+        with frozen(workers):
+            for _ in workers:  # so that the command's Argon2id is the first that queues
+                others.send(kp.LOGIN, b"".join(map(kp.str16, ("nobody@example.org", PASSWORD, "imap"))) + b"\0")
+            assert wait_for(lambda: keyd.status()["requests_waiting"] == len(workers))
+            run = pool.submit(site.run, *args, stdin=stdin)
+            assert wait_for(lambda: keyd.status()["kdf_queue"] == 1)
+            stack.enter_context(keystore)
+        assert wait_for(lambda: "no answer from the keystore in time" in keyd.log_text())
+        if kill:
+            os.kill(keyd.pids("keystore")[0], signal.SIGKILL)
+        else:
+            stack.close()
+        return run.result(60)
+
+
+ONE, TWO = "--password-stdin", "--old-password-stdin"
+
+
+def test_the_owner_hears_of_a_late_removal(keyd, site):
+    slot, code = app_password(keyd)
+    with thief(keyd, code) as (m, prefix):
+        status, out, err = late(keyd, site, "key", "remove", USER, slot.hex(), ONE, stdin=PASSWORD + "\n")
+        assert (status, out) == (0, "") and "but the change was made" in err, err
+        assert opens_nothing(m, prefix)
+    told = site.told()
+    assert "Removed from your mailbox: app-password: phone" in told and told.count("Subject:") == 1
+
+
+@pytest.mark.parametrize("command,text", [
+    (("account", "passwd", USER, "--compromised", TWO, ONE), "Your password was changed, and your keys with it"),
+    (("passwd", USER), "Your password was changed")])
+def test_the_owner_hears_of_a_late_password(keyd, site, command, text):
+    status, _, err = late(keyd, site, *command, stdin=f"{PASSWORD}\n{NEW}\n")
+    assert status == 0 and "but the change was made" in err and text in site.told(), err
+    assert keyd.login_status(USER, PASSWORD) == kp.DENIED and keyd.works(USER, NEW)
+
+
+def test_an_app_password_that_nobody_saw(keyd, site):
+    status, out, err = late(keyd, site, "key", "add-app-password", USER, "--stdout", ONE, stdin=PASSWORD + "\n")
+    assert (status, out) == (TEMPFAIL, "") and "whose secret nobody knows" in err, err
+    assert "An app password was added" in site.told()
+
+
+def test_what_was_not_made_is_said(keyd, site):
+    """The keystore dies before it wrote."""
+    slot, code = app_password(keyd)
+    status, out, err = late(keyd, site, "key", "remove", USER, slot.hex(), ONE, stdin=PASSWORD + "\n", kill=True)
+    assert (status, out) == (TEMPFAIL, "") and "the change was not made: run it again" in err, err
+    assert site.told() == "" and keyd.login_status(USER, code) == kp.OK
+    site.ok("key", "remove", USER, slot.hex(), ONE, stdin=PASSWORD + "\n")
+    assert "Removed from your mailbox" in site.told() and keyd.login_status(USER, code) == kp.DENIED
