@@ -22,6 +22,20 @@ reject(struct vault *v, const struct job *job, const char *what, enum bs_err err
 	return err == BS_ERR_ROLLBACK || err == BS_ERR_VERSION ? err : BS_ERR_AUTH;
 }
 
+/*
+ * A newer keyset whose master key is not the open one's: another node renewed it, or a write that this keyd heard no end of. What is open
+ * goes, as if it had been changed here.
+ */
+static void
+end_outdated(struct vault *v, const struct bs_keyset *ks)
+{
+	struct ring *ring = rings_find(v->rings, ks->record.name);
+
+	if (ring != NULL && ring->generation < ks->record.generation && memcmp(ring->account_id, ks->record.account_id, BS_ID_LEN) == 0
+	    && bs_keyset_check(ks, ring_amk(ring)) == BS_ERR_ROLLBACK)
+		conn_end_account(v, ring, BS_ENDED_KEYS);
+}
+
 enum bs_err
 unlock_read(struct vault *v, struct job *job, enum bs_err err)
 {
@@ -52,6 +66,7 @@ unlock_read(struct vault *v, struct job *job, enum bs_err err)
 	if (!verified)
 		seen_note_verified(v->seen, job->user, digest);
 	bs_recent_put(v->recent, job->user, job->ks.record_bytes, job->ks.record_len, v->now_ms);
+	end_outdated(v, &job->ks);
 	return BS_OK;
 }
 

@@ -14,7 +14,8 @@
 
 #include "vault.h"
 
-/* For the step after LINK_GET: what err and job->blob come to. BS_OK: job->ks is verified. BS_ERR_NOENT: no such account. */
+/* For the step after LINK_GET: what err and job->blob come to. BS_OK: job->ks is verified; sessions of an older
+ * master key have ended. BS_ERR_NOENT: no such account. */
 enum bs_err unlock_read(struct vault *v, struct job *job, enum bs_err err) BS_MUST_USE;
 /* Which kinds of slots a secret may open, as bits: mail programs log in by the first, people change keys by the second. */
 #define UNLOCK_LOGIN (1u << BS_SLOT_PASSWORD | 1u << BS_SLOT_APP)
