@@ -16,26 +16,69 @@ jobs_init(struct jobs *jobs)
 	TAILQ_INIT(&jobs->kdf_queue);
 }
 
+/* On a socket of sessions: who is none. Anybody who may open the socket can come so, and as often as he likes. */
+static bool
+is_visitor(const struct vault *v, const struct conn *conn)
+{
+	return v->conf->sockets[conn->front].must_attach && conn->session == NULL;
+}
+
+static bool
+has_room(const struct vault *v, const struct conn *conn)
+{
+	const struct jobs *jobs = &v->jobs;
+
+	if (jobs->count >= JOBS_MAX)
+		return false;
+	if (conn == NULL)
+		return true;
+	if (is_visitor(v, conn) && (conn->visits >= JOBS_PER_VISITOR || jobs->visits >= JOBS_OF_VISITORS))
+		return false;
+	return jobs->per_front[conn->front] < JOBS_PER_FRONT;
+}
+
+static void
+come_from(struct vault *v, struct job *job, struct conn *conn, const struct bs_frame *frame)
+{
+	job->front = conn->front;
+	job->conn = conn->id;
+	job->opcode = frame->opcode;
+	job->request_id = frame->request_id;
+	job->visit = is_visitor(v, conn);
+	conn->visits += job->visit;
+	v->jobs.visits += job->visit;
+	v->jobs.per_front[conn->front]++;
+}
+
+/* Nobody waits for it any more. */
+static void
+forget_client(struct vault *v, struct job *job)
+{
+	struct conn *conn = conn_find(v, job->front, job->conn);
+
+	if (job->conn == 0)
+		return;
+	if (conn != NULL)
+		conn->visits -= job->visit;
+	v->jobs.visits -= job->visit;
+	v->jobs.per_front[job->front]--;
+	job->conn = 0;
+}
+
 struct job *
-job_new(struct vault *v, const struct conn *conn, const struct bs_frame *frame)
+job_new(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 {
 	struct jobs *jobs = &v->jobs;
-	struct job *job;
+	struct job *job = has_room(v, conn) ? calloc(1, sizeof(*job)) : NULL;
 
-	if (jobs->count >= JOBS_MAX || (conn != NULL && jobs->per_front[conn->front] >= JOBS_PER_FRONT))
+	if (job == NULL) {
+		v->stats.busy++;
 		return NULL;
-	job = calloc(1, sizeof(*job));
-	if (job == NULL)
-		return NULL;
+	}
 	job->number = ++jobs->serial;
 	job->deadline_ms = v->now_ms + JOB_DEADLINE_MS;
-	if (conn != NULL) {
-		job->front = conn->front;
-		job->conn = conn->id;
-		job->opcode = frame->opcode;
-		job->request_id = frame->request_id;
-		jobs->per_front[conn->front]++;
-	}
+	if (conn != NULL)
+		come_from(v, job, conn, frame);
 	jobs->count++;
 	TAILQ_INSERT_TAIL(&jobs->all, job, all);
 	return job;
@@ -45,6 +88,7 @@ enum bs_err
 job_take_secret(struct vault *v, struct job *job)
 {
 	job->sec = arena_alloc(v->job_cells);
+	v->stats.busy += job->sec == NULL;
 	return job->sec == NULL ? BS_ERR_BUSY : BS_OK;
 }
 
@@ -90,8 +134,7 @@ job_drop(struct vault *v, struct job *job)
 	unqueue(&v->jobs, job);
 	TAILQ_REMOVE(&v->jobs.all, job, all);
 	v->jobs.count--;
-	if (job->conn != 0)
-		v->jobs.per_front[job->front]--;
+	forget_client(v, job);
 	drop_secrets(v, job);
 	if (job->have_ks)
 		bs_keyset_clear(&job->ks);
@@ -120,9 +163,7 @@ void
 job_reply(struct vault *v, struct job *job, enum bs_err err, const void *payload, size_t len)
 {
 	conn_reply(v, job->front, job->conn, job->opcode, job->request_id, err, payload, len);
-	if (job->conn != 0)
-		v->jobs.per_front[job->front]--;
-	job->conn = 0;
+	forget_client(v, job);
 }
 
 bool

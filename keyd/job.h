@@ -57,6 +57,7 @@ struct job {
 	uint8_t opcode;
 	bool answered; /* the client was told TIMEOUT; only the late answer is awaited */
 	bool wrote;    /* the keystore was told to write for it */
+	bool visit;    /* of a client that was no session, on a socket of sessions */
 	enum job_wait wait;
 	int64_t deadline_ms;
 	job_fn resume;
@@ -109,8 +110,11 @@ struct job {
 };
 TAILQ_HEAD(job_list, job);
 
-#define JOBS_MAX 2048
 #define JOBS_PER_FRONT 1024
+#define JOBS_MAX (KEYD_SOCKETS * JOBS_PER_FRONT)
+/* Of those on the socket mail who have no session, one at a time and all together: sessions must not wait behind whoever runs as its user. */
+#define JOBS_PER_VISITOR 4
+#define JOBS_OF_VISITORS 64
 /* Logins that wait for Argon2id, for each worker: what it does in six seconds. More are BS_ERR_BUSY: each keeps 9 KiB locked. */
 #define JOB_KDF_QUEUE_MAX 96
 /* Jobs that hold a password: whatever the queue holds, warm logins and changes find a place. */
@@ -122,15 +126,15 @@ TAILQ_HEAD(job_list, job);
 struct jobs {
 	struct job_list all, store_queue, store_sent, kdf_queue;
 	struct job *kdf_busy[KEYD_KDF_WORKERS_MAX];
-	unsigned count, per_front[KEYD_SOCKETS], store_sent_count, kdf_queued;
+	unsigned count, per_front[KEYD_SOCKETS], visits, store_sent_count, kdf_queued;
 	uint64_t serial;
 };
 
 void jobs_init(struct jobs *jobs);
 /* Drops all, without a word to anybody. */
 void jobs_clear(struct vault *v);
-/* NULL: the tables are full. conn NULL: nobody waits for it. */
-struct job *job_new(struct vault *v, const struct conn *conn, const struct bs_frame *frame);
+/* NULL: BS_ERR_BUSY, which was counted. conn NULL: nobody waits for it. */
+struct job *job_new(struct vault *v, struct conn *conn, const struct bs_frame *frame);
 /* Gives the job its secret cell. BS_ERR_BUSY. */
 enum bs_err job_take_secret(struct vault *v, struct job *job) BS_MUST_USE;
 /* Replies (payload only on BS_OK) and frees the job. */

@@ -274,7 +274,6 @@ new_login(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 		return job;
 	if (job != NULL)
 		job_drop(v, job);
-	v->stats.busy++;
 	return NULL;
 }
 

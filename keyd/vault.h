@@ -40,6 +40,7 @@ struct conn {
 	LIST_ENTRY(conn) of_ring; /* while it has a session */
 	char service[SERVICE_MAX + 1];
 	int64_t since_ms;         /* of the session */
+	unsigned visits;          /* jobs from before it was one */
 	bool closing;         /* told the front to close: nothing of it is heard any more */
 };
 

@@ -183,3 +183,50 @@ def test_the_queue_has_an_end():
         with keyd.client("control", 60) as c:
             change = kp.str16(WARM[0]) + kp.str16(PASSWORD) + kp.str16(PASSWORD + "!")
             assert c.call(kp.PASSWD, change)[0] in (kp.OK, kp.TIMEOUT), "it waits its turn, as long as there is time"
+
+
+class Visitors(contextlib.AbstractContextManager):
+    """Clients of the socket mail that never attach, each with requests for the records of names that there are not."""
+
+    COUNT, PIPELINED = 100, 64
+
+    def __init__(self, keyd):
+        self.clients = [keyd.client("mail") for _ in range(self.COUNT)]
+        self.answers, self.stop = collections.Counter(), False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def __exit__(self, *exc):
+        self.stop = True
+        self.thread.join()
+        for client in self.clients:
+            client.sock.close()
+
+    def ask(self, client, n):
+        client.sock.sendall(b"".join(kp.frame(kp.RECORD, kp.str16(f"nobody{os.urandom(4).hex()}@example.org")) for _ in range(n)))
+
+    def run(self):
+        """Each answer is followed by the next request; all answers of such names are as long as their header."""
+        for client in self.clients:
+            self.ask(client, self.PIPELINED)
+        while not self.stop:
+            for sock in select.select([c.sock for c in self.clients], [], [], 0.1)[0]:
+                client = next(c for c in self.clients if c.sock is sock)
+                _, status, _, _ = client.read_frame()
+                self.answers[status] += 1
+                self.ask(client, 1)
+
+
+def test_who_is_no_session_keeps_none_out(keyd):
+    """A process of the mail user's, without anybody's password."""
+    took = []
+    with keyd.session(WARM[0], PASSWORD) as m, Visitors(keyd) as visitors:
+        assert wait_for(lambda: sum(visitors.answers.values()) > 1000)
+        for _ in range(60):
+            for ask in (lambda: m.record(WARM[1]), m.keyset, lambda: m.record(WARM[0])):
+                began = time.monotonic()
+                ask()  # BUSY would be an error
+                took.append(time.monotonic() - began)
+        assert visitors.answers[kp.BUSY] and visitors.answers[kp.NOENT], "they are served, but not all at once"
+        assert keyd.status()["busy"] >= visitors.answers[kp.BUSY]
+    print(f"{len(took)} requests of a session took {max(took) * 1000:.0f} ms at worst; the others: {dict(visitors.answers)}")
