@@ -76,6 +76,20 @@ def shown(system, account, password=None, folder="INBOX"):
     return [word(b) for b in bodies]
 
 
+def opened(system, account, sent, password=None):
+    """The words of those of the sent messages that open by their keys: an index cache has data keys of mails, too."""
+    for cache in system.home(account).rglob("dovecot.index.cache"):
+        cache.unlink()
+    found = set()
+    with system.imap(account, password) as mail:
+        mail.select()
+        for message in sent:
+            typ, data = mail.c.uid("SEARCH", "TEXT", word(message).decode())
+            if typ == "OK" and data[0]:
+                found.add(word(message))
+    return found
+
+
 def traces(system, account, message):
     """Files of the account's home, of the temporary folder and of the logs in which the message's word lies."""
     places = [system.home(account), system.path("tmp-plain"), system.path("log")]

@@ -78,17 +78,7 @@ class Story:
         self.system.start()
 
     def words(self, password=None):
-        """Of the mails that open by their keys: an index cache has data keys of mails, too."""
-        for cache in self.system.home(self.alice).rglob("dovecot.index.cache"):
-            cache.unlink()
-        found = set()
-        with self.system.imap(self.alice, password) as mail:
-            mail.select()
-            for sent in self.sent:
-                typ, data = mail.c.uid("SEARCH", "TEXT", probes.word(sent).decode())
-                if typ == "OK" and data[0]:
-                    found.add(probes.word(sent))
-        return found
+        return probes.opened(self.system, self.alice, self.sent, password)
 
     def reads_all(self, password=None):
         assert self.words(password) == {probes.word(s) for s in self.sent}
@@ -147,13 +137,18 @@ def test_mail_before_the_first_login(system):
     assert not story.beside()
 
 
+def begin(c, story):
+    """Up to where a mail's text follows; auth has brought the record by then."""
+    c.command(f"MAIL FROM:<{probes.STRANGER}>")
+    assert c.command(f"RCPT TO:<{story.alice.address}>")[0] == 250
+
+
 def test_without_the_keyset_mail_waits(system):
     """The record came with the RCPT; then keyd is gone."""
     story = Story(system, login=False)
     message = probes.marked("waits")
     with system.lmtp() as c:
-        c.command(f"MAIL FROM:<{probes.STRANGER}>")
-        assert c.command(f"RCPT TO:<{story.alice.address}>")[0] == 250
+        begin(c, story)
         system.stop("keyd")
         try:
             c.command("DATA")
@@ -169,8 +164,7 @@ def test_without_the_keyset_mail_waits(system):
 def test_with_what_is_there_no_delivery_asks(system):
     story = Story(system)
     with system.lmtp() as c:
-        c.command(f"MAIL FROM:<{probes.STRANGER}>")
-        assert c.command(f"RCPT TO:<{story.alice.address}>")[0] == 250
+        begin(c, story)
         system.stop("keyd")
         try:
             c.command("DATA")
@@ -184,8 +178,7 @@ def dies_at_the_record(system, story, calls):
     """A delivery whose process is killed as it is about to put the record in its place, behind the keyset: its second rename(), of an account without
     mailboxes its fourth."""
     with system.lmtp() as c:
-        c.command(f"MAIL FROM:<{probes.STRANGER}>")
-        assert c.command(f"RCPT TO:<{story.alice.address}>")[0] == 250
+        begin(c, story)
         pids = system.pids("dovecot", "lmtp")
         tracer = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-e", f"inject=rename:signal=SIGKILL:when={calls}",
                                    *(f"-p{pid}" for pid in pids)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -66,17 +66,7 @@ class Story:
         assert f"basaltctl key restore {self.alice.address}" in p.stderr.decode()
 
     def words(self, password=None):
-        """Of the mails that open by their keys: an index cache has data keys of mails, too."""
-        for cache in self.system.home(self.alice).rglob("dovecot.index.cache"):
-            cache.unlink()
-        found = set()
-        with self.system.imap(self.alice, password) as mail:
-            mail.select()
-            for sent in self.sent:
-                typ, data = mail.c.uid("SEARCH", "TEXT", probes.word(sent).decode())
-                if typ == "OK" and data[0]:
-                    found.add(probes.word(sent))
-        return found
+        return probes.opened(self.system, self.alice, self.sent, password)
 
     def reads_all(self, password=None):
         assert self.words(password) == {probes.word(s) for s in self.sent}
