@@ -7,6 +7,7 @@
 
 #define IOPRIO_WHO_PROCESS 1 /* linux/ioprio.h; glibc has no function for it */
 #define IOPRIO_IDLE (3 << 13)
+#define IOPRIO_NONE 0
 
 static volatile sig_atomic_t stopped;
 
@@ -19,10 +20,10 @@ on_signal(int number)
 
 /* Whoever waits for his mail comes first. None of this is worth failing for. */
 static void
-step_back(void)
+step(int nice, int io)
 {
-	(void)setpriority(PRIO_PROCESS, 0, 19);
-	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+	(void)setpriority(PRIO_PROCESS, 0, nice);
+	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, io);
 }
 
 void
@@ -31,9 +32,15 @@ ctl_background_begin(bool full_speed)
 	struct sigaction action = { .sa_handler = on_signal };
 
 	if (!full_speed)
-		step_back();
+		step(19, IOPRIO_IDLE);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
+}
+
+void
+ctl_background_hurry(void)
+{
+	step(0, IOPRIO_NONE);
 }
 
 bool

@@ -12,6 +12,8 @@
 
 /* Takes SIGTERM and SIGINT from here on. full_speed: at the priority of other programs. */
 void ctl_background_begin(bool full_speed);
+/* Others wait for what comes now: to the front again, where that is allowed. */
+void ctl_background_hurry(void);
 /* One of them came. */
 bool ctl_background_stopped(void);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "convert_file.h"
+#include "convert_mdbox.h"
 #include "hex.h"
 #include "home.h"
 #include "indexcache.h"
@@ -20,8 +21,8 @@
 #include "verbs.h"
 
 #define RECORD_GOOD_MS 2000
-#define MDBOX_TEXT "mdbox files hold many mails and can't be replaced beside a running Dovecot: carry the account over by `doveadm backup`, which " \
-	"seals it on the way (KEYS.md, \"Mail from before\")"
+#define MDBOX_TEXT "an mdbox is converted as a whole, where Dovecot reads it: name no FOLDER"
+#define MDBOX_UNDO_TEXT "an mdbox does not go back: log in and copy the mail to another account that is not sealed (KEYS.md, \"Mail from before\")"
 
 /* One account's run. */
 struct run {
@@ -34,6 +35,8 @@ struct run {
 	bool touched;               /* a mail of it was replaced */
 	bool purges;                /* index caches that may hold text */
 	json_int_t purged;          /* how many */
+	const char *mdbox_text;     /* of files of an mdbox; NULL: they are in order */
+	json_int_t carried;         /* messages of an mdbox */
 	struct sweep sweep;
 };
 
@@ -226,11 +229,17 @@ check_recovery(const struct convert_task *task)
 
 /* --- the run --- */
 
+static bool
+is_whole_home(const struct convert_task *task)
+{
+	return task->folders[0] == task->home;
+}
+
 static int
 report(const struct convert_task *task, const struct run *run, const char *done)
 {
 	uint64_t given = task->ctl->args.given;
-	int rc = sweep_status(&run->sweep, MDBOX_TEXT);
+	int rc = sweep_status(&run->sweep, run->mdbox_text);
 	json_t *json;
 
 	if ((given & CTL_JSON) != 0) {
@@ -264,14 +273,15 @@ work(struct convert_task *task, struct run *run, const char *done)
 	if (rc == CTL_OK)
 		rc = sweep_run(&run->sweep, task->folders, task->n);
 	leave_folder(run);
+	run->sweep.counts.done += run->carried;
 	return rc == CTL_OK ? report(task, run, done) : rc;
 }
 
-/* convert_fn */
 static int
-seal(struct convert_task *task)
+seal_all(struct convert_task *task)
 {
-	struct run run = { .take = convert_seal, .purges = true };
+	struct run run = { .take = convert_seal, .purges = true, .mdbox_text = MDBOX_TEXT };
+	struct convert_mdbox mdbox = { 0 };
 	int rc = get_record(task, &run.convert.record);
 
 	if (rc != CTL_OK)
@@ -282,7 +292,23 @@ seal(struct convert_task *task)
 	if (task->all && access(task->folders[0], F_OK) < 0 && errno == ENOENT)
 		return CTL_OK; /* no mail has come yet */
 	rc = check_recovery(task);
+	if (rc == CTL_OK && is_whole_home(task)) {
+		run.mdbox_text = NULL;
+		rc = convert_mdbox(task, &run.convert.record, &mdbox);
+		run.carried = mdbox.sealed;
+	}
 	return rc == CTL_OK ? work(task, &run, "sealed") : rc;
+}
+
+/* convert_fn */
+static int
+seal(struct convert_task *task)
+{
+	int rc = seal_all(task);
+
+	if (rc != CTL_OK && is_whole_home(task))
+		convert_mdbox_reopen(task);
+	return rc;
 }
 
 int
@@ -305,7 +331,7 @@ end_sessions(const struct convert_task *task)
 static int
 undo(struct convert_task *task)
 {
-	struct run run = { .take = convert_open };
+	struct run run = { .take = convert_open, .mdbox_text = MDBOX_UNDO_TEXT };
 	struct bs_record record = { 0 };
 	char address[BS_ADDRESS_MAX + 1];
 	int rc = get_record(task, &record);

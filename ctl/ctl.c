@@ -29,6 +29,8 @@ static const struct bs_conf_item items[] = {
 	    "control socket of basalt-lmtp; empty where it does not run" },
 	{ "ctl", "notify", BS_CONF_STRING, AT(notify), "", 0, 0,
 	    "program that mails an account what was changed of its keys, called with -- and the address: \"/usr/sbin/sendmail -i\"; empty: nobody is told" },
+	{ "ctl", "doveadm", BS_CONF_STRING, AT(doveadm), "/usr/bin/doveadm", 0, 0,
+	    "Dovecot's tool and its arguments: `convert` has it carry an mdbox over" },
 	{ "ctl", "mail_home", BS_CONF_STRING, AT(mail_home), "/var/vmail/%d/%n", 0, 0,
 	    "home of a mail user, where the copies of keys lie: %d domain, %n local part" },
 	{ "ctl", "site_key", BS_CONF_STRING, AT(site_key), "/etc/basalt/site.key.pub", 0, 0,
@@ -57,6 +59,8 @@ check_settings(const struct ctl *ctl)
 		return complain(ctl, "database", s->database, "sqlite:/PATH or mariadb://USER@HOST[:PORT]/DATABASE[?socket=/PATH]");
 	if (s->notify[0] != '/' && s->notify[0] != '\0')
 		return complain(ctl, "notify", s->notify, "an absolute path and its arguments, or empty");
+	if (s->doveadm[0] != '/')
+		return complain(ctl, "doveadm", s->doveadm, "an absolute path and its arguments");
 	if (s->mail_home[0] != '/')
 		return complain(ctl, "mail_home", s->mail_home, "an absolute path");
 	if (s->site_key[0] != '/')

@@ -41,6 +41,7 @@ struct ctl_settings {
 	char *trace_key_file;
 	int64_t timeout_ms;
 	char *notify;
+	char *doveadm;
 	char *mail_home;
 	char *site_key;
 	int64_t drop_after_s;

@@ -6,6 +6,7 @@
 #include "home.h"
 #include "key.h"
 #include "keyclient_slots.h"
+#include "mdbox_place.h"
 #include "verbs.h"
 
 struct doctor {
@@ -41,6 +42,9 @@ examine_home(struct doctor *d, const char *address)
 	home_folder(d->ctl, address, folder, sizeof(folder));
 	d->keyed++;
 	d->homes += access(folder, F_OK) == 0 ? 1 : 0;
+	if (mdbox_place_is_shut(folder))
+		finding(d, address, "shut-folder", "its mail folder is shut, and deliveries wait: a conversion is at its end, or was killed there, and "
+		    "`basaltctl convert` goes on");
 	if (home_finding(d->ctl, address, &what) == BS_OK && what != NULL) {
 		(void)snprintf(text, sizeof(text), "%s: `basaltctl key restore`", what);
 		finding(d, address, "older-than-mail", text);

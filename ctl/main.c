@@ -128,7 +128,8 @@ const struct ctl_verb ctl_verbs[] = {
 	{ "convert", NULL, "[ADDRESS [FOLDER]...]", 0, -1, CTL_ALL | CTL_ACCEPT_LOSS | CTL_JSON | CTL_QUIET | CTL_PROGRESS | CTL_FULL_SPEED,
 	    "seals mail that came before the account was sealed",
 	    "Goes through the mail home, or the FOLDERs; with --all through every sealed account's. Accounts without recovery code\n"
-	    "and escrow key are refused without --accept-loss. May be ended and started again at any time.\n",
+	    "and escrow key are refused without --accept-loss. An mdbox is carried over by Dovecot's doveadm, and shut for some seconds.\n"
+	    "May be ended and started again at any time.\n",
 	    convert_run },
 	{ "session", "list", "[ADDRESS]", 0, 1, CTL_JSON, "whose keys are open now", "Since when, by which services, last used when.\n", session_list },
 	{ "session", "end", "ADDRESS", 1, 1, 0, "ends all sessions of an account and shuts its keys",

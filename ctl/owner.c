@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,4 +108,26 @@ ctl_become_owner(char *const *folders, size_t n)
 	if (err == BS_OK)
 		err = bs_jail_privileges();
 	return err == BS_OK ? CTL_OK : ctl_fail(err, "becoming the owner of %s: %s", folders[0], strerror(errno));
+}
+
+int
+ctl_owner_look(char *const *folders, size_t n, struct ctl_owner *out)
+{
+	struct stat st = { 0 };
+	int rc = geteuid() == 0 ? look(folders, n, &st) : CTL_OK;
+
+	*out = (struct ctl_owner){ .uid = st.st_uid, .gid = st.st_gid, .switched = geteuid() == 0 };
+	return rc;
+}
+
+bool
+ctl_owner_act(const struct ctl_owner *owner)
+{
+	return !owner->switched || (setgroups(1, &owner->gid) == 0 && setegid(owner->gid) == 0 && seteuid(owner->uid) == 0);
+}
+
+bool
+ctl_owner_rest(const struct ctl_owner *owner)
+{
+	return !owner->switched || (seteuid(0) == 0 && setegid(0) == 0);
 }

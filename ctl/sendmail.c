@@ -4,49 +4,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl.h"
+#include "program.h"
 #include "sock.h"
 
-#define ARGS_MAX 32
 #define WAIT_MS 30000
-
-/* The words of ctl.notify and the address, which is no option, whatever it begins with. command is cut up; false: too many. */
-static bool
-split(char *command, const char *address, const char *argv[ARGS_MAX + 3])
-{
-	size_t n = 0;
-	char *rest = NULL;
-
-	for (char *word = strtok_r(command, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
-		if (n == ARGS_MAX)
-			return false;
-		argv[n++] = word;
-	}
-	argv[n] = "--";
-	argv[n + 1] = address;
-	argv[n + 2] = NULL;
-	return n > 0;
-}
-
-/* The child's half; does not return. */
-static void
-run_program(const char *const *argv, int in)
-{
-	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C";
-	static char *const env[] = { path, lang, NULL };
-
-	(void)signal(SIGPIPE, SIG_DFL);
-	if (dup2(in, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
-		_exit(126);
-	(void)execve(argv[0], (char *const *)(uintptr_t)argv, env); /* NOLINT(performance-no-int-to-ptr): execve's type */
-	_exit(127);
-}
 
 /* Its exit status; -1: it did not end in time, or by a signal. */
 static int
@@ -75,9 +42,7 @@ run(const char *const *argv, const char *text, size_t len)
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return strerror(errno);
-	pid = fork();
-	if (pid == 0)
-		run_program(argv, fds[0]);
+	pid = program_start(argv, fds[0], STDERR_FILENO);
 	(void)close(fds[0]);
 	if (pid < 0) {
 		(void)close(fds[1]);
@@ -87,18 +52,23 @@ run(const char *const *argv, const char *text, size_t len)
 	written = ctl_write_all(fds[1], text, len); /* a pipe holds it whole */
 	(void)close(fds[1]);
 	status = wait_for(pid);
-	return status == 127 ? "the program of ctl.notify can't be run" : status != 0 ? "the program of ctl.notify failed"
+	return status == PROGRAM_NOT_RUN ? "the program of ctl.notify can't be run" : status != 0 ? "the program of ctl.notify failed"
 	    : !written ? "the program of ctl.notify did not read it" : NULL;
 }
 
 const char *
 ctl_sendmail(const struct ctl *ctl, const char *address, const char *text, size_t len)
 {
-	const char *argv[ARGS_MAX + 3], *why = "out of memory";
+	const char *argv[PROGRAM_WORDS_MAX + 3], *why = "out of memory";
 	char *command = strdup(ctl->settings.notify);
+	size_t n = command == NULL ? 0 : program_words(command, argv);
 
+	/* No option, whatever it begins with. */
+	argv[n] = "--";
+	argv[n + 1] = address;
+	argv[n + 2] = NULL;
 	if (command != NULL)
-		why = split(command, address, argv) ? run(argv, text, len) : "ctl.notify has too many words";
+		why = n > 0 ? run(argv, text, len) : "ctl.notify has too many words";
 	free(command);
 	return why;
 }

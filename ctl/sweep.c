@@ -246,19 +246,30 @@ take_lock(int fd)
 	return false;
 }
 
+int
+sweep_lock(const char *folder, int *fd)
+{
+	int got = open(folder, O_RDONLY | O_DIRECTORY); /* a program that outlives us is still at work */
+
+	if (got < 0)
+		return ctl_fail(BS_ERR_ARG, "%s: %s", folder, strerror(errno));
+	if (take_lock(got)) {
+		*fd = got;
+		return CTL_OK;
+	}
+	(void)close(got);
+	return ctl_fail(BS_ERR_BUSY, "%s: another run is at work there", folder);
+}
+
 /* One run a folder; one that is at work below it or above does no harm, but for the time. The lock goes with the process. */
 static int
 lock(char *const *folders, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		int fd = open(folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = CTL_OK, fd;
 
-		if (fd < 0)
-			return ctl_fail(BS_ERR_ARG, "%s: %s", folders[i], strerror(errno));
-		if (!take_lock(fd))
-			return ctl_fail(BS_ERR_BUSY, "%s: another run is at work there", folders[i]);
-	}
-	return CTL_OK;
+	for (size_t i = 0; i < n && rc == CTL_OK; i++)
+		rc = sweep_lock(folders[i], &fd);
+	return rc;
 }
 
 /* From here on links that a mail user plants are followed as himself. */
@@ -295,9 +306,9 @@ sweep_status(const struct sweep *sweep, const char *mdbox_text)
 	}
 	if (sweep->fatal != BS_OK)
 		return fail_early(sweep);
-	if (c->mdbox > 0)
+	if (c->mdbox > 0 && mdbox_text != NULL)
 		fprintf(stderr, "basaltctl: %s\n", mdbox_text);
-	if (c->closed + c->damaged + c->left + c->errors + c->mdbox > 0)
+	if (c->closed + c->damaged + c->left + c->errors + (mdbox_text == NULL ? 0 : c->mdbox) > 0)
 		return CTL_FAILED;
 	return c->changed > 0 || sweep->restless ? ctl_fail(BS_ERR_BUSY, "some files were renamed each time they were looked at: run it again") : CTL_OK;
 }

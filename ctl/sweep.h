@@ -52,8 +52,10 @@ struct sweep sweep_init(uint64_t given, const char *done, sweep_fn fn, void *ctx
 /* Each folder's lock, and a place behind everybody else. An exit status; it was said why. */
 int sweep_begin(char *const *folders, size_t n, uint64_t given);
 int sweep_run(struct sweep *sweep, char **folders, size_t n);
-/* How it ended, after _run; says why, and mdbox_text where there was any. */
+/* How it ended, after _run; says why, and mdbox_text where there was any mdbox. NULL: what there was is in order. */
 int sweep_status(const struct sweep *sweep, const char *mdbox_text);
+/* Keeps other runs from the folder until *fd is closed, by us and by every program that was started since. An exit status; it was said why. */
+int sweep_lock(const char *folder, int *fd);
 /* The counts under their names; done as the caller calls it. */
 json_t *sweep_json(const struct sweep *sweep, const char *done, bool complete);
 void sweep_print(const struct sweep *sweep);

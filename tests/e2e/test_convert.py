@@ -248,7 +248,7 @@ def test_undo_ends_sessions_first(system, alice):
 def test_status(system, alice):
     """Of one or of all; and that a run is at work."""
     import fcntl
-    assert status(system, alice.address) == [{"account": alice.address, "sealed": 1, "plain": OLD, "unknown": 0, "running": False}]
+    assert status(system, alice.address) == [{"account": alice.address, "sealed": 1, "plain": OLD, "unknown": 0, "running": False, "shut": False}]
     fd = os.open(system.home(alice), os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     assert status(system, alice.address)[0]["running"]
@@ -257,7 +257,7 @@ def test_status(system, alice):
     os.close(fd)
     convert(system, alice)
     everybody = {line["account"]: line for line in status(system, "--all")}
-    assert everybody[alice.address] == {"account": alice.address, "sealed": OLD + 1, "plain": 0, "unknown": 0, "running": False}
+    assert everybody[alice.address] == {"account": alice.address, "sealed": OLD + 1, "plain": 0, "unknown": 0, "running": False, "shut": False}
     assert system.ctl("convert", "status", alice.address).stdout.decode().endswith("13 of 13 messages sealed (100 %)\n")
 
 
@@ -513,24 +513,3 @@ def test_a_session_from_before_the_account_was_sealed(system):
     convert(system, bob)
     assert not traces(system, bob)
     assert probes.shown(system, bob) == [probes.word(m) for i, m in enumerate(bob.sent, 1) if i != 2]
-
-
-def test_mdbox_is_refused_and_has_a_way(pool):
-    """Dovecot carries it over, and seals on the way: what clients see stays."""
-    system = pool.get("mdbox", "mariadb", ["--quota"])
-    alice = account_with_old_mail(system)
-    before, ids, raw = everything(system, alice), uidls(system, alice), [f.read_bytes() for f in system.mail_files(alice)]
-    p = convert(system, alice, check=False)
-    assert p.returncode == 1 and b"doveadm backup" in p.stderr and [f.read_bytes() for f in system.mail_files(alice)] == raw
-    assert (status(system, alice.address)[0]["plain"], status(system, alice.address)[0]["sealed"]) == (OLD - 1, 1), "one copy is a count"
-    home = system.home(alice)
-    for _ in range(2):
-        code, text = system.doveadm("backup", "-u", alice.address, "mdbox:~/sealed")
-        assert code == 0, text
-    (home / "mail").rename(home / "mail.before")
-    (home / "sealed").rename(home / "mail")
-    assert everything(system, alice) == before and uidls(system, alice) == ids
-    subprocess.run(["rm", "-r", str(home / "mail.before")], check=True)
-    told = status(system, alice.address)[0]
-    assert told["plain"] == 0 < told["sealed"]
-    assert not traces(system, alice)

@@ -70,6 +70,7 @@ def ctl_conf(b):
     return conf_text(b, {"ctl": {
         "database": url, "database_password_file": password_file, "keyd": b.path("run", "keyd"),
         "milter_control": milter_path(b, "control"), "trace_key_file": b.path("etc", "trace.key"), "lmtp_control": lmtp_path(b, "control"),
+        "doveadm": f"/usr/bin/doveadm -c {b.path('etc', 'dovecot.conf')}",
         "mail_home": b.path("mail", "%d", "%n"), "site_key": b.path("etc", "site.key.pub"),
     }})
 
