@@ -66,10 +66,15 @@ is_text(const char *path, int *error)
 bool
 indexcache_purge(const char *path, int *error)
 {
-	if (!is_text(path, error))
-		return false;
+	return is_text(path, error) && indexcache_forget(path, error);
+}
+
+bool
+indexcache_forget(const char *path, int *error)
+{
 	if (unlink(path) == 0)
 		return true;
-	*error = errno == ENOENT ? *error : errno;
+	if (errno != ENOENT)
+		*error = errno;
 	return false;
 }

@@ -16,5 +16,7 @@
 
 /* path: a file of an index. True: it may have held text, and is gone. *error is set where it could not be read or unlinked. */
 bool indexcache_purge(const char *path, int *error);
+/* Whatever it holds: of mails that are other files now. */
+bool indexcache_forget(const char *path, int *error);
 
 #endif

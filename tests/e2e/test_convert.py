@@ -229,6 +229,19 @@ def test_undo(system, alice):
     assert everything(system, alice) == before
 
 
+def test_undo_leaves_no_sealed_field_behind(system, alice):
+    """Of a mail that is another file now it would say, once the account is sealed again, that the file was exchanged."""
+    convert(system, alice)
+    everything(system, alice, LISTING)
+    seal(system, alice, "plain")
+    system.ctl("convert", "undo", alice.address, *ONE, stdin=secret(alice))
+    seal(system, alice)
+    mark = len(system.path("log", "dovecot.log").read_text())
+    everything(system, alice, LISTING)
+    everything(system, alice)
+    assert "ALARM" not in system.path("log", "dovecot.log").read_text()[mark:]
+
+
 def test_undo_ends_sessions_first(system, alice):
     """One from before the account was plain takes a mail for forged that is text where it was sealed."""
     before = everything(system, alice)
