@@ -22,7 +22,7 @@
 
 #define RECORD_GOOD_MS 2000
 #define MDBOX_TEXT "an mdbox is converted as a whole, where Dovecot reads it: name no FOLDER"
-#define MDBOX_UNDO_TEXT "an mdbox does not go back: log in and copy the mail to another account that is not sealed (KEYS.md, \"Mail from before\")"
+#define MDBOX_UNDO_TEXT "an mdbox goes back by way of a folder with one file a mail, which Dovecot fills: KEYS.md, \"Mail from before\""
 
 /* One account's run. */
 struct run {
@@ -207,9 +207,9 @@ get_record(const struct convert_task *task, struct bs_record *out)
 	return CTL_OK;
 }
 
-/* Nobody's mail is sealed that one forgotten password loses, unless that is meant. */
+/* Nobody's mail is sealed that one forgotten password loses, unless that is meant. *done: nothing is to be sealed. */
 static int
-check_recovery(const struct convert_task *task)
+check_recovery(const struct convert_task *task, bool *done)
 {
 	const struct ctl *ctl = task->ctl;
 	struct bs_slot_list list;
@@ -223,7 +223,8 @@ check_recovery(const struct convert_task *task)
 		return ctl_fail(err, "keys of %s: %s", task->address, ctl_keyd_text(err));
 	safe = ctl_has_slot(&list, BS_SLOT_RECOVERY) || ctl_has_slot(&list, BS_SLOT_ESCROW);
 	bs_slot_list_clear(&list);
-	return safe ? CTL_OK : ctl_fail(BS_ERR_DENIED, "%s has neither a recovery code nor an escrow key: a forgotten password would lose the mail that "
+	*done = !safe && task->all && !convert_finds_text(task);
+	return safe || *done ? CTL_OK : ctl_fail(BS_ERR_DENIED, "%s has neither a recovery code nor an escrow key: a forgotten password would lose the mail that "
 	    "can still be read now. `basaltctl key add-recovery %s` first, or accept that by --accept-loss (for all: ctl.convert_accept_loss)",
 	    task->address, task->address);
 }
@@ -283,6 +284,7 @@ seal_all(struct convert_task *task)
 {
 	struct run run = { .take = convert_seal, .purges = true, .mdbox_text = MDBOX_TEXT };
 	struct convert_mdbox mdbox = { 0 };
+	bool done = false;
 	int rc = get_record(task, &run.convert.record);
 
 	if (rc != CTL_OK)
@@ -292,7 +294,9 @@ seal_all(struct convert_task *task)
 		    "comes first", task->address, task->address);
 	if (task->all && access(task->folders[0], F_OK) < 0 && errno == ENOENT)
 		return CTL_OK; /* no mail has come yet */
-	rc = check_recovery(task);
+	rc = check_recovery(task, &done);
+	if (done)
+		return rc;
 	if (rc == CTL_OK && is_whole_home(task)) {
 		run.mdbox_text = NULL;
 		rc = convert_mdbox(task, &run.convert.record, &mdbox);

@@ -25,6 +25,8 @@ typedef int (*convert_fn)(struct convert_task *task);
 
 /* The account and the folders of the arguments, or with --all every account. */
 int convert_each(struct ctl *ctl, convert_fn work);
+/* Is there mail in the folders that is not sealed, or may be so? Goes on as their owner. */
+bool convert_finds_text(const struct convert_task *task);
 /* A JSON object on a line of its own. Frees; an exit status. */
 int convert_print(json_t *take);
 

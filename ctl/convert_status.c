@@ -54,8 +54,12 @@ print(const struct convert_task *task, const struct mailtally *t)
 	if ((task->ctl->args.given & CTL_JSON) != 0)
 		return convert_print(json_pack("{s:s, s:I, s:I, s:I, s:b, s:b}", "account", task->address, "sealed", t->sealed, "plain", t->plain, "unknown",
 		    t->unknown, "running", running, "shut", shut));
-	printf("%-40s %lld of %lld messages sealed (%d %%)%s", task->address, (long long)t->sealed, (long long)all,
-	    all == 0 ? 100 : (int)(t->sealed * 100 / all), running ? ", a conversion is at work" : "");
+	if (all == 0)
+		printf("%-40s no messages", task->address);
+	else
+		printf("%-40s %lld of %lld messages sealed (%d %%)", task->address, (long long)t->sealed, (long long)all, (int)(t->sealed * 100 / all));
+	if (running)
+		printf(", a conversion is at work");
 	if (t->unknown > 0)
 		printf(", %lld files can't be told", (long long)t->unknown);
 	if (shut && !running)
@@ -64,25 +68,39 @@ print(const struct convert_task *task, const struct mailtally *t)
 	return CTL_OK;
 }
 
+/* As the owner of the folders, from then on. */
+static int
+look(const struct convert_task *task, struct mailtally *tally)
+{
+	struct ctl_walk_ops ops = { .ctx = tally, .file = on_file, .failed = on_failed };
+	int rc = ctl_become_owner(task->folders, task->n);
+	enum bs_err err;
+
+	if (rc != CTL_OK)
+		return rc;
+	ctl_background_begin(false);
+	err = ctl_walk(task->folders, task->n, 0, NULL, &ops);
+	return err == BS_OK ? CTL_OK : ctl_fail(err, "walking the tree: %s", bs_err_text(err));
+}
+
+bool
+convert_finds_text(const struct convert_task *task)
+{
+	struct mailtally tally = { 0 };
+
+	return look(task, &tally) != CTL_OK || tally.plain > 0 || tally.unknown > 0;
+}
+
 /* convert_fn */
 static int
 count(struct convert_task *task)
 {
 	struct mailtally tally = { 0 };
-	struct ctl_walk_ops ops = { .ctx = &tally, .file = on_file, .failed = on_failed };
-	enum bs_err err;
-	int rc;
+	int rc = CTL_OK;
 
-	if (task->all && access(task->home, F_OK) < 0 && errno == ENOENT)
-		return print(task, &tally); /* no mail yet */
-	rc = ctl_become_owner(task->folders, task->n);
-	if (rc != CTL_OK)
-		return rc;
-	ctl_background_begin(false);
-	err = ctl_walk(task->folders, task->n, 0, NULL, &ops);
-	if (err != BS_OK)
-		return ctl_fail(err, "walking the tree: %s", bs_err_text(err));
-	return print(task, &tally);
+	if (!task->all || access(task->home, F_OK) == 0 || errno != ENOENT) /* else no mail has come yet */
+		rc = look(task, &tally);
+	return rc == CTL_OK ? print(task, &tally) : rc;
 }
 
 int

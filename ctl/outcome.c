@@ -88,7 +88,6 @@ find_out(struct ctl *ctl, const struct outcome *outcome)
 		now_ms = bs_now_ms();
 		if (err != BS_ERR_IO)
 			heard_ms = now_ms;
-
 		if (err == BS_OK && changed)
 			return MADE;
 		if (err == BS_OK && same_ms == 0)

@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import shlex
+import shutil
 import signal
 import smtplib
 import subprocess
@@ -18,9 +19,9 @@ import pytest
 
 import probes
 import systems
-from test_convert import LOSS, account_with_old_mail, convert, quota, recalculated, save, status, traces
+from test_convert import LOSS, ONE, account_with_old_mail, convert, quota, recalculated, save, seal, status, traces
 from test_faults import Small, full
-from test_reseal import LISTING, everything, uidls
+from test_reseal import LISTING, everything, secret, uidls
 
 ROOM = ("--quota", "--set", "dovecot.plugin/quota_rule=*:storage=90M", "--set", "postfix.maximal_backoff_time=5s",
         "--set", "postfix.minimal_backoff_time=1s", "--set", "postfix.queue_run_delay=1s")
@@ -385,3 +386,24 @@ def test_one_at_a_time(system, alice):
     p = convert(system, alice, check=False)
     os.close(fd)
     assert p.returncode == 75 and b"another run is at work" in p.stderr
+
+
+def test_the_way_back(system, alice):
+    """As KEYS.md has it, but for the deliveries that are to wait."""
+    before, listing, facts = everything(system, alice), everything(system, alice, LISTING), fetched(system, alice)
+    convert(system, alice)
+    seal(system, alice, "plain")
+    home = system.home(alice)
+    for command in (("backup", "-u", alice.address, "sdbox:~/open"), None,
+                    ("-o", "mail_location=sdbox:~/open", "backup", "-u", alice.address, "mdbox:~/mail.open")):
+        if command is None:
+            system.ctl("convert", "undo", alice.address, str(home / "open"), *ONE, stdin=secret(alice))
+            continue
+        code, text = system.doveadm(*command)
+        assert code == 0, text
+    (home / "mail").rename(home / "mail.sealed")
+    (home / "mail.open").rename(home / "mail")
+    shutil.rmtree(home / "mail.sealed")
+    shutil.rmtree(home / "open")
+    assert systems.SUITE_SEALED not in system.suites(alice)
+    assert everything(system, alice) == before and everything(system, alice, LISTING) == listing and fetched(system, alice) == facts
