@@ -404,7 +404,7 @@ void
 convert_mdbox_reopen(const struct convert_task *task)
 {
 	struct ctl_owner owner;
-	struct mdbox_place place;
+	struct mdbox_place place = { .home_fd = -1 };
 	char name[256];
 	int home_fd = -1;
 

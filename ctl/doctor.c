@@ -59,7 +59,7 @@ static bool
 copy_differs(struct doctor *d, const char *address)
 {
 	char path[4096];
-	uint8_t site_pub[BS_SIGN_PUB_LEN], held[BS_HASH_LEN], digest[BS_HASH_LEN], *bytes = NULL;
+	uint8_t site_pub[BS_SIGN_PUB_LEN], held[BS_HASH_LEN] = { 0 }, digest[BS_HASH_LEN], *bytes = NULL;
 	uint64_t generation;
 	size_t len = 0;
 	struct bs_keyset ks;

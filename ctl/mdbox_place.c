@@ -85,7 +85,7 @@ mdbox_place_find(const char *home, char *name, size_t size)
 bool
 mdbox_place_is_shut(const char *home)
 {
-	struct mdbox_place place;
+	struct mdbox_place place = { .home_fd = -1 };
 	char name[256];
 
 	return mdbox_place_find(home, name, sizeof(name)) && mdbox_place_init(&place, home, name, -1) == BS_OK && mdbox_place_state(&place) == MDBOX_SHUT;

@@ -77,7 +77,7 @@ job_new(struct vault *v, struct conn *conn, const struct bs_frame *frame)
 	}
 	job->number = ++jobs->serial;
 	job->deadline_ms = v->now_ms + JOB_DEADLINE_MS;
-	if (conn != NULL)
+	if (conn != NULL && frame != NULL)
 		come_from(v, job, conn, frame);
 	jobs->count++;
 	TAILQ_INSERT_TAIL(&jobs->all, job, all);
