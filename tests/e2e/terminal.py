@@ -21,6 +21,8 @@ class Terminal(contextlib.AbstractContextManager):
         self.shown, self.status = "", None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            for number in (signal.SIGINT, signal.SIGQUIT):  # as on a terminal, whatever started the tests
+                signal.signal(number, signal.SIG_DFL)
             os.execvpe(argv[0], list(map(str, argv)), {"LC_ALL": "C.UTF-8"})
 
     def __exit__(self, *exc):

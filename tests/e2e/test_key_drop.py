@@ -54,6 +54,11 @@ def rotate(system, account):
     probes.wait_for(lambda: time.monotonic() > until)  # from then on mail is sealed to the new key
 
 
+def alone(system, account):
+    """Nobody is logged in any more."""
+    probes.wait_for(lambda: not any(one["sessions"] for one in json.loads(system.ctl("session", "list", account.address, "--json").stdout)))
+
+
 def deliver(system, account, *names):
     for name in names:
         assert probes.lmtp(system, account, probes.marked(name)) == 250
@@ -99,6 +104,8 @@ def test_after_a_reseal(system):
     assert drop(system, account)[0] == 1 and len(keys(system, account)) == 2
     system.ctl("key", "reseal", account.address, *ONE, stdin=account.password.encode() + b"\n")
     old = next(key for key, active in keys(system, account) if not active)
+    assert len(probes.shown(system, account)) == 2, "which looks through the copies in the mail home: none names the old key any more"
+    alone(system, account)
     assert drop(system, account)[:2] == (0, {"account": account.address, "messages": 2, "dropped": [old], "needed": []})
     assert [a for _, a in keys(system, account)] == [True]
     assert len(probes.shown(system, account)) == 2
@@ -151,7 +158,7 @@ def test_not_while_logged_in(system, bob):
     with system.imap(bob) as mail:
         mail.select()
         refused(drop(system, bob), "is logged in", 75)
-    probes.wait_for(lambda: not any(one["sessions"] for one in json.loads(system.ctl("session", "list", bob.address, "--json").stdout)))
+    alone(system, bob)
 
 
 def test_not_while_mail_is_under_way(system, bob):
@@ -275,7 +282,7 @@ def test_not_when_somebody_was_there_meanwhile(system, bob):
         until = int(time.time()) + 1  # times of use are whole seconds
         probes.wait_for(lambda: time.time() > until)
         assert len(probes.shown(system, bob)) == 1
-        probes.wait_for(lambda: not any(one["sessions"] for one in json.loads(system.ctl("session", "list", bob.address, "--json").stdout)))
+        alone(system, bob)
         t.type(bob.address + "\ndrop\n")
         assert t.ended() == 75 and "meanwhile" in t.shown
 
