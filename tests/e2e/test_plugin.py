@@ -214,12 +214,14 @@ def test_another_accounts_mail(system):
 # --- what lies beside the mails ---
 
 def test_home_copies(every_system):
-    """The record comes with the first delivery, the keyset with the first login; both for the mail user alone."""
+    """The record comes with the first delivery, and before it its keyset, which the first login makes the copy; all for the mail user alone."""
     system, account = every_system, every_system.account("private")
     deliver(system, account, messages.make(b"first\r\n"))
     home = system.home(account) / "basalt"
-    assert [p.name for p in home.iterdir()] == ["record"]
+    ahead, _ = sorted(home.iterdir())
     record = (home / "record").read_bytes()
+    assert ahead.name.startswith("keyset.ahead.") and record in ahead.read_bytes()
+    assert {p.stat().st_mode & 0o777 for p in home.iterdir()} == {0o600}
     system.imap(account).close()
     assert sorted(p.name for p in home.iterdir()) == ["keyset", "record"]
     assert record in (home / "keyset").read_bytes()

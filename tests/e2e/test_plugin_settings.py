@@ -190,11 +190,12 @@ def test_settings_missing(site, text, mark):
 
 
 def test_delivery_needs_no_connection_of_its_own(site):
-    """The record comes with the answer that there is such a recipient. A login does need keyd's socket."""
+    """The record comes with the answer that there is such a recipient: keyd is asked for the keyset of a new one alone. A login does need keyd's socket."""
     account, since = site.system.account("private"), len(site.system.log("dovecot"))
+    deliver(site.system, account, messages.make(b"with the record its keyset\r\n"))
     site.set("plugin {\n  basalt_keyd = /nowhere\n}\n")
     deliver(site.system, account, messages.make(b"sealed all the same\r\n"))
-    assert site.system.suites(account) == [1]
+    assert site.system.suites(account) == [1, 1]
     with pytest.raises(imaplib.IMAP4.abort):
         site.system.imap(account).select()
     site.wait_log("no session at /nowhere/mail", since)
