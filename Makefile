@@ -84,7 +84,7 @@ test-long: deps-test ## the slow variants, and test-vm behind them: hours
 	@tests/run --long
 	@tests/vm/run
 
-test-vm: all ## a Debian with systemd in an emulated machine: INSTALL.md, the units, a power cut; a quarter of an hour and more
+test-vm: all ## a Debian with systemd in an emulated machine: INSTALL.md, the units, a power cut, 50,000 sessions; half an hour and more
 	@tools/deps vm
 	@tests/vm/run
 
