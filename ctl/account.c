@@ -118,7 +118,7 @@ guard_add(struct ctl *ctl, const char *address)
 {
 	char home[4096];
 	const char *what = NULL;
-	enum bs_err err = home_finding(ctl, address, &what);
+	enum bs_err err = home_finding(ctl, address, &what, NULL);
 
 	if (err != BS_OK)
 		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));

@@ -33,8 +33,7 @@ struct run {
 	char folder[SWAP_PATH_MAX]; /* where the last file's index lies; "": there was none */
 	bool foreign, gone;         /* that folder is another account's; was renamed meanwhile */
 	bool touched;               /* a mail of it was replaced */
-	bool purges;                /* index caches that may hold text */
-	bool forgets;               /* all that an index cache holds of a folder with a mail that was replaced: sealed fields are for the file that was there */
+	bool purges;                /* index caches that may hold text; else all of those of a folder with a mail that was replaced, since sealed fields are for the file that was there */
 	json_int_t purged;          /* how many */
 	const char *mdbox_text;     /* of files of an mdbox; NULL: they are in order */
 	json_int_t carried;         /* messages of an mdbox */
@@ -60,7 +59,7 @@ purge(struct run *run, const char *path)
 {
 	int error = 0;
 
-	run->purged += run->forgets ? indexcache_forget(path, &error) : indexcache_purge(path, &error);
+	run->purged += run->purges ? indexcache_purge(path, &error) : indexcache_forget(path, &error);
 	if (error == 0)
 		return;
 	run->sweep.counts.errors++;
@@ -161,7 +160,7 @@ take_file(void *ctx, struct swap_file *file)
 	if (run->foreign)
 		return run->gone ? BS_ERR_CONFLICT : BS_ERR_ACCOUNT;
 	err = run->take(&run->convert, file);
-	run->touched |= (run->purges || run->forgets) && file->done;
+	run->touched |= file->done;
 	return err;
 }
 
@@ -336,7 +335,7 @@ end_sessions(const struct convert_task *task)
 static int
 undo(struct convert_task *task)
 {
-	struct run run = { .take = convert_open, .forgets = true, .mdbox_text = MDBOX_UNDO_TEXT };
+	struct run run = { .take = convert_open, .mdbox_text = MDBOX_UNDO_TEXT };
 	struct bs_record record = { 0 };
 	char address[BS_ADDRESS_MAX + 1];
 	int rc = get_record(task, &record);

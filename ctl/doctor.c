@@ -38,6 +38,7 @@ examine_home(struct doctor *d, const char *address)
 {
 	char text[256], folder[4096];
 	const char *what = NULL;
+	bool forged = false;
 
 	home_folder(d->ctl, address, folder, sizeof(folder));
 	d->keyed++;
@@ -45,11 +46,11 @@ examine_home(struct doctor *d, const char *address)
 	if (mdbox_place_is_shut(folder))
 		finding(d, address, "shut-folder", "its mail folder is shut, and deliveries wait: a conversion is at its end, or was killed there, and "
 		    "`basaltctl convert` goes on");
-	if (home_finding(d->ctl, address, &what) == BS_OK && what != NULL) {
+	if (home_finding(d->ctl, address, &what, &forged) == BS_OK && what != NULL) {
 		(void)snprintf(text, sizeof(text), "%s: `basaltctl key restore`", what);
 		finding(d, address, "older-than-mail", text);
 	}
-	if (home_is_forged(d->ctl, address))
+	if (forged)
 		finding(d, address, "bad-copy", "the record in its mail home (basalt/record) is damaged or forged, and deliveries wait: remove that file, once it is "
 		    "known who wrote it");
 }

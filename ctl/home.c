@@ -296,7 +296,7 @@ compare(const struct bs_record *rec, const struct held *held)
 }
 
 enum bs_err
-home_finding(struct ctl *ctl, const char *address, const char **what)
+home_finding(struct ctl *ctl, const char *address, const char **what, bool *forged)
 {
 	char **paths;
 	size_t n;
@@ -306,10 +306,15 @@ home_finding(struct ctl *ctl, const char *address, const char **what)
 	const uint8_t *site_pub = held.proven ? held.site_pub : NULL;
 
 	*what = NULL;
+	if (forged != NULL)
+		*forged = false;
 	if (err != BS_OK)
 		return bs_err_is_transient(err) ? err : BS_OK;
-	if (read_record(ctl, address, site_pub, &rec) == BS_OK)
+	err = read_record(ctl, address, site_pub, &rec);
+	if (err == BS_OK)
 		*what = compare(&rec, &held);
+	if (forged != NULL)
+		*forged = held.proven && err == BS_ERR_AUTH;
 	n = home_keysets(ctl, address, &paths);
 	for (size_t i = 0; i < n && *what == NULL; i++) {
 		if (!keyset_record(paths[i], address, site_pub, &rec))
@@ -323,15 +328,6 @@ home_finding(struct ctl *ctl, const char *address, const char **what)
 	return BS_OK;
 }
 
-bool
-home_is_forged(struct ctl *ctl, const char *address)
-{
-	struct held held;
-	struct bs_record rec;
-
-	return ask_keyd(ctl, address, &held) == BS_OK && held.proven && read_record(ctl, address, held.site_pub, &rec) == BS_ERR_AUTH;
-}
-
 int
 home_guard(struct ctl *ctl, const char *address)
 {
@@ -340,7 +336,7 @@ home_guard(struct ctl *ctl, const char *address)
 
 	if ((ctl->args.given & CTL_DESPITE_HOME) != 0)
 		return CTL_OK;
-	err = home_finding(ctl, address, &what);
+	err = home_finding(ctl, address, &what, NULL);
 	if (err != BS_OK)
 		return ctl_fail(err, "keys of %s: %s", address, ctl_keyd_text(err));
 	if (what == NULL)

@@ -31,10 +31,9 @@ int home_guard(struct ctl *ctl, const char *address);
 /*
  * What home_guard() says, a sentence without its end, or NULL: nothing. Transient errors: keyd does not answer. What the site key did not sign says
  * nothing, unless that key can't be told: keyd has no record of the account, or ctl.site_key is not what its record verifies by.
+ * *forged (or NULL): a record lies there that the key which signed keyd's did not sign; deliveries are put off by it.
  */
-enum bs_err home_finding(struct ctl *ctl, const char *address, const char **what) BS_MUST_USE;
-/* Does a record lie there that the key which signed keyd's did not sign? Deliveries are put off by it. */
-bool home_is_forged(struct ctl *ctl, const char *address);
+enum bs_err home_finding(struct ctl *ctl, const char *address, const char **what, bool *forged) BS_MUST_USE;
 /* The public half of the site key, from ctl.site_key. BS_ERR_NOENT, BS_ERR_IO; BS_ERR_FORMAT: no key is in that file. */
 enum bs_err home_site_key(const struct ctl *ctl, uint8_t out[BS_SIGN_PUB_LEN]) BS_MUST_USE;
 /*

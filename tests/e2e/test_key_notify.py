@@ -1,14 +1,12 @@
 """basaltctl key notify: whoever got keys at a first login is told by mail, once, and not before."""
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 
 import pytest
 from keydserver import Keyd
 from test_ctl import CONFIG, CTL, TEMPFAIL
-from test_ctl_keys import ONE, PASSWORD, Site
+from test_ctl_keys import ONE, PASSWORD, site  # noqa: F401 (a fixture)
 from test_keyd_enrol import enrol
 from test_keyd_slots import ESCROW
 
@@ -19,16 +17,6 @@ MADE, ESCROWED = "Keys were made for your mailbox when you logged in", "escrow k
 def keyd():
     with Keyd(escrow=ESCROW, keyd={"enrol_at_login": "sealed"}) as k:
         yield k
-
-
-@pytest.fixture
-def site(keyd):
-    folder = tempfile.mkdtemp(prefix="basalt-ctl-")
-    s = Site(folder, keyd.run)
-    for domain in ("example.org", "escrow.example"):
-        s.run("domain", "add", domain)
-    yield s
-    shutil.rmtree(folder)
 
 
 def fresh(domain="example.org"):
@@ -44,7 +32,7 @@ def notify(site):
     return said, site.told()
 
 
-def test_told_once_and_after_the_login(site, keyd):
+def test_told_once_and_after_the_login(site, keyd):  # noqa: F811
     early, late, never = fresh(), fresh("escrow.example"), fresh()
     assert enrol(keyd, early) == 0
     for name in (early, late, never):
@@ -58,7 +46,7 @@ def test_told_once_and_after_the_login(site, keyd):
     assert notify(site) == ("0 told\n", "") and site.ok("key", "notify", "--quiet") == ""
 
 
-def test_more_than_a_page(site, keyd):
+def test_more_than_a_page(site, keyd):  # noqa: F811
     names = sorted(fresh() for _ in range(105))
     for name in names:
         site.ok("account", "expect", name)
@@ -69,7 +57,7 @@ def test_more_than_a_page(site, keyd):
     assert said == f"{len(chosen)} told\n" and whom(text) == chosen
 
 
-def test_a_mail_that_fails_is_tried_again(site, keyd):
+def test_a_mail_that_fails_is_tried_again(site, keyd):  # noqa: F811
     name, good = fresh(), site.conf.read_text()
     site.ok("account", "expect", name)
     assert enrol(keyd, name) == 0
@@ -80,7 +68,7 @@ def test_a_mail_that_fails_is_tried_again(site, keyd):
     assert whom(notify(site)[1]) == [name]
 
 
-def test_killed_in_the_middle(site, keyd):
+def test_killed_in_the_middle(site, keyd):  # noqa: F811
     """The mail is out before it is noted: twice is better than never."""
     name = fresh()
     site.ok("account", "expect", name)
@@ -92,7 +80,7 @@ def test_killed_in_the_middle(site, keyd):
     assert whom(site.told()) == [name] and whom(notify(site)[1]) == [name] and notify(site)[1] == ""
 
 
-def test_removed_and_made_again(site, keyd):
+def test_removed_and_made_again(site, keyd):  # noqa: F811
     name = fresh()
     site.ok("account", "expect", name)
     site.ok("account", "remove", name, "--yes")
@@ -100,7 +88,7 @@ def test_removed_and_made_again(site, keyd):
     assert notify(site) == ("0 told\n", "")
 
 
-def test_what_is_missing_is_said(site, keyd):
+def test_what_is_missing_is_said(site, keyd):  # noqa: F811
     good = site.conf.read_text()
     site.conf.write_text(good.replace(f"{site.mailer} -i -f postmaster", ""))
     site.fails(CONFIG, "key", "notify", says="ctl.notify in .* is empty")
