@@ -234,8 +234,10 @@ add_mail(void *ctx, const char *line, size_t len)
 	else if (before > 0 && at[-1] == ' ')
 		before--, skip++;
 	rest = malloc(len);
-	if (rest == NULL)
+	if (rest == NULL) {
+		add_line(ctx, line, len); /* then both sides differ: nothing is exchanged */
 		return;
+	}
 	memcpy(rest, line, before);
 	memcpy(rest + before, line + before + skip, len - before - skip);
 	add_line(ctx, rest, len - skip);
